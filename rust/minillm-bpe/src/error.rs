@@ -1,0 +1,45 @@
+//! Everything that can go wrong, one variant a cause.
+//!
+//! A message states the fact with its value, then what was expected, and can stand alone: it is
+//! what a Python user reads.
+
+use std::path::PathBuf;
+
+/// The result of every fallible operation of the crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A cause of failure.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message names its fields")]
+pub enum Error {
+    /// The operating system refused to read or write a file.
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+
+    /// The vocabulary has no room for a merge.
+    #[error("vocab_size is {got}, but bytes and special tokens already take {taken} ids")]
+    VocabTooSmall { got: u32, taken: u32 },
+
+    /// A regular expression that does not compile, or gives up while matching.
+    #[error("pattern `{pattern}`: {reason}")]
+    Pattern { pattern: String, reason: String },
+
+    /// No pattern of that name.
+    #[error("unknown pattern `{name}`; known are {known}")]
+    UnknownPattern { name: String, known: String },
+
+    /// An empty, repeated or otherwise unusable special token.
+    #[error("special token {token:?}: {reason}")]
+    SpecialToken { token: String, reason: String },
+
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Names the file that an I/O error belongs to.
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+}

@@ -1,0 +1,17 @@
+//! Byte-level byte-pair encoding: training, encoding, decoding, and token files.
+//!
+//! The crate knows nothing of Python, prints nothing and keeps no global state. Text flows
+//! through it like this:
+//!
+//! ```text
+//! files -> corpus (blocks) -> specials -> pretokenize -> count -> train -> vocab
+//!                                                  \-> encode -> shard (.bin .idx .json)
+//! ```
+//!
+//! Every fast path has a slow, obvious twin in `reference.rs`, and a property test that they agree.
+
+pub mod error;
+pub mod ids;
+
+pub use error::{Error, Result};
+pub use ids::{Pair, TokenId};
