@@ -1,0 +1,103 @@
+"""How every verb ends: one `error:` line, its `hint:` lines, and an exit code.
+
+Library code raises; only verbs print. A user's mistake is a `ValueError` (or an `OSError` from the
+system) whose text can stand alone, and what to do about it is attached with `add_note`, which
+becomes a `hint:` line here. Everything goes to stderr, so that stdout carries data alone. Any
+other exception is our own bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from cyclopts import App
+    from cyclopts.exceptions import CycloptsError
+
+AnyError = TypeVar("AnyError", bound=Exception)
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: the work is saved, call again
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class UsageError(ValueError):
+    """A command line that cannot be meant; ends the command with exit code 2."""
+
+
+def with_hint(error: AnyError, hint: str) -> AnyError:
+    """Attaches `hint` to `error` and gives it back, so that it can be raised in one line."""
+    error.add_note(hint)
+    return error
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was probably meant to be, if there is one."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return matches[0] if matches else None
+
+
+def say(text: str) -> None:
+    """Writes one line for a human to stderr."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  the one place that prints
+
+
+def report(error: BaseException) -> None:
+    """Prints `error` and its hints to stderr."""
+    say(f"error: {describe(error)}")
+    for note in getattr(error, "__notes__", []):
+        say(f"hint: {note}")
+
+
+def describe(error: BaseException) -> str:
+    """The text of `error`; an `OSError` names the path first, in the words of the system."""
+    if isinstance(error, OSError) and error.strerror:
+        path = f"`{error.filename}`: " if error.filename else ""
+        return path + error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def run(app: App, arguments: Sequence[str] | None = None) -> int:
+    """Runs one command to its end and returns its exit code.
+
+    Args:
+        app: The command. Its function returns an exit code, or nothing for success.
+        arguments: The words after the command's name; by default those of the process.
+
+    Returns:
+        0 done, 1 failed, 2 wrong usage, 75 saved and resumable, 130 interrupted.
+    """
+    from cyclopts.exceptions import CycloptsError  # noqa: PLC0415  only verbs need it
+
+    app.suppress_keyboard_interrupt = False  # Ctrl-C is reported here, not swallowed there
+    try:
+        code = app(
+            arguments,
+            result_action="return_value",
+            exit_on_error=False,
+            error_formatter=_format_parse_error,
+        )
+    except CycloptsError:
+        return EXIT_USAGE
+    except UsageError as error:
+        report(error)
+        return EXIT_USAGE
+    except (ValueError, OSError) as error:
+        report(error)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        say("error: interrupted")
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _format_parse_error(error: CycloptsError) -> str:
+    """The parser's message in the house style: lower case, no full stop, the guess as a hint."""
+    fact, _, guess = str(error).strip().partition(" Did you mean ")
+    fact = fact[:1].lower() + fact[1:].rstrip(".")
+    guess = guess.partition("?")[0].strip("\"'")
+    return f"error: {fact}" + (f"\nhint: did you mean `{guess}`?" if guess else "")
