@@ -1,0 +1,25 @@
+"""The configuration tree: frozen pydantic models, files, presets, messages. No torch here."""
+
+from minillm.config.counts import flops_per_token, parameter_count
+from minillm.config.files import dump_yaml, list_presets
+from minillm.config.load import SHORT_FLAGS, load_config
+from minillm.config.messages import format_validation_error
+from minillm.config.model import ModelConfig
+from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, TrainConfig
+from minillm.config.tree import Config
+
+__all__ = [
+    "SHORT_FLAGS",
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "SampleConfig",
+    "TrainConfig",
+    "dump_yaml",
+    "flops_per_token",
+    "format_validation_error",
+    "list_presets",
+    "load_config",
+    "parameter_count",
+]

@@ -1,0 +1,182 @@
+"""Puts a configuration together from presets, files and the command line.
+
+Precedence, weakest first: defaults, `base`, the model's and the recipe's preset, the config file,
+overrides. Every value remembers where it came from, so that a message can name the file to mend.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from yaml import YAMLError
+
+from minillm.config.files import PresetKind, parse_yaml, read_file, read_preset
+from minillm.config.messages import did_you_mean, format_validation_error
+from minillm.config.tree import Config
+
+DEFAULT_MODEL = "tiny"
+DEFAULT_RECIPE = "compat"
+
+SHORT_FLAGS: dict[str, str] = {
+    "data": "data.path",
+    "batch-size": "train.batch_size",
+    "seq-len": "train.seq_len",
+    "gradient-accumulation-steps": "train.gradient_accumulation_steps",
+    "max-train-steps": "train.max_train_steps",
+    "eval-interval": "train.eval_interval",
+    "log-interval": "train.log_interval",
+    "save-interval": "train.save_interval",
+    "generate-interval": "train.generate_interval",
+    "dtype": "train.dtype",
+    "compile": "train.compile",
+    "device": "train.device",
+    "seed": "train.seed",
+    "threads": "train.threads",
+    "out-dir": "train.out_dir",
+    "learning-rate": "optim.learning_rate",
+    "warmup-steps": "optim.warmup_steps",
+    "weight-decay": "optim.weight_decay",
+    "grad-clip": "optim.grad_clip",
+}
+"""Flags that people know, each a name of a field."""
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    name: info.annotation
+    for name, info in Config.model_fields.items()
+    if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+}
+
+FIELDS: tuple[str, ...] = tuple(
+    f"{section}.{name}" for section, schema in SECTIONS.items() for name in schema.model_fields
+)
+"""Dotted name of each field of the tree."""
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Values laid over one another, and where each came from."""
+
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+
+    def add(self, layer: Mapping[str, Any], place: str) -> None:
+        for section, name, value in _walk(layer, place):
+            self.values.setdefault(section, {})[name] = value
+            self.places[f"{section}.{name}"] = place
+
+    def build(self) -> Config:
+        try:
+            return Config.model_validate(self.values)
+        except ValidationError as error:
+            message = format_validation_error(error, lambda name: self.places.get(name, ""))
+            raise ValueError(message) from error
+
+
+def load_config(
+    *,
+    model: str | None = None,
+    recipe: str | None = None,
+    file: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+    base: Mapping[str, Any] | None = None,
+) -> Config:
+    """Builds the configuration of a run.
+
+    Args:
+        model: Preset or file that holds the `model` section; `tiny` when absent.
+        recipe: Preset or file that holds how to train; `compat` when absent.
+        file: Any part of the tree, laid over both.
+        overrides: Dotted field to text, as typed on the command line; the strongest layer.
+        base: Part of the tree under the presets: what is known of the data, say.
+
+    Raises:
+        ValueError: With one message that names field, place, value and expectation.
+    """
+    layers = _Layers()
+    layers.add(base or {}, "")
+    presets: tuple[tuple[PresetKind, str], ...] = (
+        ("model", model or DEFAULT_MODEL),
+        ("recipe", recipe or DEFAULT_RECIPE),
+    )
+    for kind, name in presets:
+        shown_as, layer = read_preset(kind, name)
+        _check_sections(kind, layer, shown_as)
+        layers.add(layer, f" in `{shown_as}`")
+    if file is not None:
+        layers.add(read_file(file, str(file)), f" in `{file}`")
+    layers.add(_parse_overrides(overrides or {}), " on the command line")
+    return layers.build()
+
+
+def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -> None:
+    """A model file may not train, and a recipe may not shape: else neither name means anything."""
+    for section in layer:
+        if section in SECTIONS and (section == "model") != (kind == "model"):
+            holds = "only `model`" if kind == "model" else "everything but `model`"
+            raise ValueError(
+                f"`{section}` does not belong in `{shown_as}`: a {kind} file holds {holds}"
+                "\nhint: pass a file that holds both as --config"
+            )
+
+
+def _walk(layer: Mapping[str, Any], place: str) -> Iterator[tuple[str, str, Any]]:
+    """Each (section, field, value) of a layer.
+
+    Raises:
+        ValueError: If a section or field is unknown, or a section is no mapping.
+    """
+    for section, content in layer.items():
+        if section not in SECTIONS:
+            raise ValueError(f"unknown key `{section}`{place}" + _nearest(str(section)))
+        if content is None:  # a YAML section with every line commented out
+            continue
+        if not isinstance(content, Mapping):
+            raise ValueError(f"`{section}`{place} is {content!r}, expected a mapping of fields")
+        for name, value in content.items():
+            dotted = f"{section}.{name}"
+            if dotted not in FIELDS:
+                raise ValueError(f"unknown key `{dotted}`{place}" + _nearest(dotted))
+            yield section, name, value
+
+
+def _nearest(unknown: str) -> str:
+    """Hint for an unknown key: the same field in another section, else the nearest spelling."""
+    leaf = unknown.rpartition(".")[2]
+    for dotted in FIELDS:
+        if dotted.endswith(f".{leaf}"):
+            return f"\nhint: did you mean `{dotted}`?"
+    return did_you_mean(unknown, FIELDS if "." in unknown else SECTIONS)
+
+
+def _parse_overrides(overrides: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    tree: dict[str, dict[str, Any]] = {}
+    for dotted, text in overrides.items():
+        section, dot, name = dotted.partition(".")
+        if not dot or dotted not in FIELDS:
+            raise ValueError(f"unknown key `{dotted}` on the command line" + _nearest(dotted))
+        annotation = SECTIONS[section].model_fields[name].annotation
+        tree.setdefault(section, {})[name] = _parse_text(text, annotation)
+    return tree
+
+
+def _parse_text(text: str, annotation: Any) -> Any:  # noqa: ANN401 - a type of any kind
+    """Reads one value as its field's type: text stays text, a list may leave its brackets out."""
+    types = (annotation, *get_args(annotation))
+    if get_origin(annotation) is tuple:
+        if str in types:  # commas are common in text: without brackets it is one item
+            return _parse_or_keep(text) if text.startswith("[") else [text]
+        return _parse_or_keep(text if text.startswith("[") else f"[{text}]")
+    if type(None) in types and text.lower() in {"none", "null", ""}:
+        return None
+    if str in types or Path in types or any(isinstance(value, str) for value in types):
+        return text
+    return _parse_or_keep(text)
+
+
+def _parse_or_keep(text: str) -> Any:  # noqa: ANN401 - any YAML value
+    try:
+        return parse_yaml(text)
+    except YAMLError:
+        return text  # validation tells what was expected instead

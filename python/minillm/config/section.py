@@ -1,0 +1,13 @@
+"""What every section of the configuration tree shares."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys and silent conversions.
+
+    Strict, because a lax model takes `n_layers: true` for 1 and `seed: "7"` for 7, and the mistake
+    then shows up far from the file that holds it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -1,0 +1,106 @@
+"""The sections of the tree that do not shape the model: data, optimizer, loop, sampling."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from minillm.config.section import Section
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DataConfig(Section):
+    """Where the tokens are."""
+
+    path: Path = Field(
+        Path("data"),
+        strict=False,
+        description="folder that holds train.bin, val.bin and tokenizer.json",
+    )
+    train: Path | None = Field(
+        None, strict=False, description="training shard, instead of path/train.bin"
+    )
+    val: Path | None = Field(
+        None, strict=False, description="validation shard, instead of path/val.bin"
+    )
+
+
+class OptimConfig(Section):
+    """The optimizer, its learning rate over time, and gradient clipping."""
+
+    name: Literal["adamw", "sgd", "muon"] = Field(
+        "adamw", description="muon updates matrices itself and leaves the rest to adamw"
+    )
+    learning_rate: PositiveFloat = Field(1e-3, description="highest learning rate of the schedule")
+    adamw_learning_rate: PositiveFloat = Field(
+        default_factory=lambda given: given["learning_rate"],
+        description="highest learning rate of what muon leaves to adamw (embeddings, head, "
+        "vectors); learning_rate when absent",
+    )
+    schedule: Literal["cosine", "wsd", "constant"] = Field(
+        "cosine", description="after the warm-up: half a cosine, flat then linear decay, or flat"
+    )
+    warmup_steps: NonNegativeInt = Field(100, description="steps of linear warm-up from 0")
+    decay_fraction: NonNegativeFloat = Field(
+        0.7, le=1, description="wsd only: share of all steps that the final linear decay takes"
+    )
+    min_learning_rate_ratio: NonNegativeFloat = Field(
+        0.1, le=1, description="final learning rate over the highest (cosine and wsd)"
+    )
+    weight_decay: NonNegativeFloat = Field(
+        0.1, description="decoupled decay of matrices, per step and unit of learning rate"
+    )
+    betas: tuple[Beta, Beta] = Field(
+        (0.9, 0.95),
+        strict=False,
+        description="adamw: decay per step of the mean and of the mean square of the gradient",
+    )
+    eps: PositiveFloat = Field(1e-8, description="adamw: added to the root of the mean square")
+    momentum: NonNegativeFloat = Field(0.95, lt=1, description="sgd and muon: decay per step")
+    grad_clip: NonNegativeFloat = Field(
+        1.0, description="largest global norm of the gradient; 0 does not clip"
+    )
+
+
+class TrainConfig(Section):
+    """The training loop. Intervals are in optimizer steps; 0 means never."""
+
+    batch_size: PositiveInt = Field(16, description="sequences per micro-step")
+    seq_len: PositiveInt = Field(
+        256, description="tokens per sequence; in a whole tree, context_length when absent"
+    )
+    gradient_accumulation_steps: PositiveInt = Field(1, description="micro-steps per step")
+    max_train_steps: PositiveInt = Field(2000, description="optimizer steps of the whole run")
+    eval_interval: NonNegativeInt = Field(200, description="steps between validations")
+    eval_batches: PositiveInt = Field(
+        20, description="validation batches of one evaluation; the last one takes them all"
+    )
+    log_interval: PositiveInt = Field(10, description="steps between lines of metrics")
+    save_interval: NonNegativeInt = Field(200, description="steps between checkpoints")
+    generate_interval: NonNegativeInt = Field(200, description="steps between samples of text")
+    keep_checkpoints: PositiveInt = Field(2, description="newest checkpoints to keep")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="type of the matrix products; weights are float32 in any case"
+    )
+    compile: bool = Field(False, description="compile the model with torch.compile")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    seed: NonNegativeInt = Field(0, description="seed of weights, data order and dropout")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 leaves the choice to PyTorch")
+    out_dir: Path = Field(Path("runs/default"), strict=False, description="folder of the run")
+
+
+class SampleConfig(Section):
+    """How text is sampled, during training and after it."""
+
+    prompts: tuple[str, ...] = Field(
+        ("Once upon a time",), strict=False, description="what the samples of a run begin with"
+    )
+    max_new_tokens: PositiveInt = Field(128, description="longest continuation, in tokens")
+    temperature: NonNegativeFloat = Field(
+        0.8, description="divides the logits; 0 always takes the likeliest token"
+    )
+    top_k: NonNegativeInt = Field(0, description="sample from the k likeliest tokens; 0 from all")
+    top_p: PositiveFloat = Field(
+        1.0, le=1, description="sample from the likeliest tokens that hold this probability"
+    )

@@ -1,0 +1,40 @@
+"""The whole configuration of a run."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from minillm.config.model import ModelConfig
+from minillm.config.section import Section
+from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, TrainConfig
+
+
+class Config(Section):
+    """One tree: what the model is, what it reads, how it is trained and sampled."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig, description="shape of the model")
+    data: DataConfig = Field(default_factory=DataConfig, description="where the tokens are")
+    optim: OptimConfig = Field(default_factory=OptimConfig, description="optimizer and schedule")
+    train: TrainConfig = Field(
+        default_factory=dict, validate_default=True, description="the training loop"
+    )
+    sample: SampleConfig = Field(default_factory=SampleConfig, description="sampling of text")
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _fill_seq_len(cls, train: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - still raw
+        """Lets `seq_len` default to the model's limit, which the section alone cannot know."""
+        model = info.data.get("model")
+        if isinstance(train, Mapping) and "seq_len" not in train and model is not None:
+            return {**train, "seq_len": model.context_length}
+        return train
+
+    @model_validator(mode="after")
+    def _check_seq_len(self) -> Self:
+        if self.train.seq_len > self.model.context_length:
+            raise ValueError(
+                f"train.seq_len ({self.train.seq_len}) must not exceed"
+                f" model.context_length ({self.model.context_length})"
+            )
+        return self
