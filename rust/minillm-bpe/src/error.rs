@@ -32,6 +32,14 @@ pub enum Error {
     #[error("special token {token:?}: {reason}")]
     SpecialToken { token: String, reason: String },
 
+    /// Tokens that contradict one another.
+    #[error("vocabulary: {reason}")]
+    BadVocab { reason: String },
+
+    /// A merge of, or into, something that is not a token; or one that is listed twice.
+    #[error("merge {rank} ({left} {right}): {reason}")]
+    BadMerge { rank: u32, left: String, right: String, reason: String },
+
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -15,3 +15,6 @@ pub mod ids;
 
 pub use error::{Error, Result};
 pub use ids::{Pair, TokenId};
+
+/// The special token that ends a document, unless the caller names another.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
