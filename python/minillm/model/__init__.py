@@ -1,0 +1,27 @@
+"""The decoder-only transformer and the parts it is made of."""
+
+from minillm.model.attention import Attention
+from minillm.model.block import Block
+from minillm.model.cache import KVCache
+from minillm.model.ffn import GELUFeedForward, ReLU2FeedForward, SwiGLU
+from minillm.model.functional import IGNORED
+from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
+from minillm.model.rope import rope_angles, rotate
+from minillm.model.transformer import Transformer
+
+__all__ = [
+    "IGNORED",
+    "Attention",
+    "Block",
+    "Embedding",
+    "GELUFeedForward",
+    "KVCache",
+    "LayerNorm",
+    "Linear",
+    "RMSNorm",
+    "ReLU2FeedForward",
+    "SwiGLU",
+    "Transformer",
+    "rope_angles",
+    "rotate",
+]

@@ -1,0 +1,68 @@
+"""The modules that blocks are made of: linear, embedding, and the two norms.
+
+Plain containers of a weight around PyTorch's kernels. They start out at arbitrary values: how a
+weight should start depends on its place in the model, so `Transformer.reset_parameters` decides it
+for all of them at once.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Linear(nn.Module):
+    """y = x W^T + b. The weight is stored (d_out, d_in), as checkpoints everywhere store it."""
+
+    def __init__(self, d_in: int, d_out: int, *, bias: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(d_out, d_in))
+        self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
+
+    def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
+        """Applies the map to the last axis."""
+        return functional.linear(x, self.weight, self.bias)
+
+
+class Embedding(nn.Module):
+    """A table of `n_rows` learned vectors."""
+
+    def __init__(self, n_rows: int, d_model: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_rows, d_model))
+
+    def forward(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
+        """Looks each id up."""
+        return functional.embedding(ids, self.weight)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last axis, with a learned scale (arXiv:1910.07467).
+
+    The result has the input's dtype, also where the weight is wider: queries and keys come here in
+    bfloat16 under autocast, and attention's kernel wants them so.
+    """
+
+    def __init__(self, d_model: int, *, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(d_model))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        """Normalizes each vector."""
+        return functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the last axis, with a learned scale and shift (arXiv:1607.06450)."""
+
+    def __init__(self, d_model: int, *, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(d_model))
+        self.bias = nn.Parameter(torch.empty(d_model))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        """Normalizes each vector."""
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return functional.layer_norm(x, weight.shape, weight, bias, self.eps)

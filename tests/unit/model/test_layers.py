@@ -1,0 +1,64 @@
+import pytest
+import torch
+from torch import nn
+
+from minillm.model import (
+    Embedding,
+    GELUFeedForward,
+    LayerNorm,
+    Linear,
+    ReLU2FeedForward,
+    RMSNorm,
+    SwiGLU,
+    functional,
+)
+
+
+def filled(module: nn.Module) -> nn.Module:
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    return module
+
+
+def test_linear_is_torchs_linear():
+    ours, theirs = filled(Linear(3, 5, bias=True)), nn.Linear(3, 5)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 4, 3)
+    assert torch.equal(ours(x), theirs(x))
+
+
+def test_linear_has_no_bias_unless_asked():
+    assert list(Linear(3, 5).state_dict()) == ["weight"]
+
+
+def test_embedding_is_torchs_embedding():
+    ours, theirs = filled(Embedding(7, 4)), nn.Embedding(7, 4)
+    theirs.load_state_dict(ours.state_dict())
+    ids = torch.randint(7, (2, 3))
+    assert torch.equal(ours(ids), theirs(ids))
+
+
+def test_norm_modules_are_their_formulas():
+    x = torch.randn(2, 3, 8)
+    rms, layer = filled(RMSNorm(8, eps=1e-3)), filled(LayerNorm(8, eps=1e-3))
+    torch.testing.assert_close(rms(x), functional.rms_norm(x, rms.weight, 1e-3))
+    expected = functional.layer_norm(x, layer.weight, layer.bias, 1e-3)
+    torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("norm", [RMSNorm, LayerNorm])
+def test_norm_keeps_the_dtype_of_its_input(norm):
+    assert filled(norm(8, eps=1e-5))(torch.ones(1, 8).bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_feed_forward_layers_are_their_formulas(bias):
+    x = torch.randn(2, 3, 4)
+    pairs = [(GELUFeedForward, functional.gelu), (ReLU2FeedForward, functional.relu2)]
+    for layer, activation in pairs:
+        ffn = filled(layer(4, 6, bias=bias))
+        expected = ffn.down_proj(activation(ffn.up_proj(x)))
+        torch.testing.assert_close(ffn(x), expected)
+    ffn = filled(SwiGLU(4, 6))
+    weights = (ffn.gate_proj.weight, ffn.up_proj.weight, ffn.down_proj.weight)
+    torch.testing.assert_close(ffn(x), functional.swiglu(x, *weights))
