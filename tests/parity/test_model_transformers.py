@@ -134,6 +134,8 @@ def test_model_matches_gpt2():
             vocab_size=97,
             n_positions=64,
             n_embd=48,
+            bos_token_id=0,
+            eos_token_id=0,
             n_layer=3,
             n_head=4,
             resid_pdrop=0.0,
@@ -156,8 +158,7 @@ def test_model_matches_gpt2():
             tensors = {
                 "ln_1": weights[f"{ours_at}.attention_norm.{part}"],
                 "ln_2": weights[f"{ours_at}.ffn_norm.{part}"],
-                # GPT-2 stores its matrices (d_in, d_out).
-                "attn.c_attn": torch.cat(qkv).T,
+                "attn.c_attn": stored_by_input(torch.cat(qkv)),
                 "attn.c_proj": stored_by_input(weights[f"{ours_at}.attention.o_proj.{part}"]),
                 "mlp.c_fc": stored_by_input(weights[f"{ours_at}.ffn.up_proj.{part}"]),
                 "mlp.c_proj": stored_by_input(weights[f"{ours_at}.ffn.down_proj.{part}"]),
