@@ -12,6 +12,9 @@
 
 pub mod error;
 pub mod ids;
+pub mod pretokenize;
+pub mod progress;
+pub mod special;
 
 pub use error::{Error, Result};
 pub use ids::{Pair, TokenId};

@@ -1,0 +1,312 @@
+//! Text -> pre-tokens: the pieces inside which merges happen.
+//!
+//! A [`Pattern`] says how text is cut; a [`PreTokenizer`] is a pattern made ready. `gpt2` runs on
+//! a hand-written scanner, every other pattern on a regex engine. Both take any bytes: one
+//! that is not valid UTF-8 counts as a character of its own, neither letter nor number nor white
+//! space.
+
+mod general;
+mod gpt2;
+mod tables;
+mod unicode;
+
+use crate::{Error, Result};
+pub use unicode::UNICODE_VERSION;
+
+/// A published pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedPattern {
+    /// GPT-2; also r50k and p50k.
+    Gpt2,
+    /// GPT-4; up to three digits a pre-token.
+    Cl100k,
+    /// Llama 3: as GPT-4, runs of line breaks kept together.
+    Llama3,
+    /// Qwen 2 and 3: as Llama 3, digits one by one.
+    Qwen2,
+    /// GPT-4o: upper and lower case told apart, marks count as letters.
+    O200k,
+}
+
+impl NamedPattern {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Gpt2, Self::Cl100k, Self::Llama3, Self::Qwen2, Self::O200k];
+
+    /// The name by which a user chooses it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gpt2 => "gpt2",
+            Self::Cl100k => "cl100k",
+            Self::Llama3 => "llama3",
+            Self::Qwen2 => "qwen2",
+            Self::O200k => "o200k",
+        }
+    }
+
+    /// The regular expression, in the form that Hugging Face's engine takes too.
+    pub fn regex(self) -> &'static str {
+        match self {
+            Self::Gpt2 => {
+                r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+            }
+            Self::Cl100k => {
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+            }
+            Self::Llama3 => {
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            }
+            Self::Qwen2 => {
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            }
+            Self::O200k => {
+                r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            }
+        }
+    }
+}
+
+/// How text is cut into pre-tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// A published pattern.
+    Named(NamedPattern),
+    /// Any regular expression: its matches and what lies between them are the pre-tokens.
+    Regex(String),
+    /// No cut: a whole document is one pre-token.
+    None,
+}
+
+impl Pattern {
+    /// Understands what a user wrote: a known name, else a regular expression.
+    ///
+    /// The regular expression of a named pattern is that pattern.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPattern`] for a bare word that is no known name: as a regular expression
+    /// it would match itself alone, which nobody wants.
+    pub fn parse(text: &str) -> Result<Self> {
+        let known = NamedPattern::ALL.into_iter().find(|n| text == n.name() || text == n.regex());
+        if let Some(named) = known {
+            return Ok(Self::Named(named));
+        }
+        if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+            let known = NamedPattern::ALL.map(NamedPattern::name).join(", ");
+            return Err(Error::UnknownPattern { name: text.to_owned(), known });
+        }
+        Ok(Self::Regex(text.to_owned()))
+    }
+
+    /// The name, if it has one.
+    pub fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Named(named) => Some(named.name()),
+            Self::Regex(_) | Self::None => None,
+        }
+    }
+
+    /// The regular expression, if there is one.
+    pub fn regex(&self) -> Option<&str> {
+        match self {
+            Self::Named(named) => Some(named.regex()),
+            Self::Regex(regex) => Some(regex),
+            Self::None => None,
+        }
+    }
+}
+
+/// A pattern made ready to cut text; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PreTokenizer {
+    pattern: Pattern,
+    engine: Engine,
+}
+
+#[derive(Clone, Debug)]
+enum Engine {
+    Gpt2,
+    Regex(fancy_regex::Regex),
+    Whole,
+}
+
+impl PreTokenizer {
+    /// Compiles `pattern`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pattern`] if it is no regular expression.
+    pub fn new(pattern: &Pattern) -> Result<Self> {
+        let engine = match pattern {
+            Pattern::Named(NamedPattern::Gpt2) => Engine::Gpt2,
+            Pattern::Named(named) => Engine::Regex(general::compile(named.regex())?),
+            Pattern::Regex(regex) => Engine::Regex(general::compile(regex)?),
+            Pattern::None => Engine::Whole,
+        };
+        Ok(Self { pattern: pattern.clone(), engine })
+    }
+
+    /// What it was made from.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// Calls `visit` with start and end of each pre-token of `text`, in order and without gaps.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pattern`] when the regex engine gives up on a text.
+    #[inline]
+    pub fn for_each_span(&self, text: &[u8], mut visit: impl FnMut(usize, usize)) -> Result<()> {
+        match &self.engine {
+            Engine::Gpt2 => {
+                let mut start = 0;
+                while start < text.len() {
+                    let end = gpt2::pre_token_end(text, start);
+                    visit(start, end);
+                    start = end;
+                }
+            }
+            Engine::Regex(regex) => general::for_each_span(regex, text, visit)?,
+            Engine::Whole if text.is_empty() => {}
+            Engine::Whole => visit(0, text.len()),
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with each pre-token of `text`, in order; their concatenation is `text`.
+    ///
+    /// # Errors
+    ///
+    /// As [`for_each_span`](Self::for_each_span).
+    #[inline]
+    pub fn for_each(&self, text: &[u8], mut visit: impl FnMut(&[u8])) -> Result<()> {
+        self.for_each_span(text, |start, end| visit(&text[start..end]))
+    }
+
+    /// The largest `i <= upto` where `text[..i]` and `text[i..]` are cut apart exactly as they are
+    /// together, whatever follows `text`. [`None`] if there is none, or none is known.
+    ///
+    /// Such places are those before ASCII white space that an ASCII letter or digit precedes: in
+    /// every published pattern the pre-token of the letter or digit ends there, for none takes
+    /// white space behind either, and the next one begins there, whatever came before. The last
+    /// run of white space to the left is followed by that letter or digit on both sides of the
+    /// cut, so what it gives up does not change either.
+    pub fn safe_cut(&self, text: &[u8], upto: usize) -> Option<usize> {
+        if !matches!(self.pattern, Pattern::Named(_)) {
+            return None;
+        }
+        let last = upto.min(text.len().checked_sub(1)?);
+        (1..=last)
+            .rev()
+            .find(|&i| text[i - 1].is_ascii_alphanumeric() && b" \t\n\r".contains(&text[i]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static GPT2: LazyLock<PreTokenizer> = LazyLock::new(|| named(NamedPattern::Gpt2));
+    static GPT2_REGEX: LazyLock<PreTokenizer> = LazyLock::new(|| regex(NamedPattern::Gpt2.regex()));
+    static ALL: LazyLock<[PreTokenizer; 5]> = LazyLock::new(|| NamedPattern::ALL.map(named));
+
+    fn spans(pre_tokenizer: &PreTokenizer, text: &[u8]) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        pre_tokenizer.for_each(text, |pre_token| out.push(pre_token.to_vec())).unwrap();
+        out
+    }
+
+    fn named(pattern: NamedPattern) -> PreTokenizer {
+        PreTokenizer::new(&Pattern::Named(pattern)).unwrap()
+    }
+
+    fn regex(pattern: &str) -> PreTokenizer {
+        PreTokenizer::new(&Pattern::Regex(pattern.to_owned())).unwrap()
+    }
+
+    /// Text with many class changes: characters of each class, of each UTF-8 length, broken bytes.
+    fn awkward_text() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => "[ \\n\\t]{1,3}".prop_map(String::into_bytes),
+            4 => "[a-z]{1,4}".prop_map(String::into_bytes),
+            2 => "'(s|d|m|t|ll|ve|re|l|v|S)?".prop_map(String::into_bytes),
+            2 => "[0-9.,!'_]{1,3}".prop_map(String::into_bytes),
+            2 => "\\PC{1,2}".prop_map(String::into_bytes),
+            1 => "[\u{a0}\u{2028}\u{3000}\u{85}\u{180e}\u{200b}\u{301}\u{17f}]"
+                .prop_map(String::into_bytes),
+            1 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
+            1 => proptest::collection::vec(any::<u8>(), 1..4),
+        ];
+        proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+    }
+
+    #[test]
+    fn gpt2_cuts_a_sentence_as_published() {
+        let found = spans(&GPT2, b"I'll go to \nNo 10!'s");
+        let expected = ["I", "'ll", " go", " to", " ", "\n", "No", " 10", "!'", "s"];
+        assert_eq!(found, expected.map(|t| t.as_bytes().to_vec()));
+    }
+
+    #[test]
+    fn gpt2_equals_the_regex_on_every_code_point() {
+        for c in '\0'..=char::MAX {
+            let text = format!("{c}a{c}1 {c} {c}{c}");
+            assert_eq!(spans(&GPT2, text.as_bytes()), spans(&GPT2_REGEX, text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_megabyte_of_anything_repeated_is_linear() {
+        for unit in ["a", " ", "\n", "^", "1", "\u{301}", "\u{3000}", "\u{ff}", "'"] {
+            let text = unit.repeat(1_000_000 / unit.len());
+            assert_eq!(spans(&GPT2, text.as_bytes()).concat(), text.as_bytes());
+        }
+        assert_eq!(spans(&GPT2, &vec![0xFF; 1_000_000]).len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_matches_of_a_regex() {
+        let found = spans(&regex("[a-z]+"), b"12ab\xFF\xFFcd!");
+        assert_eq!(found, [&b"12"[..], b"ab", b"\xFF\xFF", b"cd", b"!"]);
+    }
+
+    #[test]
+    fn bare_words_are_names_and_never_patterns() {
+        let message = Pattern::parse("gpt5").unwrap_err().to_string();
+        assert_eq!(message, "unknown pattern `gpt5`; known are gpt2, cl100k, llama3, qwen2, o200k");
+        assert_eq!(Pattern::parse(r"\w+").unwrap(), Pattern::Regex(r"\w+".to_owned()));
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_compile_is_named() {
+        let err = PreTokenizer::new(&Pattern::Regex("(a".to_owned())).unwrap_err();
+        assert!(err.to_string().starts_with("pattern `(a`: "), "{err}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn prop_gpt2_equals_the_regex(text in awkward_text()) {
+            prop_assert_eq!(spans(&GPT2, &text), spans(&GPT2_REGEX, &text));
+        }
+
+        #[test]
+        fn prop_safe_cuts_change_nothing(text in awkward_text(), more in awkward_text()) {
+            for pre_tokenizer in ALL.iter() {
+                let whole = [text.clone(), more.clone()].concat();
+                let all = spans(pre_tokenizer, &whole);
+                prop_assert_eq!(all.concat(), whole.clone());
+                if let Some(cut) = pre_tokenizer.safe_cut(&text, text.len()) {
+                    let mut parts = spans(pre_tokenizer, &whole[..cut]);
+                    parts.extend(spans(pre_tokenizer, &whole[cut..]));
+                    prop_assert_eq!(parts, all, "{:?}", pre_tokenizer.pattern());
+                }
+            }
+        }
+    }
+}
