@@ -10,6 +10,8 @@
 //!
 //! Every fast path has a slow, obvious twin in `reference.rs`, and a property test that they agree.
 
+pub mod corpus;
+pub mod count;
 pub mod error;
 pub mod ids;
 pub mod pretokenize;

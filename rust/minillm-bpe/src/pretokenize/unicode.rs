@@ -183,8 +183,8 @@ mod tests {
                 }
             }
             println!("{class:?}");
-            ranges.iter().for_each(|(first, last)| print!("({first:#x}, {last:#x}), "));
-            println!();
+            let ranges = ranges.iter().map(|(first, last)| format!("({first:#x}, {last:#x}), "));
+            println!("{}", ranges.collect::<String>());
         }
     }
 }
