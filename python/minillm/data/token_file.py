@@ -1,0 +1,147 @@
+"""One shard of token ids, mapped into memory and checked before anything trusts it.
+
+A shard is `NAME.bin`, headerless little-endian ids, and its manifest `NAME.json`, which says how
+many there are, of which type and from which tokenizer. Training on the wrong ids gives no error,
+only a worse model; so whatever does not fit is refused here, by the name of the field that does
+not. A bare `.bin` without a manifest is read as nanoGPT writes it, as 16-bit ids.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+
+FORMAT = "minillm.tokens"
+FORMAT_VERSION = 1
+SCAN_TOKENS = 1 << 22
+"""Ids per piece of the scan for the largest: bounds its memory whatever the file's size."""
+
+
+class TokenManifest(BaseModel):
+    """What `NAME.json` says of `NAME.bin`; fields that only other readers need are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: str
+    format_version: int
+    dtype: str
+    tokens: NonNegativeInt
+    documents: NonNegativeInt
+    bytes: NonNegativeInt
+    vocab_size: PositiveInt
+    eot_id: NonNegativeInt | None
+    tokenizer_sha256: str
+
+
+class TokenFile:
+    """The ids of one shard, read-only.
+
+    Attributes:
+        path: The `.bin` file.
+        manifest: Its manifest, or `None` for a bare file.
+        ids: All ids, in the type of the file; a memory map, so nothing is read before it is used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens `path` and holds its length against its manifest.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is empty, cut, or not what its manifest says.
+        """
+        self.path = path
+        size = path.stat().st_size
+        self.manifest = _read_manifest(path.with_suffix(".json"))
+        dtype = np.dtype("<u2" if self.manifest is None else _dtype(path, self.manifest))
+        if size == 0:
+            raise ValueError(f"`{path}` is empty")
+        if size % dtype.itemsize:
+            raise ValueError(
+                f"`{path}`: {size} bytes is not a multiple of {dtype.itemsize}, the size of a"
+                f" {dtype.name} id; the file is cut short or of another type"
+            )
+        self.ids: NDArray[np.unsignedinteger] = np.memmap(path, dtype=dtype, mode="r")
+        if self.manifest is not None and self.manifest.tokens != len(self.ids):
+            raise ValueError(
+                f"`{path}`: its manifest says {self.manifest.tokens} tokens, the file holds"
+                f" {len(self.ids)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the contents, cheap to take.
+
+        Of the manifest where there is one: it holds a checksum of each block. A bare file is known
+        by its length and its first and last megabyte.
+        """
+        if self.manifest is not None:
+            return hashlib.sha256(self.path.with_suffix(".json").read_bytes()).hexdigest()
+        digest = hashlib.sha256(str(len(self)).encode())
+        digest.update(self.ids[: 1 << 19].tobytes())
+        digest.update(self.ids[-(1 << 19) :].tobytes())
+        return digest.hexdigest()
+
+    def check_tokenizer(self, sha256: str, tokenizer_path: Path) -> None:
+        """Refuses ids that another tokenizer wrote.
+
+        Raises:
+            ValueError: If the manifest names another hash than `sha256`.
+        """
+        if self.manifest is not None and self.manifest.tokenizer_sha256 != sha256:
+            raise ValueError(
+                f"`{self.path}` was encoded by another tokenizer: its manifest has"
+                f" tokenizer_sha256 {self.manifest.tokenizer_sha256[:12]}..,"
+                f" `{tokenizer_path}` is {sha256[:12]}.."
+                "\nhint: encode the text again with `minillm-bpe encode`"
+            )
+
+    def check_vocabulary(self, vocab_size: int) -> None:
+        """Refuses ids that a vocabulary of `vocab_size` does not have.
+
+        Reads the whole file once, at the speed of the disk: an id out of range would otherwise
+        stop training hours later, on a GPU without a word about the cause.
+
+        Raises:
+            ValueError: Naming the first such id and its position.
+        """
+        for start in range(0, len(self), SCAN_TOKENS):
+            piece = self.ids[start : start + SCAN_TOKENS]
+            if int(piece.max()) >= vocab_size:
+                position = start + int(np.argmax(piece >= vocab_size))
+                raise ValueError(
+                    f"`{self.path}`: id {int(self.ids[position])} at position {position} is beyond"
+                    f" the vocabulary of {vocab_size}"
+                )
+
+
+def _read_manifest(path: Path) -> TokenManifest | None:
+    if not path.exists():
+        return None
+    try:
+        manifest = TokenManifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "json"
+        raise ValueError(f"`{path}`: {field}: {first['msg'].lower()}") from error
+    if manifest.format != FORMAT:
+        raise ValueError(f"`{path}`: format is `{manifest.format}`, expected `{FORMAT}`")
+    if manifest.format_version != FORMAT_VERSION:
+        raise ValueError(
+            f"`{path}`: format_version is {manifest.format_version}, this minillm reads"
+            f" {FORMAT_VERSION}"
+        )
+    return manifest
+
+
+def _dtype(path: Path, manifest: TokenManifest) -> str:
+    types = {"uint16": "<u2", "uint32": "<u4"}
+    if manifest.dtype not in types:
+        raise ValueError(
+            f"`{path.with_suffix('.json')}`: dtype is `{manifest.dtype}`, expected uint16 or uint32"
+        )
+    return types[manifest.dtype]
