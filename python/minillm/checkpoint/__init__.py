@@ -1,0 +1,39 @@
+"""Checkpoints that survive whatever happens to the process that writes them."""
+
+from minillm.checkpoint.files import replace_file
+from minillm.checkpoint.folder import (
+    Checkpoint,
+    CheckpointError,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    verify_checkpoint,
+)
+from minillm.checkpoint.lock import RunLock
+from minillm.checkpoint.tensors import (
+    load_model_tensors,
+    load_optimizer_tensors,
+    load_rng_tensors,
+    model_tensors,
+    optimizer_tensors,
+    rng_tensors,
+)
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "RunLock",
+    "latest_checkpoint",
+    "list_checkpoints",
+    "load_checkpoint",
+    "load_model_tensors",
+    "load_optimizer_tensors",
+    "load_rng_tensors",
+    "model_tensors",
+    "optimizer_tensors",
+    "replace_file",
+    "rng_tensors",
+    "save_checkpoint",
+    "verify_checkpoint",
+]
