@@ -1,16 +1,15 @@
 """How every verb ends: one `error:` line, its `hint:` lines, and an exit code.
 
 Library code raises; only verbs print. A user's mistake is a `ValueError` (or an `OSError` from the
-system) whose text can stand alone, and what to do about it is attached with `add_note`, which
-becomes a `hint:` line here. Everything goes to stderr, so that stdout carries data alone. Any
-other exception is our own bug and keeps its traceback.
+system) whose text can stand alone; what to do about it follows on a line of its own that begins
+with `hint:`, or is attached with `add_note`. Everything goes to stderr, so that stdout carries data
+alone. Any other exception is our own bug and keeps its traceback.
 """
 
 from __future__ import annotations
 
-import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -33,12 +32,6 @@ def with_hint(error: AnyError, hint: str) -> AnyError:
     """Attaches `hint` to `error` and gives it back, so that it can be raised in one line."""
     error.add_note(hint)
     return error
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was probably meant to be, if there is one."""
-    matches = difflib.get_close_matches(name, list(known), n=1)
-    return matches[0] if matches else None
 
 
 def say(text: str) -> None:

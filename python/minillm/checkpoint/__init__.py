@@ -7,7 +7,9 @@ from minillm.checkpoint.folder import (
     latest_checkpoint,
     list_checkpoints,
     load_checkpoint,
+    remove_temporary,
     save_checkpoint,
+    set_aside_after,
     verify_checkpoint,
 )
 from minillm.checkpoint.lock import RunLock
@@ -32,8 +34,10 @@ __all__ = [
     "load_rng_tensors",
     "model_tensors",
     "optimizer_tensors",
+    "remove_temporary",
     "replace_file",
     "rng_tensors",
     "save_checkpoint",
+    "set_aside_after",
     "verify_checkpoint",
 ]

@@ -133,7 +133,8 @@ def save_checkpoint(
     sync_folder(run_folder)
     verify_checkpoint(target)
     replace_file(run_folder / "latest", f"{target.name}\n".encode())
-    _rotate(run_folder, keep)
+    for path in [path for path in list_checkpoints(run_folder) if _step(path) <= step][:-keep]:
+        _remove(path)
     return target
 
 
@@ -192,7 +193,20 @@ def latest_checkpoint(run_folder: Path) -> tuple[Checkpoint, list[str]]:
 def list_checkpoints(run_folder: Path) -> list[Path]:
     """Checkpoint folders, oldest first, unverified."""
     found = [path for path in run_folder.glob("step-*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=_step)
+
+
+def set_aside_after(run_folder: Path, step: int) -> None:
+    """Renames checkpoints later than `step`, which resuming found damaged, to `.damaged`.
+
+    They are not ours to delete, but must not stand among the good ones that are written from here.
+    """
+    for path in list_checkpoints(run_folder):
+        if _step(path) > step:
+            target = path.with_name(path.name + ".damaged")
+            if target.exists():
+                shutil.rmtree(target)
+            path.rename(target)
 
 
 def remove_temporary(run_folder: Path) -> None:
@@ -201,9 +215,8 @@ def remove_temporary(run_folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def _rotate(run_folder: Path, keep: int) -> None:
-    for path in list_checkpoints(run_folder)[:-keep]:
-        _remove(path)
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _remove(path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Configuration fields as command-line options, for every verb that has a configuration.
+
+A verb declares its own options to the parser and takes all other words here: `--section.field
+value` for any field of the tree, and the short names that people know. They stay text; the
+configuration parses them, by the type of their field, with the message that a file would get.
+"""
+
+import textwrap
+from collections.abc import Sequence
+
+from minillm.config import SHORT_FLAGS
+from minillm.config.load import FIELDS, SECTIONS
+from minillm.config.messages import did_you_mean
+from minillm.messages import UsageError
+
+_INDENT = 33
+"""Column where the descriptions begin."""
+
+
+def parse_fields(words: Sequence[str], *, own_options: Sequence[str]) -> dict[str, str]:
+    """Dotted field names and their values, from the words that no option of the verb has taken.
+
+    `--a.b value`, `--a.b=value`, and `--compile` or `--no-compile` for fields that are true or
+    false. Dashes and underscores are the same.
+
+    Args:
+        words: The command line without the verb's own options.
+        own_options: Names of those, so that a typo of one can be told what it is near to.
+
+    Raises:
+        UsageError: For an unknown name, a name without its value, or a stray word.
+    """
+    overrides: dict[str, str] = {}
+    waiting = list(reversed(words))
+    while waiting:
+        word = waiting.pop()
+        name, has_value, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--"):
+            raise UsageError(f"unexpected word `{word}`, expected an option such as --seed")
+        field = _field(name, own_options)
+        is_switch = _is_switch(field)
+        if is_switch and not has_value:
+            value = "false" if name.startswith("no-") else "true"
+        elif not has_value:
+            if not waiting or waiting[-1].startswith("--"):
+                raise UsageError(f"option `--{name}` needs a value")
+            value = waiting.pop()
+        overrides[field] = value
+    return overrides
+
+
+def describe_short_flags() -> str:
+    """A table of the short names, each described by its field."""
+    rows = []
+    for flag, dotted in SHORT_FLAGS.items():
+        section, _, field = dotted.partition(".")
+        description = SECTIONS[section].model_fields[field].description
+        shown = f"--{flag}/--no-{flag}" if _is_switch(dotted) else f"--{flag}"
+        first, *rest = textwrap.wrap(f"{dotted}: {description}", 78 - _INDENT)
+        rows.append(f"  {shown:<{_INDENT - 2}}{first}")
+        rows.extend(" " * _INDENT + line for line in rest)
+    return (
+        "Short names of configuration fields:\n" + "\n".join(rows) + "\n\n"
+        "Any other field by its dotted name: --optim.momentum 0.9, --model.n_layers 8\n"
+    )
+
+
+def _field(name: str, own_options: Sequence[str]) -> str:
+    """The field that an option stands for."""
+    dotted = name.replace("-", "_")
+    if dotted in FIELDS:
+        return dotted
+    short = name.replace("_", "-")
+    if short in SHORT_FLAGS:
+        return SHORT_FLAGS[short]
+    switched = SHORT_FLAGS.get(short.removeprefix("no-"), "")
+    if short.startswith("no-") and switched and _is_switch(switched):
+        return switched
+    known = FIELDS if "." in name else [*SHORT_FLAGS, *own_options]
+    hint = did_you_mean(dotted if "." in name else short, known).replace("`", "`--", 1)
+    raise UsageError(f"unknown option `--{name}`{hint}")
+
+
+def _is_switch(dotted: str) -> bool:
+    section, _, field = dotted.partition(".")
+    return SECTIONS[section].model_fields[field].annotation is bool
