@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What .ci/run and .ci/long share: sections with times, uv, the pinned environment.
 # Sourced, not run. Expects to stand in the repository's root.
 
