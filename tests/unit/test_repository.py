@@ -4,6 +4,7 @@ import ast
 import io
 import re
 import subprocess
+import sys
 import tokenize
 import tomllib
 from pathlib import Path
@@ -185,3 +186,22 @@ def test_locked_requirements_cover_the_project() -> None:
     locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
 
     assert wanted - locked == set()
+
+
+def test_links_in_documents_lead_somewhere() -> None:
+    dead = [
+        f"{name}: {target}"
+        for name, text in texts().items()
+        if name.endswith(".md")
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+        if "://" not in target and not (ROOT / name).parent.joinpath(target).exists()
+    ]
+
+    assert dead == []
+
+
+def test_tables_of_the_readme_are_those_of_the_results() -> None:
+    command = [sys.executable, "benchmarks/tables.py", "--check"]
+    check = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert check.returncode == 0, check.stderr
