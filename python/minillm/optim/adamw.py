@@ -1,0 +1,142 @@
+"""AdamW: Adam with weight decay beside the gradient instead of inside it.
+
+Source: Loshchilov and Hutter, arXiv:1711.05101, algorithm 2, with the learning rate as the only
+schedule, so that decay is lr * weight_decay per step, as in PyTorch. The order of operations is
+PyTorch's too: the tests want the same bits.
+
+`adamw_update` is the rule for one tensor, to be read. `adamw_step` is the same rule for a list of
+them through `torch._foreach_*`, which takes a fifth of the time for the 30 tensors of a small model
+on two CPU cores. PyTorch's fused kernel takes a third of that again, but rounds differently.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def adamw_update(
+    parameter: Float[Tensor, "*shape"],
+    gradient: Float[Tensor, "*shape"],
+    mean: Float[Tensor, "*shape"],
+    mean_square: Float[Tensor, "*shape"],
+    *,
+    step: int,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """Moves one parameter by one step, in place, and its two running means with it.
+
+    Args:
+        parameter: What to train.
+        gradient: Slope of the loss there.
+        mean: Running mean of the gradient; 0 at first.
+        mean_square: Running mean of its square; 0 at first.
+        step: Number of this step; the first one is 1.
+        lr: Learning rate of this step.
+        betas: What the two means keep per step.
+        eps: Keeps the step finite where the gradient was always 0.
+        weight_decay: Share of the parameter that a step takes away, in units of lr.
+    """
+    beta1, beta2 = betas
+    parameter.mul_(1 - lr * weight_decay)
+    mean.lerp_(gradient, 1 - beta1)  # beta1 * mean + (1 - beta1) * gradient
+    mean_square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    # Both means started at 0; these undo the pull towards it.
+    step_size = lr / (1 - beta1**step)
+    root = mean_square.sqrt().div_((1 - beta2**step) ** 0.5).add_(eps)
+    parameter.addcdiv_(mean, root, value=-step_size)
+
+
+def adamw_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> None:
+    """`adamw_update` for every parameter of a group that has a gradient.
+
+    Args:
+        group: `params`, `lr`, `betas`, `eps` and `weight_decay`.
+        state: Of each parameter `step`, `mean` and `mean_square`; filled in at its first step.
+    """
+    parameters: list[Tensor] = [p for p in group["params"] if p.grad is not None]
+    if not parameters:
+        return
+    for parameter in parameters:
+        if not state[parameter]:
+            state[parameter]["step"] = torch.tensor(0.0)
+            state[parameter]["mean"] = torch.zeros_like(parameter)
+            state[parameter]["mean_square"] = torch.zeros_like(parameter)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    steps, means, mean_squares = (
+        [state[p][name] for p in parameters] for name in ("step", "mean", "mean_square")
+    )
+    lr, (beta1, beta2) = group["lr"], group["betas"]
+
+    torch._foreach_add_(steps, 1)
+    counts = [step.item() for step in steps]
+    torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
+    torch._foreach_lerp_(means, gradients, 1 - beta1)
+    torch._foreach_mul_(mean_squares, beta2)
+    torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - beta2)
+    roots = torch._foreach_sqrt(mean_squares)
+    torch._foreach_div_(roots, [(1 - beta2**count) ** 0.5 for count in counts])
+    torch._foreach_add_(roots, group["eps"])
+    step_sizes = [-lr / (1 - beta1**count) for count in counts]
+    torch._foreach_addcdiv_(parameters, means, roots, step_sizes)
+
+
+def evaluate(closure: Callable[[], float] | None) -> float | None:
+    """Calls what `Optimizer.step` may be given to compute the loss anew, with gradients on."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
+class AdamW(torch.optim.Optimizer):
+    """AdamW with decoupled weight decay, equal to `torch.optim.AdamW` bit for bit on the CPU."""
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        """Takes parameters, or groups of them that may override each option.
+
+        Raises:
+            ValueError: If an option is out of range.
+        """
+        check_options(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(  # type: ignore[override]  # PyTorch types it as two overloads of the same
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
+        """Moves every parameter that has a gradient."""
+        loss = evaluate(closure)
+        for group in self.param_groups:
+            adamw_step(group, self.state)
+        return loss
+
+
+def check_options(
+    *, betas: tuple[float, float] = (0.0, 0.0), momentum: float = 0.0, **at_least_zero: float
+) -> None:
+    """Refuses options that no optimizer can work with.
+
+    Raises:
+        ValueError: Naming the option and its value.
+    """
+    for name, value in at_least_zero.items():
+        if not value >= 0:
+            raise ValueError(f"{name} ({value}) must be at least 0")
+    for name, value in (("betas[0]", betas[0]), ("betas[1]", betas[1]), ("momentum", momentum)):
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} ({value}) must be at least 0 and less than 1")

@@ -1,0 +1,54 @@
+"""From a model and a configuration to an optimizer, each parameter in the group of its role."""
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from minillm.config import OptimConfig
+from minillm.optim.adamw import AdamW
+from minillm.optim.muon import Muon
+from minillm.optim.sgd import SGD
+
+Role = Literal["matrix", "table", "vector"]
+
+
+def parameter_role(name: str, parameter: nn.Parameter) -> Role:
+    """What a parameter does: map between spaces, hold a row per token, or scale and shift.
+
+    Tables are the embeddings and the output head, known by their names: their rows belong to
+    tokens, and a batch touches them by how often a token occurs.
+    """
+    if parameter.ndim < 2:
+        return "vector"
+    return "table" if "embed" in name or "lm_head" in name else "matrix"
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimizer of a configuration, with one group per role.
+
+    Matrices and tables decay; vectors do not, as a norm's scale has no reason to shrink and a bias
+    costs nothing. Each group carries its `role`, and its `max_lr` for the schedule.
+    """
+    by_role: dict[Role, list[nn.Parameter]] = {"matrix": [], "table": [], "vector": []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            by_role[parameter_role(name, parameter)].append(parameter)
+    groups = [
+        {"params": params, **_options(role, config)} for role, params in by_role.items() if params
+    ]
+    if config.name == "adamw":
+        return AdamW(groups, betas=config.betas, eps=config.eps)
+    if config.name == "sgd":
+        return SGD(groups, momentum=config.momentum)
+    return Muon(groups, momentum=config.momentum, betas=config.betas, eps=config.eps)
+
+
+def _options(role: Role, config: OptimConfig) -> dict[str, Any]:
+    lr = config.learning_rate
+    options: dict[str, Any] = {"role": role}
+    if config.name == "muon":
+        options["update"] = "muon" if role == "matrix" else "adamw"
+        lr = config.learning_rate if role == "matrix" else config.adamw_learning_rate
+    weight_decay = 0.0 if role == "vector" else config.weight_decay
+    return options | {"lr": lr, "max_lr": lr, "weight_decay": weight_decay}

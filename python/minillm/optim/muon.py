@@ -1,0 +1,142 @@
+"""Muon: momentum whose update is made orthogonal, for the matrices inside a model.
+
+A gradient's momentum has a few large singular values and many small ones; Muon sets all of them
+near 1, so that rare directions learn as fast as common ones. Sources: Keller Jordan et al., "Muon:
+An optimizer for hidden layers in neural networks" (2024), whose quintic Newton-Schulz iteration and
+coefficients these are; Liu et al., "Muon is Scalable for LLM Training", arXiv:2502.16982, section
+2.2, for weight decay and for the scale 0.2 * sqrt(max(d_out, d_in)): an orthogonal M x N matrix has
+a root mean square of 1 / sqrt(max(M, N)), AdamW's updates have one of about 0.2, and with both at
+0.2 one learning rate and one weight decay serve both.
+
+Embeddings, the output head and vectors are no maps between hidden spaces; AdamW updates those, in
+the same optimizer, so that a checkpoint and a schedule see one.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from minillm.optim.adamw import adamw_step, check_options, evaluate
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Chosen for the steepest slope at 0: five steps bring singular values into about 0.7 to 1.2."""
+
+ADAMW_RMS = 0.2
+"""Root mean square of a typical AdamW update at learning rate 1."""
+
+
+def orthogonalize(
+    matrices: Float[Tensor, "*B M N"], *, steps: int = 5, dtype: torch.dtype = torch.bfloat16
+) -> Float[Tensor, "*B M N"]:
+    """Replaces the singular values of each matrix by numbers near 1; approximately U V^T.
+
+    Each step applies the odd polynomial a s + b s^3 + c s^5 to every singular value s, through
+    matrix products alone.
+
+    Args:
+        matrices: One matrix or a batch of them.
+        steps: Newton-Schulz steps.
+        dtype: Type of the products. bfloat16 is precise enough, and fast where there are units
+            for it.
+    """
+    a, b, c = NEWTON_SCHULZ
+    is_tall = matrices.shape[-2] > matrices.shape[-1]
+    x: Tensor = (matrices.mT if is_tall else matrices).to(
+        dtype
+    )  # the smaller Gram matrix: less work
+    # The Frobenius norm bounds the largest singular value, which must not exceed 1.
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        polynomial = b * gram + c * (gram @ gram)
+        x = a * x + polynomial @ x
+    return (x.mT if is_tall else x).to(matrices.dtype)
+
+
+def muon_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> None:
+    """Moves every matrix of a group that has a gradient.
+
+    Matrices of one shape are orthogonalized together: a model has few shapes and many layers.
+
+    Args:
+        group: `params`, `lr`, `momentum` and `weight_decay`.
+        state: Of each matrix its `momentum`; filled in at its first step.
+    """
+    lr, momentum = group["lr"], group["momentum"]
+    by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+    for parameter in group["params"]:
+        if parameter.grad is not None:
+            by_shape[parameter.shape].append((parameter, parameter.grad))
+    for shape, pairs in by_shape.items():
+        updates = []
+        for parameter, gradient in pairs:
+            if not state[parameter]:
+                state[parameter]["momentum"] = torch.zeros_like(parameter)
+            mean = state[parameter]["momentum"].lerp_(gradient, 1 - momentum)
+            updates.append(gradient.lerp(mean, momentum))  # Nesterov: one step ahead
+        # On a CPU, bfloat16 products cost more than float32 ones.
+        dtype = torch.float32 if updates[0].device.type == "cpu" else torch.bfloat16
+        directions = orthogonalize(torch.stack(updates), dtype=dtype)  # layers M N
+        scale = ADAMW_RMS * math.sqrt(max(shape[-2:]))
+        for (parameter, _), direction in zip(pairs, directions, strict=True):
+            parameter.mul_(1 - lr * group["weight_decay"])
+            parameter.add_(direction, alpha=-lr * scale)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for matrices and AdamW for the rest, by parameter group.
+
+    A group says which by its `update`, "muon" (the default) or "adamw".
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        *,
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        weight_decay: float = 0.1,
+    ) -> None:
+        """Takes parameters, or groups of them that may override each option.
+
+        Raises:
+            ValueError: If an option is out of range, or a group for muon holds a vector.
+        """
+        check_options(lr=lr, momentum=momentum, betas=betas, eps=eps, weight_decay=weight_decay)
+        defaults = {
+            "update": "muon",
+            "lr": lr,
+            "momentum": momentum,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, defaults)
+        for group in self.param_groups:
+            if group["update"] not in ("muon", "adamw"):
+                raise ValueError(f"update is {group['update']!r}, expected muon or adamw")
+            for parameter in group["params"]:
+                if group["update"] == "muon" and parameter.ndim < 2:
+                    raise ValueError(
+                        f"muon updates matrices, got a parameter of shape {tuple(parameter.shape)}"
+                    )
+
+    @torch.no_grad()
+    def step(  # type: ignore[override]  # PyTorch types it as two overloads of the same
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
+        """Moves every parameter that has a gradient."""
+        loss = evaluate(closure)
+        for group in self.param_groups:
+            if group["update"] == "muon":
+                muon_step(group, self.state)
+            else:
+                adamw_step(group, self.state)
+        return loss
