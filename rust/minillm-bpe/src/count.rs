@@ -101,6 +101,11 @@ impl Counts {
         self.occurrences.iter().sum()
     }
 
+    /// Number of pre-tokens of a single byte, each as often as it occurs.
+    pub fn total_single_bytes(&self) -> u64 {
+        self.iter().filter(|(text, _)| text.len() == 1).map(|(_, count)| count).sum()
+    }
+
     /// Bytes of the distinct pre-tokens.
     pub fn distinct_bytes(&self) -> usize {
         self.text.len()

@@ -40,6 +40,18 @@ pub enum Error {
     #[error("merge {rank} ({left} {right}): {reason}")]
     BadMerge { rank: u32, left: String, right: String, reason: String },
 
+    /// Sources without a byte of ordinary text.
+    #[error("{sources}: no text to train on")]
+    EmptyCorpus { sources: String },
+
+    /// No way to break ties has that name.
+    #[error("unknown tie-break `{name}`; known are lex, id, hf")]
+    UnknownTieBreak { name: String },
+
+    /// Training numbers each byte of the distinct pre-tokens by 32 bits.
+    #[error("the distinct pre-tokens have {bytes} bytes, but training takes at most 4294967294")]
+    TooManyPreTokens { bytes: usize },
+
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -16,7 +16,10 @@ pub mod error;
 pub mod ids;
 pub mod pretokenize;
 pub mod progress;
+pub mod reference;
 pub mod special;
+pub mod train;
+pub mod vocab;
 
 pub use error::{Error, Result};
 pub use ids::{Pair, TokenId};

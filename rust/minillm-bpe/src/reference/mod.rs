@@ -1,0 +1,5 @@
+//! The textbook versions: slow and obvious, the oracles of tests and fuzzing.
+//!
+//! Each says in a page what its fast twin must compute.
+
+pub mod train;

@@ -1,0 +1,431 @@
+//! Counts -> merges: byte-pair encoding learned exactly, without ever counting twice.
+//!
+//! The textbook counts all pairs of neighbours, merges the most frequent one everywhere, and
+//! begins again ([`crate::reference::train`]). Here the same merges come from touching only what
+//! a merge changes:
+//!
+//! 1. Only the distinct pre-tokens matter, each weighted by its count ([`Counts`]).
+//! 2. An inverted index tells where each pair occurs, so a merge visits those places alone and
+//!    adjusts the counts of the neighbours (`merge.rs`).
+//! 3. A queue holds the pairs by count. A pair can only lose occurrences after the step that made
+//!    it, because one half of it is that step's new token; so what the queue holds is an upper
+//!    bound, and an entry that proves stale goes back with its true count (`queue.rs`).
+//!
+//! Which pair wins among equal counts is a documented total order ([`TieBreak`]). Nothing depends
+//! on threads, block size, file order or hash seeds: counts are sums, and sums have no order.
+//!
+//! When a merge yields bytes that are a token already (`ab c` after `a bc`), it is listed but
+//! gets that token's id, as in Hugging Face's trainer; a pair that so occurs again after it
+//! was merged is merged again and not listed twice. A merge that would yield a special
+//! token's bytes is never made.
+
+mod merge;
+mod pairs;
+mod queue;
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{
+    Error, Pair, Result, TokenId,
+    corpus::{CorpusReader, Source},
+    count::Counts,
+    pretokenize::{Pattern, PreTokenizer},
+    progress::{Phase, Progress},
+    special::SpecialTokens,
+    vocab::Vocab,
+};
+use merge::Merger;
+use queue::Order;
+
+/// Bytes of text that a thread takes at a time.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Which of the most frequent pairs is merged first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TieBreak {
+    /// The greatest pair of byte strings, compared left half first (as in Stanford's CS336).
+    #[default]
+    Lex,
+    /// The smallest pair of ids, where the bytes are 0 to 255 (as rustbpe and minbpe).
+    Id,
+    /// The smallest pair of ids, where the bytes are in the order of the characters that stand for
+    /// them in `tokenizer.json` (as Hugging Face tokenizers).
+    Hf,
+}
+
+impl TieBreak {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Lex, Self::Id, Self::Hf];
+
+    /// The name by which a user chooses it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lex => "lex",
+            Self::Id => "id",
+            Self::Hf => "hf",
+        }
+    }
+
+    /// The mode of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTieBreak`] if there is none.
+    pub fn parse(name: &str) -> Result<Self> {
+        let known = Self::ALL.into_iter().find(|mode| mode.name() == name);
+        known.ok_or_else(|| Error::UnknownTieBreak { name: name.to_owned() })
+    }
+}
+
+/// What to learn.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// Number of tokens, the 256 bytes and the special tokens included.
+    pub vocab_size: u32,
+    /// They separate documents, are not counted, and get the last ids.
+    pub special_tokens: Vec<String>,
+    /// Gives the special tokens the first ids instead, before the bytes.
+    pub specials_first: bool,
+    /// How text is cut into pre-tokens.
+    pub pattern: Pattern,
+    /// What decides between pairs that occur equally often.
+    pub tie_break: TieBreak,
+    /// A pair that occurs less often is not merged; 0 and 1 allow every pair.
+    pub min_frequency: u64,
+    /// No token gets longer than this many bytes.
+    pub max_token_bytes: Option<usize>,
+    /// Threads that count.
+    pub threads: usize,
+}
+
+/// What was learned, and from how much.
+#[derive(Debug)]
+pub struct Trained {
+    /// The tokenizer.
+    pub vocab: Vocab,
+    /// How often each listed merge's pair occurred when it was merged.
+    pub merge_counts: Vec<u64>,
+    /// Bytes of the corpus, special tokens included.
+    pub bytes: u64,
+    /// Pre-tokens in the corpus.
+    pub pre_tokens: u64,
+    /// Different ones among them.
+    pub distinct_pre_tokens: usize,
+    /// Tokens that the corpus now takes, special tokens not counted.
+    pub corpus_tokens: u64,
+    /// Why there are fewer tokens than were asked for, if so.
+    pub stopped_early: Option<&'static str>,
+}
+
+/// Learns a tokenizer from text.
+///
+/// # Errors
+///
+/// [`Error::VocabTooSmall`], [`Error::SpecialToken`], [`Error::Pattern`] for options that cannot
+/// work; [`Error::Io`] for a source that cannot be read; [`Error::EmptyCorpus`] if there is no
+/// text; [`Error::Interrupted`] if `progress` is cancelled.
+pub fn train(sources: Vec<Source>, options: &TrainOptions, progress: &Progress) -> Result<Trained> {
+    check_room(options)?;
+    let specials = SpecialTokens::new(&options.special_tokens)?;
+    let pretokenizer = PreTokenizer::new(&options.pattern)?;
+    let names: Vec<String> = sources.iter().map(|s| s.name().display().to_string()).collect();
+    let reader = CorpusReader::new(sources, BLOCK_BYTES, specials.clone(), pretokenizer.clone());
+    let counts = Counts::of_corpus(reader, &specials, &pretokenizer, options.threads, progress)?;
+    if counts.is_empty() {
+        return Err(Error::EmptyCorpus { sources: names.join(", ") });
+    }
+    train_counts(&counts, options, progress)
+}
+
+/// Learns a tokenizer from counted pre-tokens.
+///
+/// # Errors
+///
+/// As [`train`], but for those of reading.
+pub fn train_counts(
+    counts: &Counts,
+    options: &TrainOptions,
+    progress: &Progress,
+) -> Result<Trained> {
+    let n_specials = check_room(options)?;
+    let n_tokens = (options.vocab_size - n_specials) as usize;
+    progress.begin(Phase::Merge, n_tokens as u64 - 256);
+    let mut learner = Learner::new(options, n_tokens);
+    let mut merger = Merger::new(counts, options.max_token_bytes)?;
+    let stopped_early = learner.learn(&mut merger, options, progress)?;
+    let mut merge_counts = Vec::new();
+    let mut merges = Vec::new();
+    for ((left, right), count) in &learner.merges {
+        merges.push((learner.order.bytes(*left).to_vec(), learner.order.bytes(*right).to_vec()));
+        merge_counts.push(*count);
+    }
+    Ok(Trained {
+        vocab: build_vocab(learner.order.into_tokens(), merges, options)?,
+        merge_counts,
+        bytes: counts.corpus_bytes,
+        pre_tokens: counts.total(),
+        distinct_pre_tokens: counts.len(),
+        corpus_tokens: merger.total_tokens() + counts.total_single_bytes(),
+        stopped_early,
+    })
+}
+
+/// Number of special tokens, if they and the bytes fit into the vocabulary.
+fn check_room(options: &TrainOptions) -> Result<u32> {
+    let n_specials = u32::try_from(options.special_tokens.len()).unwrap_or(u32::MAX);
+    let taken = n_specials.saturating_add(256);
+    if options.vocab_size < taken {
+        return Err(Error::VocabTooSmall { got: options.vocab_size, taken });
+    }
+    Ok(n_specials)
+}
+
+/// The tokens learned so far and the rules for the next one.
+struct Learner {
+    order: Order,
+    by_bytes: HashMap<Vec<u8>, TokenId>,
+    forbidden: HashSet<Vec<u8>>,
+    merged: HashSet<Pair>,
+    merges: Vec<(Pair, u64)>,
+    n_tokens: usize,
+}
+
+impl Learner {
+    fn new(options: &TrainOptions, n_tokens: usize) -> Self {
+        let order = Order::new(options.tie_break);
+        let by_bytes = (0..=u8::MAX).map(|byte| (vec![byte], TokenId::from(byte))).collect();
+        let forbidden = options.special_tokens.iter().map(|s| s.clone().into_bytes()).collect();
+        Self { order, by_bytes, forbidden, merged: HashSet::new(), merges: Vec::new(), n_tokens }
+    }
+
+    /// Merges until there are enough tokens; says why if there are not.
+    fn learn(
+        &mut self,
+        merger: &mut Merger,
+        options: &TrainOptions,
+        progress: &Progress,
+    ) -> Result<Option<&'static str>> {
+        while self.order.len() < self.n_tokens {
+            let Some((pair, count)) = merger.most_frequent(&self.order, options.min_frequency)
+            else {
+                return Ok(Some(if options.min_frequency > 1 {
+                    "no pair of neighbours occurs min_frequency times any more"
+                } else {
+                    "no two neighbours are left to merge"
+                }));
+            };
+            let bytes = [self.order.bytes(pair.0), self.order.bytes(pair.1)].concat();
+            if self.forbidden.contains(&bytes) {
+                merger.forget(pair);
+                continue;
+            }
+            let known = self.by_bytes.get(&bytes).copied();
+            let result = known.unwrap_or_else(|| self.order.push(bytes.clone()));
+            if known.is_none() {
+                self.by_bytes.insert(bytes, result);
+            }
+            if self.merged.insert(pair) {
+                self.merges.push((pair, count));
+            }
+            merger.merge(pair, result, &self.order);
+            progress.advance(u64::from(known.is_none()))?;
+        }
+        Ok(None)
+    }
+}
+
+/// Gives the tokens their ids: bytes, merges, special tokens, or the latter first.
+fn build_vocab(
+    tokens: Vec<Vec<u8>>,
+    merges: Vec<(Vec<u8>, Vec<u8>)>,
+    options: &TrainOptions,
+) -> Result<Vocab> {
+    let n_specials = check_room(options)?;
+    let n_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+    let (first_token, first_special) =
+        if options.specials_first { (n_specials, 0) } else { (0, n_tokens) };
+    let specials = options.special_tokens.iter().cloned().zip((first_special..).map(Some));
+    Vocab::new(
+        (first_token..).zip(tokens).collect(),
+        merges,
+        specials.collect(),
+        options.pattern.clone(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{pretokenize::NamedPattern, reference};
+
+    fn options(vocab_size: u32, tie_break: TieBreak) -> TrainOptions {
+        TrainOptions {
+            vocab_size,
+            special_tokens: vec!["<|endoftext|>".to_owned()],
+            specials_first: false,
+            pattern: Pattern::Named(NamedPattern::Gpt2),
+            tie_break,
+            min_frequency: 0,
+            max_token_bytes: None,
+            threads: 1,
+        }
+    }
+
+    fn train_text(text: &str, options: &TrainOptions) -> Result<Trained> {
+        let stream = Box::new(Cursor::new(text.as_bytes().to_vec()));
+        train(vec![Source::Reader("text".to_owned(), stream)], options, &Progress::default())
+    }
+
+    fn merges(trained: &Trained) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        trained.vocab.merge_bytes().map(|(left, right)| (text(left), text(right))).collect()
+    }
+
+    #[test]
+    fn the_course_example_merges_as_published() {
+        // Sennrich et al., arXiv:1508.07909, in the form that CS336 gives it.
+        let text = "low low low low low lower lower widest widest widest newest newest newest newest newest newest";
+        let mut options = options(257 + 6, TieBreak::Lex);
+        options.pattern = Pattern::Regex(r"\S+".to_owned());
+        let words: Vec<(&[u8], u64)> =
+            vec![(b"low", 5), (b"lower", 2), (b"widest", 3), (b"newest", 6)];
+        let counts = Counts::from_pairs(words);
+        let trained = train_counts(&counts, &options, &Progress::default()).unwrap();
+        let found: Vec<String> = merges(&trained).iter().map(|(a, b)| format!("{a} {b}")).collect();
+        assert_eq!(found, ["s t", "e st", "o w", "l ow", "w est", "n e"], "{text}");
+        assert_eq!(trained.merge_counts, [9, 9, 7, 7, 6, 6]);
+    }
+
+    #[test]
+    fn ties_follow_the_chosen_order() {
+        let first = |tie_break| merges(&train_text("ab cd ~", &options(258, tie_break)).unwrap());
+        assert_eq!(first(TieBreak::Lex), [("c".to_owned(), "d".to_owned())]);
+        assert_eq!(first(TieBreak::Id), [(" ".to_owned(), "c".to_owned())]);
+        // A space sorts behind all letters there.
+        assert_eq!(first(TieBreak::Hf), [("a".to_owned(), "b".to_owned())]);
+    }
+
+    #[test]
+    fn counts_above_32_bits_decide() {
+        let big = u64::from(u32::MAX);
+        let counts = Counts::from_pairs([(&b"ab"[..], big * 4), (b"cd", big * 4 + 1), (b"ef", 7)]);
+        let trained = train_counts(&counts, &options(259, TieBreak::Lex), &Progress::default());
+        let trained = trained.unwrap();
+        assert_eq!(merges(&trained)[0], ("c".to_owned(), "d".to_owned()));
+        assert_eq!(trained.merge_counts, [big * 4 + 1, big * 4]);
+    }
+
+    #[test]
+    fn special_tokens_are_neither_counted_nor_learned() {
+        let mut options = options(300, TieBreak::Lex);
+        options.special_tokens.push("ab".to_owned());
+        let counts = Counts::from_pairs([(&b"ab"[..], 9), (b"abc", 3)]);
+        let trained = train_counts(&counts, &options, &Progress::default()).unwrap();
+        assert_eq!(merges(&trained)[0], ("b".to_owned(), "c".to_owned()));
+        assert!(merges(&trained).iter().all(|(a, b)| format!("{a}{b}") != "ab"));
+        assert_eq!(trained.vocab.special_id("ab"), Some(trained.vocab.size() - 1));
+    }
+
+    #[test]
+    fn training_stops_early_and_says_why() {
+        let trained = train_text("ab ab", &options(1000, TieBreak::Lex)).unwrap();
+        assert_eq!(trained.vocab.len(), 257 + 2);
+        assert_eq!(trained.stopped_early, Some("no two neighbours are left to merge"));
+        let rare = TrainOptions { min_frequency: 2, ..options(1000, TieBreak::Lex) };
+        let trained = train_text("ab ab", &rare).unwrap();
+        assert_eq!(trained.vocab.len(), 257 + 1);
+        assert!(trained.stopped_early.is_some_and(|why| why.contains("min_frequency")));
+    }
+
+    #[test]
+    fn tokens_are_no_longer_than_allowed() {
+        let short = TrainOptions { max_token_bytes: Some(3), ..options(400, TieBreak::Lex) };
+        let trained = train_text(&"abcdefgh ".repeat(50), &short).unwrap();
+        assert!(trained.vocab.tokens().all(|(_, token)| token.len() <= 3 || token[0] == b'<'));
+        assert!(trained.vocab.tokens().any(|(_, token)| token.len() == 3));
+    }
+
+    #[test]
+    fn special_tokens_may_come_first() {
+        let first = TrainOptions { specials_first: true, ..options(258, TieBreak::Lex) };
+        let vocab = train_text("aa", &first).unwrap().vocab;
+        assert_eq!(
+            (vocab.eot_id(), vocab.byte_id(0), vocab.id(b"aa")),
+            (Some(0), Some(1), Some(257))
+        );
+    }
+
+    #[test]
+    fn impossible_requests_are_refused() {
+        let message = |result: Result<Trained>| result.unwrap_err().to_string();
+        assert_eq!(
+            message(train_text("ab", &options(256, TieBreak::Lex))),
+            "vocab_size is 256, but bytes and special tokens already take 257 ids"
+        );
+        assert_eq!(
+            message(train_text("<|endoftext|>", &options(300, TieBreak::Lex))),
+            "text: no text to train on"
+        );
+        assert_eq!(
+            message(TieBreak::parse("lexx").map(|_| unreachable!())),
+            "unknown tie-break `lexx`; known are lex, id, hf"
+        );
+    }
+
+    #[test]
+    fn a_million_equal_bytes_become_one_token_in_few_merges() {
+        let trained = train_text(&"a".repeat(1_000_000), &options(1000, TieBreak::Lex)).unwrap();
+        let longest = trained.vocab.tokens().map(|(_, token)| token.len()).max();
+        assert_eq!((longest, trained.corpus_tokens), (Some(1_000_000), 1));
+        assert!(trained.merge_counts.len() < 40);
+    }
+
+    /// Corpora on which many pairs tie, tokens repeat and the same bytes arise in several ways.
+    fn tied_words() -> impl Strategy<Value = Vec<(Vec<u8>, u64)>> {
+        let word = prop_oneof!["[ab]{1,12}", "[abc]{1,6}", "(ab|ba|aab){1,6}", " ?[a-e]{1,4}"];
+        let count = prop_oneof![1_u64..4, Just(1 << 33)];
+        proptest::collection::vec((word.prop_map(String::into_bytes), count), 1..30)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn prop_merges_equal_the_textbook(
+            words in tied_words(),
+            vocab_size in 257_u32..330,
+            mode in 0_usize..3,
+            min_frequency in 0_u64..4,
+            max_token_bytes in prop_oneof![Just(None), (2_usize..6).prop_map(Some)],
+        ) {
+            let options = TrainOptions {
+                min_frequency,
+                max_token_bytes,
+                special_tokens: vec!["<|endoftext|>".to_owned(), "aba".to_owned()],
+                ..options(vocab_size + 1, TieBreak::ALL[mode])
+            };
+            let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n)));
+            let fast = train_counts(&counts, &options, &Progress::default()).unwrap();
+            let slow = reference::train::train(&words, &options);
+            let fast_merges: Vec<_> = fast
+                .vocab
+                .merge_bytes()
+                .map(|(left, right)| (left.to_vec(), right.to_vec()))
+                .zip(fast.merge_counts.clone())
+                .collect();
+            prop_assert_eq!(fast_merges, slow.merges);
+            prop_assert_eq!(fast.corpus_tokens, slow.corpus_tokens);
+        }
+
+        #[test]
+        fn prop_threads_change_nothing(text in "([a-d]{1,5}[ \\n]){0,200}x", threads in 2_usize..5) {
+            let one = train_text(&text, &options(300, TieBreak::Lex)).unwrap();
+            let many = TrainOptions { threads, ..options(300, TieBreak::Lex) };
+            prop_assert_eq!(one.vocab, train_text(&text, &many).unwrap().vocab);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Pair -> how often it occurs, and where its list of occurrences lies.
+//!
+//! Open addressing with linear probing, at most half full. Nothing is ever removed: a pair that
+//! is merged or has become rare keeps its place with a small count until the table grows.
+
+use crate::{Pair, TokenId};
+
+/// What is known of one pair.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PairEntry {
+    key: u64,
+    /// Occurrences, weighted by the counts of their pre-tokens.
+    pub count: u64,
+    /// Where its list of positions begins.
+    pub start: u32,
+    /// Length of the list.
+    pub len: u32,
+}
+
+impl PairEntry {
+    /// The pair itself.
+    pub(super) fn pair(&self) -> Pair {
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of 64 bits")]
+        let pair = ((self.key >> 32) as TokenId, self.key as TokenId);
+        pair
+    }
+}
+
+/// No pair has this key: ids stay below `u32::MAX`.
+const FREE: u64 = u64::MAX;
+const FREE_ENTRY: PairEntry = PairEntry { key: FREE, count: 0, start: 0, len: 0 };
+
+#[derive(Default)]
+pub(super) struct PairTable {
+    slots: Vec<PairEntry>,
+    n_used: usize,
+}
+
+impl PairTable {
+    /// The entry of `pair`, if it has one.
+    #[inline]
+    pub(super) fn get_mut(&mut self, pair: Pair) -> Option<&mut PairEntry> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let at = self.find(key_of(pair));
+        let entry = &mut self.slots[at];
+        (entry.key != FREE).then_some(entry)
+    }
+
+    /// The entry of `pair`, made if there is none. When the table must grow for it, entries with
+    /// a count below `keep` are dropped.
+    #[inline]
+    pub(super) fn entry(&mut self, pair: Pair, keep: u64) -> &mut PairEntry {
+        if (self.n_used + 1) * 2 > self.slots.len() {
+            self.grow(keep);
+        }
+        let key = key_of(pair);
+        let at = self.find(key);
+        let entry = &mut self.slots[at];
+        if entry.key == FREE {
+            entry.key = key;
+            self.n_used += 1;
+        }
+        entry
+    }
+
+    /// Every entry, in no particular order.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PairEntry> {
+        self.slots.iter_mut().filter(|entry| entry.key != FREE)
+    }
+
+    /// Drops the entries with a count below `keep`.
+    pub(super) fn retain(&mut self, keep: u64) {
+        let n_kept = self.iter_mut().filter(|entry| entry.count >= keep).count();
+        self.rebuild((n_kept * 4).next_power_of_two().max(1 << 10), keep);
+    }
+
+    #[cold]
+    fn grow(&mut self, keep: u64) {
+        let n_kept = self.iter_mut().filter(|entry| entry.count >= keep).count();
+        self.rebuild(((n_kept + 1) * 4).next_power_of_two().max(1 << 10), keep);
+    }
+
+    fn rebuild(&mut self, size: usize, keep: u64) {
+        let old = std::mem::replace(&mut self.slots, vec![FREE_ENTRY; size]);
+        self.n_used = 0;
+        for entry in old.into_iter().filter(|entry| entry.key != FREE && entry.count >= keep) {
+            let at = self.find(entry.key);
+            self.slots[at] = entry;
+            self.n_used += 1;
+        }
+    }
+
+    /// The slot that holds `key`, or the free one where it belongs.
+    #[inline]
+    fn find(&self, key: u64) -> usize {
+        let mask = self.slots.len() - 1;
+        // Fibonacci hashing: the product's high bits depend on all bits of the key.
+        let mut at =
+            usize::try_from(key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).unwrap_or(0) & mask;
+        while self.slots[at].key != key && self.slots[at].key != FREE {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+}
+
+fn key_of((left, right): Pair) -> u64 {
+    (u64::from(left) << 32) | u64::from(right)
+}
