@@ -23,6 +23,7 @@ pub mod vocab;
 
 pub use error::{Error, Result};
 pub use ids::{Pair, TokenId};
+pub use vocab::{Merge, Vocab};
 
 /// The special token that ends a document, unless the caller names another.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
