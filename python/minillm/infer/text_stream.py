@@ -1,0 +1,73 @@
+"""Bytes of tokens in, printable text out, as early as it is certain.
+
+Two things make a token's text uncertain when the token arrives. Its last bytes may be the first
+part of a character; they wait for the rest. And the end of the text may be the start of a stop
+string; it waits until it is one or is not. What is emitted never has to be taken back, and how the
+bytes were cut into tokens changes nothing about the whole.
+"""
+
+import codecs
+from collections.abc import Sequence
+
+
+class TextStream:
+    """Decodes UTF-8 piece by piece and cuts the text before the first stop string.
+
+    The first stop string is the one that is complete first; of two that are complete with the
+    same character, the longer one counts. Bytes that are not UTF-8 come out as U+FFFD.
+
+    Args:
+        stop: Strings that end the text and are not part of it.
+
+    Raises:
+        ValueError: If a stop string is empty: it would stop everything.
+    """
+
+    def __init__(self, stop: Sequence[str] = ()) -> None:
+        if "" in stop:
+            raise ValueError("a stop string is empty, expected at least one character")
+        self._stop = tuple(stop)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+        self.stopped = False
+
+    def push(self, data: bytes) -> str:
+        """Takes the bytes of one token; returns the text that is now certain, often some of it.
+
+        After a stop string, `stopped` is true and all further text is dropped.
+        """
+        return self._emit(self._decoder.decode(data))
+
+    def finish(self) -> str:
+        """Returns what was still held back: no more bytes will come."""
+        text = self._emit(self._decoder.decode(b"", final=True)) + self._held
+        self._held = ""
+        return text
+
+    def _emit(self, new: str) -> str:
+        if self.stopped:
+            return ""
+        text = self._held + new
+        end = self._first_stop(text)
+        if end is not None:
+            self.stopped = True
+            self._held = ""
+            return text[:end]
+        certain = len(text) - self._held_back(text)
+        self._held = text[certain:]
+        return text[:certain]
+
+    def _first_stop(self, text: str) -> int | None:
+        """Where the first complete stop string starts."""
+        starts = [(text.find(stop), len(stop)) for stop in self._stop]
+        found = [(start + length, start) for start, length in starts if start >= 0]
+        return min(found)[1] if found else None
+
+    def _held_back(self, text: str) -> int:
+        """Length of the longest end of `text` that some stop string starts with."""
+        longest = max((len(stop) for stop in self._stop), default=1) - 1
+        for length in range(min(longest, len(text)), 0, -1):
+            end = text[-length:]
+            if any(stop.startswith(end) for stop in self._stop):
+                return length
+        return 0

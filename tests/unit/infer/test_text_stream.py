@@ -1,0 +1,100 @@
+import pytest
+
+from minillm.infer import TextStream
+
+
+def stream_all(pieces, stop=()):
+    stream = TextStream(stop)
+    return [stream.push(piece) for piece in pieces], stream
+
+
+def cut(data, rng):
+    """Cuts bytes into pieces at random places."""
+    places = sorted(rng.choices(range(len(data) + 1), k=rng.randrange(6)))
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def test_half_a_character_waits_for_its_rest():
+    texts, stream = stream_all([b"a\xf0\x9f", b"\x99", b"\x82b"])
+    assert texts == ["a", "", "\U0001f642b"]
+    assert stream.finish() == ""
+
+
+def test_bytes_that_never_become_a_character_come_out_as_replacement():
+    texts, stream = stream_all([b"a\xff", b"b\xe2\x82"])
+    assert "".join(texts) == "a\ufffdb"
+    assert stream.finish() == "\ufffd"
+
+
+def test_replacements_equal_those_of_decoding_at_once(rng):
+    alphabet = [b"a", b"\xc3", b"\xa9", b"\xe2", b"\x82", b"\xac", b"\xf0", b"\x9f", b"\xff"]
+    for _ in range(2000):
+        data = b"".join(rng.choices(alphabet, k=rng.randrange(12)))
+        texts, stream = stream_all(cut(data, rng))
+        assert "".join(texts) + stream.finish() == data.decode("utf-8", "replace")
+
+
+def test_stop_string_across_tokens_ends_the_text_before_it():
+    texts, stream = stream_all([b"one ST", b"O", b"P two"], ["STOP"])
+    assert texts == ["one ", "", ""]
+    assert stream.stopped
+    assert stream.push(b"more") == ""
+    assert stream.finish() == ""
+
+
+def test_what_turns_out_to_be_no_stop_string_is_emitted():
+    texts, stream = stream_all([b"one ST", b"AR"], ["STOP"])
+    assert texts == ["one ", "STAR"]
+    assert not stream.stopped
+
+
+def test_held_back_text_comes_out_at_the_end():
+    texts, stream = stream_all([b"one ST"], ["STOP"])
+    assert "".join(texts) == "one "
+    assert stream.finish() == "one ST"[4:]
+
+
+def test_stop_string_that_overlaps_itself_is_found():
+    texts, stream = stream_all([b"aa", b"ab"], ["aab"])
+    assert "".join(texts) + stream.finish() == "a"
+    assert stream.stopped
+
+
+def test_first_complete_stop_string_wins():
+    texts, _ = stream_all([b"xabc"], ["abc", "b"])
+    assert texts == ["xa"]
+
+
+def test_longer_of_two_complete_at_once_wins():
+    texts, _ = stream_all([b"xabc"], ["bc", "abc"])
+    assert texts == ["x"]
+
+
+def test_stop_string_of_many_byte_characters_may_be_cut_inside_one():
+    euro = "\u20ac".encode()
+    texts, stream = stream_all([b"5 " + euro[:1], euro[1:], euro + b"!"], ["\u20ac\u20ac"])
+    assert texts == ["5 ", "", ""]
+    assert stream.stopped
+
+
+def test_cuts_never_change_the_whole(rng):
+    stops = ["ab", "abab", "ba\u00e9", "\u00e9\u00e9", "bbb"]
+    for _ in range(3000):
+        data = "".join(rng.choices("ab\u00e9", k=rng.randrange(14))).encode()
+        chosen = rng.sample(stops, rng.randrange(1, 4))
+        whole = TextStream(chosen)
+        expected = whole.push(data) + whole.finish()
+        texts, stream = stream_all(cut(data, rng), chosen)
+        assert "".join(texts) + stream.finish() == expected
+        assert stream.stopped == whole.stopped
+        assert stream.stopped or expected == data.decode()
+
+
+def test_million_equal_bytes_are_linear():
+    texts, stream = stream_all([b"a" * 1000] * 1000, ["a" * 50 + "b"])
+    assert len("".join(texts) + stream.finish()) == 1_000_000
+
+
+def test_empty_stop_string_is_refused():
+    with pytest.raises(ValueError, match="stop string is empty"):
+        TextStream(["a", ""])
