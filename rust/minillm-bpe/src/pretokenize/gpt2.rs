@@ -33,7 +33,7 @@ pub(super) fn pre_token_end(text: &[u8], start: usize) -> usize {
 }
 
 /// Length of `s d m t ll ve re` at the head of `rest`, 0 if none is there.
-fn contraction_len(rest: &[u8]) -> usize {
+pub(super) fn contraction_len(rest: &[u8]) -> usize {
     match rest {
         [b's' | b'd' | b'm' | b't', ..] => 1,
         [b'l', b'l', ..] | [b'v' | b'r', b'e', ..] => 2,

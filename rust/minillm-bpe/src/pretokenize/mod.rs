@@ -1,16 +1,20 @@
 //! Text -> pre-tokens: the pieces inside which merges happen.
 //!
 //! A [`Pattern`] says how text is cut; a [`PreTokenizer`] is a pattern made ready. `gpt2` runs on
-//! a hand-written scanner, every other pattern on a regex engine. Both take any bytes: one
+//! a hand-written scanner (`wide.rs`, 64 bytes at a time; its slow twin is `gpt2.rs`), every
+//! other pattern on a regex engine. All take any bytes: one
 //! that is not valid UTF-8 counts as a character of its own, neither letter nor number nor white
 //! space.
 
+mod classify;
 mod general;
 mod gpt2;
 mod tables;
 mod unicode;
+mod wide;
 
 use crate::{Error, Result};
+use classify::Classify;
 pub use unicode::UNICODE_VERSION;
 
 /// A published pattern.
@@ -124,7 +128,7 @@ pub struct PreTokenizer {
 
 #[derive(Clone, Debug)]
 enum Engine {
-    Gpt2,
+    Gpt2(Classify),
     Regex(fancy_regex::Regex),
     Whole,
 }
@@ -137,7 +141,7 @@ impl PreTokenizer {
     /// [`Error::Pattern`] if it is no regular expression.
     pub fn new(pattern: &Pattern) -> Result<Self> {
         let engine = match pattern {
-            Pattern::Named(NamedPattern::Gpt2) => Engine::Gpt2,
+            Pattern::Named(NamedPattern::Gpt2) => Engine::Gpt2(Classify::best()),
             Pattern::Named(named) => Engine::Regex(general::compile(named.regex())?),
             Pattern::Regex(regex) => Engine::Regex(general::compile(regex)?),
             Pattern::None => Engine::Whole,
@@ -158,14 +162,7 @@ impl PreTokenizer {
     #[inline]
     pub fn for_each_span(&self, text: &[u8], mut visit: impl FnMut(usize, usize)) -> Result<()> {
         match &self.engine {
-            Engine::Gpt2 => {
-                let mut start = 0;
-                while start < text.len() {
-                    let end = gpt2::pre_token_end(text, start);
-                    visit(start, end);
-                    start = end;
-                }
-            }
+            Engine::Gpt2(classify) => wide::for_each_span(text, *classify, visit),
             Engine::Regex(regex) => general::for_each_span(regex, text, visit)?,
             Engine::Whole if text.is_empty() => {}
             Engine::Whole => visit(0, text.len()),
@@ -220,6 +217,26 @@ mod tests {
         out
     }
 
+    /// One pre-token after the other by the scalar scanner.
+    fn scalar(text: &[u8]) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut start = 0;
+        while start < text.len() {
+            let end = gpt2::pre_token_end(text, start);
+            out.push(text[start..end].to_vec());
+            start = end;
+        }
+        out
+    }
+
+    /// The scanner by each way that this processor has.
+    fn every_way() -> Vec<PreTokenizer> {
+        let pattern = Pattern::Named(NamedPattern::Gpt2);
+        Classify::available()
+            .map(|way| PreTokenizer { pattern: pattern.clone(), engine: Engine::Gpt2(way) })
+            .collect()
+    }
+
     fn named(pattern: NamedPattern) -> PreTokenizer {
         PreTokenizer::new(&Pattern::Named(pattern)).unwrap()
     }
@@ -255,7 +272,9 @@ mod tests {
     fn gpt2_equals_the_regex_on_every_code_point() {
         for c in '\0'..=char::MAX {
             let text = format!("{c}a{c}1 {c} {c}{c}");
-            assert_eq!(spans(&GPT2, text.as_bytes()), spans(&GPT2_REGEX, text.as_bytes()));
+            let found = spans(&GPT2, text.as_bytes());
+            assert_eq!(found, spans(&GPT2_REGEX, text.as_bytes()));
+            assert_eq!(found, scalar(text.as_bytes()));
         }
     }
 
@@ -292,7 +311,16 @@ mod tests {
 
         #[test]
         fn prop_gpt2_equals_the_regex(text in awkward_text()) {
-            prop_assert_eq!(spans(&GPT2, &text), spans(&GPT2_REGEX, &text));
+            prop_assert_eq!(scalar(&text), spans(&GPT2_REGEX, &text));
+        }
+
+        #[test]
+        fn prop_wide_equals_scalar(texts in proptest::collection::vec(awkward_text(), 0..20)) {
+            let text = texts.concat();
+            let expected = scalar(&text);
+            for way in every_way() {
+                prop_assert_eq!(&spans(&way, &text), &expected, "{:?}", way);
+            }
         }
 
         #[test]
