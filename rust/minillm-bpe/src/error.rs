@@ -52,6 +52,30 @@ pub enum Error {
     #[error("the distinct pre-tokens have {bytes} bytes, but training takes at most 4294967294")]
     TooManyPreTokens { bytes: usize },
 
+    /// Some published vocabularies lack bytes that their training text did not hold.
+    #[error("the vocabulary has no token for byte 0x{byte:02x} of the text")]
+    MissingByte { byte: u8 },
+
+    /// Positions inside a pre-token have 32 bits.
+    #[error("a pre-token has {bytes} bytes, and may have at most 4294967295; use a pattern")]
+    PreTokenTooLong { bytes: usize },
+
+    /// An id that stands for nothing.
+    #[error("id {id} at position {position} is not in the vocabulary")]
+    UnknownId { id: u32, position: usize },
+
+    /// A vocabulary file that is damaged, or demands what this crate does not do.
+    #[error("{field}: {reason}")]
+    Format { field: String, reason: String },
+
+    /// A vocabulary that cannot be written as ranks.
+    #[error("the ids are not in the order of the merges, as ranks must be")]
+    NotRanked,
+
+    /// Ids whose bytes are no text, where text is demanded.
+    #[error("the ids are no UTF-8 text: byte {position} is invalid")]
+    InvalidUtf8 { position: usize },
+
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -12,7 +12,10 @@
 
 pub mod corpus;
 pub mod count;
+pub mod decode;
+pub mod encode;
 pub mod error;
+pub mod format;
 pub mod ids;
 pub mod pretokenize;
 pub mod progress;
@@ -21,6 +24,8 @@ pub mod special;
 pub mod train;
 pub mod vocab;
 
+pub use decode::Decoder;
+pub use encode::{AllowedSpecial, Encoder, StreamEncoder};
 pub use error::{Error, Result};
 pub use ids::{Pair, TokenId};
 pub use vocab::{Merge, Vocab};

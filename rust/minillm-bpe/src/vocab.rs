@@ -17,6 +17,7 @@ use std::collections::HashMap;
 
 use crate::TokenId;
 use crate::pretokenize::Pattern;
+pub(crate) use build::show;
 
 /// Two neighbours and what they become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,4 +2,5 @@
 //!
 //! Each says in a page what its fast twin must compute.
 
+pub mod encode;
 pub mod train;

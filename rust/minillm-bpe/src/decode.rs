@@ -1,0 +1,145 @@
+//! Ids -> bytes.
+
+use crate::{Error, Result, TokenId, Vocab};
+
+/// What to do with bytes that are not valid UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidUtf8 {
+    /// Refuse.
+    Strict,
+    /// Put U+FFFD for each maximal invalid sequence, as the Unicode standard recommends (section
+    /// 3.9) and Python does.
+    Replace,
+}
+
+/// Turns ids into the bytes that they stand for.
+///
+/// Special tokens come out as their text. Ids up to a limit have a slot in a table of ranges; what
+/// lies far above all others, as special tokens may, is searched for instead.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// Token `id` is `bytes[starts[id]..starts[id + 1]]`; empty if there is none.
+    starts: Vec<usize>,
+    bytes: Vec<u8>,
+    /// The tokens beyond `starts`, ascending.
+    far: Vec<(TokenId, Vec<u8>)>,
+}
+
+impl Decoder {
+    /// Builds the table, in time and memory linear in the vocabulary.
+    pub fn new(vocab: &Vocab) -> Self {
+        // Gaps cost a slot each: at most as many as there are tokens, and a small table always.
+        let limit = (2 * vocab.len()).max(1 << 16);
+        let mut decoder = Self { starts: vec![0], bytes: Vec::new(), far: Vec::new() };
+        for (id, token) in vocab.tokens() {
+            match usize::try_from(id) {
+                Ok(id) if id < limit => {
+                    decoder.starts.resize(id + 1, decoder.bytes.len());
+                    decoder.bytes.extend_from_slice(token);
+                    decoder.starts.push(decoder.bytes.len());
+                }
+                _ => decoder.far.push((id, token.to_vec())),
+            }
+        }
+        decoder
+    }
+
+    /// Appends the bytes of `ids` to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownId`] names the first id that stands for nothing, and its position.
+    pub fn decode(&self, ids: &[TokenId], out: &mut Vec<u8>) -> Result<()> {
+        // Four bytes a token is what text has; too few cost a reallocation, too many nothing much.
+        out.reserve(4 * ids.len());
+        for (position, &id) in ids.iter().enumerate() {
+            let token = self.token(id).ok_or(Error::UnknownId { id, position })?;
+            out.extend_from_slice(token);
+        }
+        Ok(())
+    }
+
+    /// The text of `ids`.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode); [`Error::InvalidUtf8`] if the bytes are no text and `invalid`
+    /// is strict.
+    pub fn decode_text(&self, ids: &[TokenId], invalid: InvalidUtf8) -> Result<String> {
+        let mut bytes = Vec::new();
+        self.decode(ids, &mut bytes)?;
+        String::from_utf8(bytes).or_else(|error| match invalid {
+            InvalidUtf8::Replace => Ok(String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            InvalidUtf8::Strict => {
+                Err(Error::InvalidUtf8 { position: error.utf8_error().valid_up_to() })
+            }
+        })
+    }
+
+    /// The bytes of one token.
+    #[inline]
+    pub fn token(&self, id: TokenId) -> Option<&[u8]> {
+        let index = usize::try_from(id).ok()?;
+        if let Some(&[start, end]) = self.starts.get(index..index + 2) {
+            // Tokens are not empty: an empty range is a gap.
+            return (start < end).then(|| &self.bytes[start..end]);
+        }
+        let index = self.far.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        Some(&self.far[index].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pretokenize::Pattern;
+
+    fn decoder(tokens: &[(TokenId, &[u8])]) -> Decoder {
+        let tokens = tokens.iter().map(|&(id, token)| (id, token.to_vec())).collect();
+        Decoder::new(&Vocab::new(tokens, vec![], vec![], Pattern::None).unwrap())
+    }
+
+    #[test]
+    fn unknown_id_is_named_with_its_position() {
+        let decoder = decoder(&[(1, b"a"), (3, b"b"), (4_000_000_000, b"c")]);
+        let mut out = Vec::new();
+        decoder.decode(&[1, 3, 4_000_000_000], &mut out).unwrap();
+        assert_eq!(out, b"abc");
+        for unknown in [0, 2, 4, 70_000, 3_999_999_999, TokenId::MAX] {
+            let error = decoder.decode(&[1, unknown], &mut out).unwrap_err();
+            let expected = format!("id {unknown} at position 1 is not in the vocabulary");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn invalid_utf8_is_replaced_or_refused() {
+        let decoder = decoder(&[(0, b"ok"), (1, b"\xe2\x82"), (2, b"\xff")]);
+        let replaced = decoder.decode_text(&[0, 1, 2], InvalidUtf8::Replace).unwrap();
+        assert_eq!(replaced, "ok\u{fffd}\u{fffd}");
+        let error = decoder.decode_text(&[0, 1, 2], InvalidUtf8::Strict).unwrap_err();
+        assert_eq!(error.to_string(), "the ids are no UTF-8 text: byte 2 is invalid");
+    }
+
+    proptest! {
+        #[test]
+        fn prop_decoding_concatenates_tokens(
+            tokens in prop::collection::btree_map(0_u32..200_000, 1_usize..20, 1..50),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..50),
+        ) {
+            let tokens: Vec<(TokenId, Vec<u8>)> = tokens
+                .into_iter()
+                .map(|(id, len)| (id, id.to_le_bytes().into_iter().cycle().take(len + 4).collect()))
+                .collect();
+            let vocab = Vocab::new(tokens.clone(), vec![], vec![], Pattern::None).unwrap();
+            let picked: Vec<_> = picks.iter().map(|pick| pick.get(&tokens)).collect();
+            let ids: Vec<TokenId> = picked.iter().map(|(id, _)| *id).collect();
+            let mut out = Vec::new();
+            Decoder::new(&vocab).decode(&ids, &mut out).unwrap();
+            let expected: Vec<u8> = picked.iter().flat_map(|(_, token)| token.clone()).collect();
+            prop_assert_eq!(out, expected);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Text -> ids: split at special tokens, cut into pre-tokens, merge each by rank.
+//!
+//! A text repeats itself: of 100 pre-tokens, 99 were met before. So encoding is a look-up in a
+//! cache of pre-tokens, and merging is what happens when that fails. What the vocabulary alone
+//! decides (`tables`) never changes and is shared by all threads; what was met (`state`) belongs to
+//! one thread at a time, is bounded, and never changes what comes out.
+
+mod batch;
+mod cache;
+mod merge;
+mod state;
+mod stream;
+mod tables;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::pretokenize::PreTokenizer;
+use crate::special::{Segment, SpecialTokens};
+use crate::{Result, TokenId, Vocab};
+pub(crate) use state::State;
+use state::StatePool;
+pub use stream::StreamEncoder;
+use tables::Tables;
+
+/// Which special tokens are recognized in a text; the others are ordinary text there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedSpecial {
+    /// None: what users type can never become a special token.
+    None,
+    /// All that the vocabulary has.
+    All,
+    /// These; names that the vocabulary does not have are ignored.
+    Only(Vec<String>),
+}
+
+/// Turns text into ids with one vocabulary.
+///
+/// Cheap to clone, and usable from any number of threads at once; no thread waits for another.
+/// Caches of earlier calls are kept and reused, at most one per processor, each of bounded size.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    vocab: Arc<Vocab>,
+    tables: Tables,
+    pre_tokenizer: PreTokenizer,
+    specials: SpecialMatcher,
+    pool: StatePool,
+}
+
+/// Some special tokens, ready to be found, and their ids.
+#[derive(Clone, Debug, Default)]
+struct SpecialMatcher {
+    tokens: SpecialTokens,
+    ids: Vec<TokenId>,
+}
+
+impl SpecialMatcher {
+    fn new<'s>(specials: impl Iterator<Item = &'s (String, TokenId)>) -> Result<Self> {
+        let (texts, ids): (Vec<String>, Vec<TokenId>) = specials.cloned().unzip();
+        Ok(Self { tokens: SpecialTokens::new(&texts)?, ids })
+    }
+}
+
+impl Encoder {
+    /// Builds the merge tables, in time linear in the number of merges.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pattern`] if the vocabulary's pattern does not compile.
+    pub fn new(vocab: Arc<Vocab>) -> Result<Self> {
+        let tables = Tables::new(&vocab);
+        let pre_tokenizer = PreTokenizer::new(vocab.pattern())?;
+        let specials = SpecialMatcher::new(vocab.specials().iter())?;
+        let pool = StatePool::default();
+        Ok(Self { shared: Arc::new(Shared { vocab, tables, pre_tokenizer, specials, pool }) })
+    }
+
+    /// The vocabulary that it encodes with.
+    pub fn vocab(&self) -> &Arc<Vocab> {
+        &self.shared.vocab
+    }
+
+    /// The pre-tokenizer that it cuts text with.
+    pub fn pre_tokenizer(&self) -> &PreTokenizer {
+        &self.shared.pre_tokenizer
+    }
+
+    /// Appends the ids of `text`, in which nothing is a special token.
+    ///
+    /// Any bytes encode. Takes linear time, and n log n in the length of a single long pre-token.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingByte`] if the vocabulary lacks the token of a byte of `text`,
+    /// [`Error::Pattern`] when the regex engine gives up. `out` then ends somewhere in the text.
+    pub fn encode_ordinary(&self, text: &[u8], out: &mut Vec<TokenId>) -> Result<()> {
+        self.shared.pool.with(|state| self.encode_ordinary_with(state, text, out))
+    }
+
+    /// Appends the ids of `text`, where `allowed` special tokens become their own ids.
+    ///
+    /// Of several special tokens that match, the leftmost wins, then the longest.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode_ordinary`](Self::encode_ordinary).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use minillm_bpe::{AllowedSpecial, Encoder, Vocab, pretokenize::Pattern};
+    ///
+    /// let bytes = (0..=255_u8).map(|byte| (u32::from(byte), vec![byte])).collect();
+    /// let specials = vec![("<|endoftext|>".to_owned(), Some(256))];
+    /// let encoder = Encoder::new(Arc::new(Vocab::new(bytes, vec![], specials, Pattern::None)?))?;
+    /// let mut ids = Vec::new();
+    /// encoder.encode(b"hi<|endoftext|>", &AllowedSpecial::All, &mut ids)?;
+    /// assert_eq!(ids, [104, 105, 256]);
+    /// # Ok::<(), minillm_bpe::Error>(())
+    /// ```
+    pub fn encode(
+        &self,
+        text: &[u8],
+        allowed: &AllowedSpecial,
+        out: &mut Vec<TokenId>,
+    ) -> Result<()> {
+        let specials = self.allow(allowed)?;
+        self.shared.pool.with(|state| self.encode_with(state, &specials, text, out))
+    }
+
+    /// The first of `which` special tokens in `text`, with the offset of its first byte: what a
+    /// caller asks that wants to refuse them.
+    ///
+    /// # Errors
+    ///
+    /// None but those of building the matcher, which a valid vocabulary does not cause.
+    pub fn find_special(
+        &self,
+        text: &[u8],
+        which: &AllowedSpecial,
+    ) -> Result<Option<(String, usize)>> {
+        let specials = self.allow(which)?;
+        let found = specials.tokens.find(text, 0);
+        Ok(found.map(|(range, index)| (specials.tokens.tokens()[index].clone(), range.start)))
+    }
+
+    /// Encodes a text that arrives in pieces.
+    ///
+    /// # Errors
+    ///
+    /// As [`find_special`](Self::find_special).
+    pub fn stream(&self, allowed: &AllowedSpecial) -> Result<StreamEncoder> {
+        let specials = self.allow(allowed)?.into_owned();
+        Ok(StreamEncoder::new(self.clone(), specials))
+    }
+
+    fn allow(&self, allowed: &AllowedSpecial) -> Result<Cow<'_, SpecialMatcher>> {
+        match allowed {
+            AllowedSpecial::All => Ok(Cow::Borrowed(&self.shared.specials)),
+            AllowedSpecial::None => Ok(Cow::Owned(SpecialMatcher::default())),
+            AllowedSpecial::Only(names) => {
+                let specials = self.shared.vocab.specials().iter();
+                SpecialMatcher::new(specials.filter(|(text, _)| names.contains(text)))
+                    .map(Cow::Owned)
+            }
+        }
+    }
+
+    fn encode_with(
+        &self,
+        state: &mut State,
+        specials: &SpecialMatcher,
+        text: &[u8],
+        out: &mut Vec<TokenId>,
+    ) -> Result<()> {
+        for segment in specials.tokens.split(text) {
+            match segment {
+                Segment::Text(text) => self.encode_ordinary_with(state, text, out)?,
+                Segment::Special(index) => out.push(specials.ids[index]),
+            }
+        }
+        Ok(())
+    }
+
+    /// [`encode_ordinary`](Self::encode_ordinary) with the caller's caches.
+    pub(crate) fn encode_ordinary_with(
+        &self,
+        state: &mut State,
+        text: &[u8],
+        out: &mut Vec<TokenId>,
+    ) -> Result<()> {
+        let Shared { vocab, tables, pre_tokenizer, .. } = &*self.shared;
+        let mut failure = Ok(());
+        pre_tokenizer.for_each_span(text, |start, end| {
+            if !state.look_up(text, start, end, out)
+                && let Err(error) = state.merge(vocab, tables, &text[start..end], out)
+            {
+                failure = Err(error);
+            }
+        })?;
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests;

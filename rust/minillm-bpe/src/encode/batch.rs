@@ -1,0 +1,190 @@
+//! Encodes many texts, or one long text, on several threads.
+//!
+//! Long texts are cut where pre-tokens and special tokens end anyway, short ones are handed out
+//! by the dozen; the ids are those of encoding one text after the other.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::{AllowedSpecial, Encoder, SpecialMatcher, State};
+use crate::special::Segment;
+use crate::{Result, TokenId};
+
+/// What a thread takes at a time: some milliseconds of work. (Tests have short texts.)
+const TASK_BYTES: usize = if cfg!(test) { 16 } else { 1 << 18 };
+
+/// A text, or a part of one.
+#[derive(Clone, Copy, Debug)]
+enum Piece<'t> {
+    /// A whole text, special tokens and all.
+    Text(&'t [u8]),
+    /// A stretch between special tokens.
+    Ordinary(&'t [u8]),
+    /// A special token.
+    Special(TokenId),
+}
+
+impl Piece<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Ordinary(text) => text.len(),
+            Self::Special(_) => 0,
+        }
+    }
+}
+
+/// A piece, and the index of the text that it is of.
+type PieceOf<'t> = (usize, Piece<'t>);
+
+/// Ids of consecutive pieces, and where those of each piece end.
+#[derive(Debug, Default)]
+struct Output {
+    ids: Vec<TokenId>,
+    ends: Vec<usize>,
+}
+
+impl Encoder {
+    /// Encodes `texts` on `threads` threads; the ids of text `i` are `ids[offsets[i]..offsets[i + 1]]`.
+    ///
+    /// A single long text is shared among the threads too. Ids do not depend on `threads`. They
+    /// are held twice for a moment, when those of the threads are joined.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode_ordinary`](Self::encode_ordinary), for the first text that fails.
+    pub fn encode_batch(
+        &self,
+        texts: &[&[u8]],
+        allowed: &AllowedSpecial,
+        threads: usize,
+    ) -> Result<(Vec<TokenId>, Vec<u64>)> {
+        let specials = self.allow(allowed)?;
+        let pieces = self.pieces(texts, &specials);
+        let outputs = self.run(&pieces, &tasks(&pieces), &specials, threads)?;
+
+        let mut ids = Vec::with_capacity(outputs.iter().map(|output| output.ids.len()).sum());
+        let mut offsets = vec![0; texts.len() + 1];
+        let mut piece_texts = pieces.iter().map(|&(text, _)| text);
+        for output in outputs {
+            let before = ids.len();
+            for (end, text) in output.ends.iter().zip(&mut piece_texts) {
+                offsets[text + 1] = (before + end) as u64;
+            }
+            ids.extend_from_slice(&output.ids);
+        }
+        Ok((ids, offsets))
+    }
+
+    fn pieces<'t>(&self, texts: &[&'t [u8]], specials: &SpecialMatcher) -> Vec<PieceOf<'t>> {
+        let mut pieces = Vec::with_capacity(texts.len());
+        for (index, &text) in texts.iter().enumerate() {
+            if text.len() <= TASK_BYTES {
+                pieces.push((index, Piece::Text(text)));
+                continue;
+            }
+            for segment in specials.tokens.split(text) {
+                match segment {
+                    Segment::Text(text) => {
+                        let parts = self.cut(text).into_iter();
+                        pieces.extend(parts.map(|part| (index, Piece::Ordinary(part))));
+                    }
+                    Segment::Special(special) => {
+                        pieces.push((index, Piece::Special(specials.ids[special])));
+                    }
+                }
+            }
+        }
+        pieces
+    }
+
+    /// Cuts ordinary text where that changes no pre-token; linear, whether there are such places
+    /// or not.
+    fn cut<'t>(&self, mut text: &'t [u8]) -> Vec<&'t [u8]> {
+        let mut parts = Vec::new();
+        let mut upto = TASK_BYTES;
+        while upto < text.len() {
+            if let Some(cut) = self.pre_tokenizer().safe_cut(text, upto) {
+                let (part, rest) = text.split_at(cut);
+                parts.push(part);
+                text = rest;
+                upto = TASK_BYTES;
+            } else {
+                upto *= 2;
+            }
+        }
+        parts.push(text);
+        parts
+    }
+
+    fn run(
+        &self,
+        pieces: &[PieceOf<'_>],
+        tasks: &[Range<usize>],
+        specials: &SpecialMatcher,
+        threads: usize,
+    ) -> Result<Vec<Output>> {
+        let next = AtomicUsize::new(0);
+        let work = |state: &mut State| {
+            let mut done = Vec::new();
+            while let Some((index, range)) = {
+                let index = next.fetch_add(1, Relaxed);
+                tasks.get(index).map(|range| (index, range.clone()))
+            } {
+                let output = self.encode_pieces(state, &pieces[range], specials);
+                // Tasks are handed out in order, so each one before a failure is done as well,
+                // and the first failure is the same on any number of threads.
+                let failed = output.is_err();
+                done.push((index, output));
+                if failed {
+                    break;
+                }
+            }
+            done
+        };
+        let pool = &self.shared.pool;
+        let mut done = std::thread::scope(|scope| {
+            let others: Vec<_> =
+                (1..threads.min(tasks.len())).map(|_| scope.spawn(|| pool.with(work))).collect();
+            let mut done = pool.with(work);
+            for other in others {
+                done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            done
+        });
+        done.sort_by_key(|&(index, _)| index);
+        done.into_iter().map(|(_, output)| output).collect()
+    }
+
+    fn encode_pieces(
+        &self,
+        state: &mut State,
+        pieces: &[PieceOf<'_>],
+        specials: &SpecialMatcher,
+    ) -> Result<Output> {
+        let mut output = Output::default();
+        for (_, piece) in pieces {
+            match *piece {
+                Piece::Text(text) => self.encode_with(state, specials, text, &mut output.ids)?,
+                Piece::Ordinary(text) => self.encode_ordinary_with(state, text, &mut output.ids)?,
+                Piece::Special(id) => output.ids.push(id),
+            }
+            output.ends.push(output.ids.len());
+        }
+        Ok(output)
+    }
+}
+
+/// Groups consecutive pieces into tasks of about [`TASK_BYTES`].
+fn tasks(pieces: &[PieceOf<'_>]) -> Vec<Range<usize>> {
+    let mut tasks = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (index, (_, piece)) in pieces.iter().enumerate() {
+        bytes += piece.len();
+        // A piece counts something even if empty: a million empty texts are work as well.
+        if bytes + 64 * (index - start) >= TASK_BYTES || index + 1 == pieces.len() {
+            tasks.push(start..index + 1);
+            (start, bytes) = (index + 1, 0);
+        }
+    }
+    tasks
+}
