@@ -9,7 +9,7 @@
 //! pre-token if it is a space). So each pre-token is found by one forward scan, and any text
 //! takes linear time.
 
-use super::unicode::{ASCII, Class, class_at};
+use super::unicode::{Class, class_at, run_end};
 
 /// End of the pre-token that begins at `start`; the caller guarantees `start < text.len()`.
 #[inline]
@@ -38,24 +38,6 @@ pub(super) fn contraction_len(rest: &[u8]) -> usize {
         [b's' | b'd' | b'm' | b't', ..] => 1,
         [b'l', b'l', ..] | [b'v' | b'r', b'e', ..] => 2,
         _ => 0,
-    }
-}
-
-/// End of the run of characters of `class` from `at` on.
-#[inline]
-fn run_end(text: &[u8], mut at: usize, class: Class) -> usize {
-    loop {
-        while at < text.len() && ASCII[usize::from(text[at])] == Some(class) {
-            at += 1;
-        }
-        if at == text.len() || text[at] < 0x80 {
-            return at;
-        }
-        let (found, len) = class_at(text, at);
-        if found != class {
-            return at;
-        }
-        at += len;
     }
 }
 

@@ -1,11 +1,12 @@
 //! Text -> pre-tokens: the pieces inside which merges happen.
 //!
-//! A [`Pattern`] says how text is cut; a [`PreTokenizer`] is a pattern made ready. `gpt2` runs on
-//! a hand-written scanner (`wide.rs`, 64 bytes at a time; its slow twin is `gpt2.rs`), every
-//! other pattern on a regex engine. All take any bytes: one
+//! A [`Pattern`] says how text is cut; a [`PreTokenizer`] is a pattern made ready. `gpt2` and
+//! the relatives of `cl100k` run on hand-written scanners (`wide.rs` does GPT-2's 64 bytes at a
+//! time; its slow twin is `gpt2.rs`), all others on a regex engine. All take any bytes: one
 //! that is not valid UTF-8 counts as a character of its own, neither letter nor number nor white
 //! space.
 
+mod cl100k;
 mod classify;
 mod general;
 mod gpt2;
@@ -54,7 +55,7 @@ impl NamedPattern {
                 r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
             }
             Self::Cl100k => {
-                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+\z|\s*[\r\n]|\s+(?!\S)|\s+"
             }
             Self::Llama3 => {
                 r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -68,6 +69,23 @@ impl NamedPattern {
         }
     }
 }
+
+/// Other spellings of the same patterns: GPT-2's own, and those of tiktoken's, whose possessive
+/// quantifiers match the same text with less backtracking.
+const SPELLINGS: [(NamedPattern, &str); 3] = [
+    (
+        NamedPattern::Gpt2,
+        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    ),
+    (
+        NamedPattern::Gpt2,
+        r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s",
+    ),
+    (
+        NamedPattern::Cl100k,
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+    ),
+];
 
 /// How text is cut into pre-tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +101,7 @@ pub enum Pattern {
 impl Pattern {
     /// Understands what a user wrote: a known name, else a regular expression.
     ///
-    /// The regular expression of a named pattern is that pattern.
+    /// The regular expression of a named pattern is that pattern, also as others spell it.
     ///
     /// # Errors
     ///
@@ -91,7 +109,8 @@ impl Pattern {
     /// it would match itself alone, which nobody wants.
     pub fn parse(text: &str) -> Result<Self> {
         let known = NamedPattern::ALL.into_iter().find(|n| text == n.name() || text == n.regex());
-        if let Some(named) = known {
+        let spelled = SPELLINGS.iter().find(|(_, regex)| text == *regex).map(|(named, _)| *named);
+        if let Some(named) = known.or(spelled) {
             return Ok(Self::Named(named));
         }
         if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
@@ -129,6 +148,7 @@ pub struct PreTokenizer {
 #[derive(Clone, Debug)]
 enum Engine {
     Gpt2(Classify),
+    Cl100k(cl100k::Rules),
     Regex(fancy_regex::Regex),
     Whole,
 }
@@ -142,7 +162,18 @@ impl PreTokenizer {
     pub fn new(pattern: &Pattern) -> Result<Self> {
         let engine = match pattern {
             Pattern::Named(NamedPattern::Gpt2) => Engine::Gpt2(Classify::best()),
-            Pattern::Named(named) => Engine::Regex(general::compile(named.regex())?),
+            Pattern::Named(NamedPattern::Cl100k) => {
+                Engine::Cl100k(cl100k::Rules { max_numbers: 3, keeps_end: true })
+            }
+            Pattern::Named(NamedPattern::Llama3) => {
+                Engine::Cl100k(cl100k::Rules { max_numbers: 3, keeps_end: false })
+            }
+            Pattern::Named(NamedPattern::Qwen2) => {
+                Engine::Cl100k(cl100k::Rules { max_numbers: 1, keeps_end: false })
+            }
+            Pattern::Named(NamedPattern::O200k) => {
+                Engine::Regex(general::compile(NamedPattern::O200k.regex())?)
+            }
             Pattern::Regex(regex) => Engine::Regex(general::compile(regex)?),
             Pattern::None => Engine::Whole,
         };
@@ -163,6 +194,14 @@ impl PreTokenizer {
     pub fn for_each_span(&self, text: &[u8], mut visit: impl FnMut(usize, usize)) -> Result<()> {
         match &self.engine {
             Engine::Gpt2(classify) => wide::for_each_span(text, *classify, visit),
+            Engine::Cl100k(rules) => {
+                let mut start = 0;
+                while start < text.len() {
+                    let end = cl100k::pre_token_end(text, start, *rules);
+                    visit(start, end);
+                    start = end;
+                }
+            }
             Engine::Regex(regex) => general::for_each_span(regex, text, visit)?,
             Engine::Whole if text.is_empty() => {}
             Engine::Whole => visit(0, text.len()),
@@ -209,6 +248,10 @@ mod tests {
 
     static GPT2: LazyLock<PreTokenizer> = LazyLock::new(|| named(NamedPattern::Gpt2));
     static GPT2_REGEX: LazyLock<PreTokenizer> = LazyLock::new(|| regex(NamedPattern::Gpt2.regex()));
+    static REGEXES: LazyLock<[PreTokenizer; 5]> =
+        LazyLock::new(|| NamedPattern::ALL.map(|named| regex(named.regex())));
+    static SPELLED: LazyLock<[(NamedPattern, PreTokenizer); 3]> =
+        LazyLock::new(|| SPELLINGS.map(|(named, spelling)| (named, regex(spelling))));
     static ALL: LazyLock<[PreTokenizer; 5]> = LazyLock::new(|| NamedPattern::ALL.map(named));
 
     fn spans(pre_tokenizer: &PreTokenizer, text: &[u8]) -> Vec<Vec<u8>> {
@@ -269,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn gpt2_equals_the_regex_on_every_code_point() {
+    fn scanners_equal_the_regex_on_every_code_point() {
         for c in '\0'..=char::MAX {
             let text = format!("{c}a{c}1 {c} {c}{c}");
-            let found = spans(&GPT2, text.as_bytes());
-            assert_eq!(found, spans(&GPT2_REGEX, text.as_bytes()));
-            assert_eq!(found, scalar(text.as_bytes()));
+            assert_eq!(spans(&GPT2, text.as_bytes()), spans(&GPT2_REGEX, text.as_bytes()));
+            assert_eq!(spans(&GPT2, text.as_bytes()), scalar(text.as_bytes()));
+            assert_eq!(spans(&ALL[1], text.as_bytes()), spans(&REGEXES[1], text.as_bytes()));
         }
     }
 
@@ -312,6 +355,19 @@ mod tests {
         #[test]
         fn prop_gpt2_equals_the_regex(text in awkward_text()) {
             prop_assert_eq!(scalar(&text), spans(&GPT2_REGEX, &text));
+        }
+
+        #[test]
+        fn prop_every_scanner_equals_its_regex(text in awkward_text()) {
+            for (scanner, regex) in ALL.iter().zip(REGEXES.iter()) {
+                let found = spans(scanner, &text);
+                prop_assert_eq!(&found, &spans(regex, &text), "{:?}", scanner.pattern());
+                for (named, spelled) in SPELLED.iter() {
+                    if scanner.pattern() == &Pattern::Named(*named) {
+                        prop_assert_eq!(&found, &spans(spelled, &text), "{:?}", spelled);
+                    }
+                }
+            }
         }
 
         #[test]

@@ -121,6 +121,24 @@ fn wide_class_at(text: &[u8], at: usize) -> (Class, usize) {
     decoded.map_or((Class::Other, 1), |(point, len)| (class_of(point), len))
 }
 
+/// End of the run of characters of `class` from `at` on.
+#[inline]
+pub(super) fn run_end(text: &[u8], mut at: usize, class: Class) -> usize {
+    loop {
+        while at < text.len() && ASCII[usize::from(text[at])] == Some(class) {
+            at += 1;
+        }
+        if at == text.len() || text[at] < 0x80 {
+            return at;
+        }
+        let (found, len) = class_at(text, at);
+        if found != class {
+            return at;
+        }
+        at += len;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
