@@ -4,6 +4,7 @@ Precedence, weakest first: defaults, `base`, the model's and the recipe's preset
 overrides. Every value remembers where it came from, so that a message can name the file to mend.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,17 @@ SECTIONS: dict[str, type[BaseModel]] = {
     for name, info in Config.model_fields.items()
     if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
 }
+
+NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "model.rope_theta": ("model.position", ("rope",)),
+    "optim.adamw_learning_rate": ("optim.name", ("muon",)),
+    "optim.betas": ("optim.name", ("adamw", "muon")),
+    "optim.eps": ("optim.name", ("adamw", "muon")),
+    "optim.momentum": ("optim.name", ("sgd", "muon")),
+    "optim.decay_fraction": ("optim.schedule", ("wsd",)),
+    "optim.min_learning_rate_ratio": ("optim.schedule", ("cosine", "wsd")),
+}
+"""Fields that only act while another one has one of these values."""
 
 FIELDS: tuple[str, ...] = tuple(
     f"{section}.{name}" for section, schema in SECTIONS.items() for name in schema.model_fields
@@ -93,6 +105,9 @@ def load_config(
 
     Raises:
         ValueError: With one message that names field, place, value and expectation.
+
+    Warns:
+        UserWarning: If an override has no effect, as another field switches it off.
     """
     layers = _Layers()
     layers.add(base or {}, "")
@@ -107,7 +122,24 @@ def load_config(
     if file is not None:
         layers.add(read_file(file, str(file)), f" in `{file}`")
     layers.add(_parse_overrides(overrides or {}), " on the command line")
-    return layers.build()
+    config = layers.build()
+    _warn_of_idle(overrides or {}, config)
+    return config
+
+
+def _warn_of_idle(overrides: Mapping[str, str], config: Config) -> None:
+    """Warns of overrides without effect. Files may hold more than a run uses; a flag is meant."""
+    for dotted in overrides:
+        if dotted not in NEEDS:
+            continue
+        other, values = NEEDS[dotted]
+        section, name = other.split(".")
+        actual = getattr(getattr(config, section), name)
+        if actual not in values:
+            wanted = " or ".join(values)
+            warnings.warn(
+                f"`{dotted}` has no effect: `{other}` is {actual}, not {wanted}", stacklevel=3
+            )
 
 
 def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -> None:

@@ -12,7 +12,7 @@ from minillm.config import (
     list_presets,
     load_config,
 )
-from minillm.config.load import FIELDS
+from minillm.config.load import FIELDS, NEEDS
 
 
 def write(folder: Path, text: str, name: str = "a.yaml") -> Path:
@@ -115,6 +115,10 @@ def test_seq_len_defaults_to_context_length():
 def test_short_flags_name_fields_and_fields_once():
     assert set(SHORT_FLAGS.values()) <= set(FIELDS)
     assert len(set(SHORT_FLAGS.values())) == len(SHORT_FLAGS)
+
+
+def test_fields_that_need_another_name_fields():
+    assert set(NEEDS) | {other for other, _ in NEEDS.values()} <= set(FIELDS)
 
 
 def test_config_never_imports_torch_or_numpy():

@@ -57,6 +57,7 @@ def message_of_override(field: str, text: str) -> str:
         ("train: {compile: 1}", "`train.compile` in `a.yaml` is 1, expected true or false"),
         ("train: {seed: -1}", "`train.seed` in `a.yaml` is -1, expected at least 0"),
         ("optim: {eps: small}", "`optim.eps` in `a.yaml` is 'small', expected a number"),
+        ("optim: {eps: .inf}", "`optim.eps` in `a.yaml` is inf, expected a finite number"),
         ("model: {dropout: 1.0}", "`model.dropout` in `a.yaml` is 1.0, expected less than 1"),
         ("sample: {top_p: 1.5}", "`sample.top_p` in `a.yaml` is 1.5, expected at most 1"),
         ("sample: {prompts: 3}", "`sample.prompts` in `a.yaml` is 3, expected a list"),
@@ -176,3 +177,18 @@ def test_unknown_key_in_code_is_told_in_the_house_style():
     with pytest.raises(ValidationError) as caught:
         ModelConfig(n_layer=3)
     assert format_validation_error(caught.value) == "unknown key `n_layer`"
+
+
+def test_override_without_effect_warns():
+    with pytest.warns(
+        UserWarning,
+        match=re.escape(
+            "`optim.decay_fraction` has no effect: `optim.schedule` is cosine, not wsd"
+        ),
+    ):
+        load_config(recipe="classic", overrides={"optim.decay_fraction": "0.5"})
+
+
+def test_override_with_effect_does_not_warn(recwarn):
+    load_config(recipe="compat", overrides={"optim.decay_fraction": "0.5", "optim.betas": "0,0"})
+    assert not recwarn.list
