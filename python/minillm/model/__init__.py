@@ -3,7 +3,7 @@
 from minillm.model.attention import Attention
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
-from minillm.model.ffn import GELUFeedForward, ReLU2FeedForward, SwiGLU
+from minillm.model.ffn import FeedForward, SwiGLU
 from minillm.model.functional import IGNORED
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
 from minillm.model.rope import rope_angles, rotate
@@ -14,12 +14,11 @@ __all__ = [
     "Attention",
     "Block",
     "Embedding",
-    "GELUFeedForward",
+    "FeedForward",
     "KVCache",
     "LayerNorm",
     "Linear",
     "RMSNorm",
-    "ReLU2FeedForward",
     "SwiGLU",
     "Transformer",
     "rope_angles",

@@ -14,6 +14,7 @@ from torch.nn import functional
 from minillm.config import ModelConfig
 from minillm.model.cache import KVCache
 from minillm.model.functional import causal_mask, scaled_dot_product_attention
+from minillm.model.init import output_std
 from minillm.model.layers import Linear, RMSNorm
 from minillm.model.rope import Rotation, rotate
 
@@ -27,10 +28,10 @@ class Attention(nn.Module):
         d_model, bias = config.d_model, config.attention_bias
         d_queries = config.n_heads * config.d_head
         d_keys = config.n_kv_heads * config.d_head
-        self.q_proj = Linear(d_model, d_queries, bias=bias)
-        self.k_proj = Linear(d_model, d_keys, bias=bias)
-        self.v_proj = Linear(d_model, d_keys, bias=bias)
-        self.o_proj = Linear(d_queries, d_model, bias=bias)
+        self.q_proj = Linear(d_model, d_queries, bias=bias, std=config.init_std)
+        self.k_proj = Linear(d_model, d_keys, bias=bias, std=config.init_std)
+        self.v_proj = Linear(d_model, d_keys, bias=bias, std=config.init_std)
+        self.o_proj = Linear(d_queries, d_model, bias=bias, std=output_std(config))
         self.q_norm = RMSNorm(config.d_head, eps=config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.d_head, eps=config.norm_eps) if config.qk_norm else None
         self.layer = layer

@@ -1,21 +1,34 @@
 """Feed-forward layers: what each position does by itself."""
 
+from collections.abc import Callable
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from minillm.config import ModelConfig
+from minillm.model.init import DEFAULT_STD, output_std
 from minillm.model.layers import Linear
 
 
 class SwiGLU(nn.Module):
     """down(silu(gate(x)) * up(x)) (Shazeer, arXiv:2002.05202, equation 6)."""
 
-    def __init__(self, d_model: int, d_ff: int, *, bias: bool = False) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        d_ff: int,
+        *,
+        bias: bool = False,
+        std: float = DEFAULT_STD,
+        down_std: float = DEFAULT_STD,
+    ) -> None:
+        """Draws `down_proj` with `down_std` and the others with `std`."""
         super().__init__()
-        self.gate_proj = Linear(d_model, d_ff, bias=bias)
-        self.up_proj = Linear(d_model, d_ff, bias=bias)
-        self.down_proj = Linear(d_ff, d_model, bias=bias)
+        self.gate_proj = Linear(d_model, d_ff, bias=bias, std=std)
+        self.up_proj = Linear(d_model, d_ff, bias=bias, std=std)
+        self.down_proj = Linear(d_ff, d_model, bias=bias, std=down_std)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Transforms each position."""
@@ -23,38 +36,47 @@ class SwiGLU(nn.Module):
         return out
 
 
-class GELUFeedForward(nn.Module):
-    """down(gelu(up(x))), with GPT-2's tanh formula."""
+class FeedForward(nn.Module):
+    """down(activation(up(x))).
 
-    def __init__(self, d_model: int, d_ff: int, *, bias: bool = False) -> None:
+    The activation is GELU by GPT-2's tanh formula, or the square of ReLU (So et al., "Primer",
+    arXiv:2109.08668).
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_ff: int,
+        *,
+        activation: Literal["gelu", "relu2"],
+        bias: bool = False,
+        std: float = DEFAULT_STD,
+        down_std: float = DEFAULT_STD,
+    ) -> None:
+        """Draws `down_proj` with `down_std` and `up_proj` with `std`."""
         super().__init__()
-        self.up_proj = Linear(d_model, d_ff, bias=bias)
-        self.down_proj = Linear(d_ff, d_model, bias=bias)
+        self.up_proj = Linear(d_model, d_ff, bias=bias, std=std)
+        self.down_proj = Linear(d_ff, d_model, bias=bias, std=down_std)
+        self.activation: Callable[[Tensor], Tensor] = _gelu if activation == "gelu" else _relu2
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Transforms each position."""
-        out: Tensor = self.down_proj(functional.gelu(self.up_proj(x), approximate="tanh"))
+        out: Tensor = self.down_proj(self.activation(self.up_proj(x)))
         return out
-
-
-class ReLU2FeedForward(nn.Module):
-    """down(relu(up(x))^2) (So et al., "Primer", arXiv:2109.08668)."""
-
-    def __init__(self, d_model: int, d_ff: int, *, bias: bool = False) -> None:
-        super().__init__()
-        self.up_proj = Linear(d_model, d_ff, bias=bias)
-        self.down_proj = Linear(d_ff, d_model, bias=bias)
-
-    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        """Transforms each position."""
-        out: Tensor = self.down_proj(functional.relu(self.up_proj(x)).square())
-        return out
-
-
-FEED_FORWARD = {"swiglu": SwiGLU, "gelu": GELUFeedForward, "relu2": ReLU2FeedForward}
-"""The layer behind each value of `model.ffn`."""
 
 
 def build_feed_forward(config: ModelConfig) -> nn.Module:
     """The feed-forward layer that a configuration asks for."""
-    return FEED_FORWARD[config.ffn](config.d_model, config.d_ff, bias=config.ffn_bias)
+    d_model, d_ff, bias = config.d_model, config.d_ff, config.ffn_bias
+    std, down_std = config.init_std, output_std(config)
+    if config.ffn == "swiglu":
+        return SwiGLU(d_model, d_ff, bias=bias, std=std, down_std=down_std)
+    return FeedForward(d_model, d_ff, activation=config.ffn, bias=bias, std=std, down_std=down_std)
+
+
+def _gelu(x: Float[Tensor, "*B F"]) -> Float[Tensor, "*B F"]:
+    return functional.gelu(x, approximate="tanh")
+
+
+def _relu2(x: Float[Tensor, "*B F"]) -> Float[Tensor, "*B F"]:
+    return functional.relu(x).square()

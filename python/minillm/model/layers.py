@@ -1,8 +1,6 @@
 """The modules that blocks are made of: linear, embedding, and the two norms.
 
-Plain containers of a weight around PyTorch's kernels. They start out at arbitrary values: how a
-weight should start depends on its place in the model, so `Transformer.reset_parameters` decides it
-for all of them at once.
+Plain containers of a weight around PyTorch's kernels; `init.py` says how the weights start.
 """
 
 import torch
@@ -10,14 +8,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from minillm.model.init import DEFAULT_STD, draw
+
 
 class Linear(nn.Module):
     """y = x W^T + b. The weight is stored (d_out, d_in), as checkpoints everywhere store it."""
 
-    def __init__(self, d_in: int, d_out: int, *, bias: bool = False) -> None:
+    def __init__(
+        self, d_in: int, d_out: int, *, bias: bool = False, std: float = DEFAULT_STD
+    ) -> None:
+        """Draws a weight with standard deviation `std`, and starts the bias at 0."""
         super().__init__()
         self.weight = nn.Parameter(torch.empty(d_out, d_in))
-        self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(d_out)) if bias else None
+        draw(self.weight, std)
 
     def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
         """Applies the map to the last axis."""
@@ -27,9 +31,11 @@ class Linear(nn.Module):
 class Embedding(nn.Module):
     """A table of `n_rows` learned vectors."""
 
-    def __init__(self, n_rows: int, d_model: int) -> None:
+    def __init__(self, n_rows: int, d_model: int, *, std: float = DEFAULT_STD) -> None:
+        """Draws the table with standard deviation `std`."""
         super().__init__()
         self.weight = nn.Parameter(torch.empty(n_rows, d_model))
+        draw(self.weight, std)
 
     def forward(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
         """Looks each id up."""
@@ -45,7 +51,7 @@ class RMSNorm(nn.Module):
 
     def __init__(self, d_model: int, *, eps: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(d_model))
+        self.weight = nn.Parameter(torch.ones(d_model))
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
@@ -58,8 +64,8 @@ class LayerNorm(nn.Module):
 
     def __init__(self, d_model: int, *, eps: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(d_model))
-        self.bias = nn.Parameter(torch.empty(d_model))
+        self.weight = nn.Parameter(torch.ones(d_model))
+        self.bias = nn.Parameter(torch.zeros(d_model))
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:

@@ -1,7 +1,5 @@
 """A decoder-only transformer, from token ids to logits or loss."""
 
-import math
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -11,7 +9,7 @@ from minillm.config import ModelConfig
 from minillm.model.block import Block, build_norm
 from minillm.model.cache import KVCache
 from minillm.model.functional import IGNORED
-from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
+from minillm.model.layers import Embedding, Linear
 from minillm.model.rope import Rotation, rope_rotation
 
 
@@ -27,17 +25,20 @@ class Transformer(nn.Module):
         """Builds the model and draws its initial weights from PyTorch's global generator."""
         super().__init__()
         self.config = config
-        self.embed_tokens = Embedding(config.vocab_size, config.d_model)
+        self.embed_tokens = Embedding(config.vocab_size, config.d_model, std=config.init_std)
         self.embed_positions = (
-            Embedding(config.context_length, config.d_model)
+            Embedding(config.context_length, config.d_model, std=config.init_std)
             if config.position == "learned"
             else None
         )
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = build_norm(config)
-        self.lm_head = None if config.tie_embeddings else Linear(config.d_model, config.vocab_size)
-        self.reset_parameters()
+        self.lm_head = (
+            None
+            if config.tie_embeddings
+            else Linear(config.d_model, config.vocab_size, std=config.init_std)
+        )
 
     def forward(
         self,
@@ -102,33 +103,8 @@ class Transformer(nn.Module):
         head = self.embed_tokens if self.lm_head is None else self.lm_head
         return functional.linear(hidden, head.weight)
 
-    def reset_parameters(self) -> None:
-        """Draws all weights anew.
-
-        Matrices and tables: normal with standard deviation `init_std`, cut off at three of them,
-        as a rare huge weight would be the loudest one for a long time. What writes into the
-        residual stream (`o_proj`, `down_proj`) starts smaller by sqrt(2 n_layers), so that the
-        stream's variance after that many sums does not depend on depth (GPT-2, section 2.3).
-        Biases start at 0 and scales at 1.
-        """
-        std = self.config.init_std
-        depth_scaled = std / math.sqrt(2 * self.config.n_layers)
-        for name, module in self.named_modules():
-            if isinstance(module, Linear | Embedding):
-                is_output = name.endswith(("o_proj", "down_proj"))
-                _draw(module.weight, depth_scaled if is_output else std)
-            elif isinstance(module, LayerNorm | RMSNorm):
-                nn.init.ones_(module.weight)
-            bias = getattr(module, "bias", None)
-            if isinstance(bias, nn.Parameter):
-                nn.init.zeros_(bias)
-
     def _rotation(self, positions: Int[Tensor, "#B T"], dtype: torch.dtype) -> Rotation | None:
         if self.config.position != "rope":
             return None
         theta = self.config.rope_theta
         return rope_rotation(positions, self.config.d_head, theta=theta, dtype=dtype)
-
-
-def _draw(weight: Tensor, std: float) -> None:
-    nn.init.trunc_normal_(weight, std=std, a=-3 * std, b=3 * std)

@@ -4,10 +4,9 @@ from torch import nn
 
 from minillm.model import (
     Embedding,
-    GELUFeedForward,
+    FeedForward,
     LayerNorm,
     Linear,
-    ReLU2FeedForward,
     RMSNorm,
     SwiGLU,
     functional,
@@ -54,11 +53,20 @@ def test_norm_keeps_the_dtype_of_its_input(norm):
 @pytest.mark.parametrize("bias", [True, False])
 def test_feed_forward_layers_are_their_formulas(bias):
     x = torch.randn(2, 3, 4)
-    pairs = [(GELUFeedForward, functional.gelu), (ReLU2FeedForward, functional.relu2)]
-    for layer, activation in pairs:
-        ffn = filled(layer(4, 6, bias=bias))
-        expected = ffn.down_proj(activation(ffn.up_proj(x)))
+    for name in ("gelu", "relu2"):
+        ffn = filled(FeedForward(4, 6, activation=name, bias=bias))
+        expected = ffn.down_proj(getattr(functional, name)(ffn.up_proj(x)))
         torch.testing.assert_close(ffn(x), expected)
     ffn = filled(SwiGLU(4, 6))
     weights = (ffn.gate_proj.weight, ffn.up_proj.weight, ffn.down_proj.weight)
     torch.testing.assert_close(ffn(x), functional.swiglu(x, *weights))
+
+
+def test_layers_outside_of_a_model_are_ready_for_use():
+    x = torch.randn(2, 8)
+    for layer in (SwiGLU(8, 16, bias=True), FeedForward(8, 16, activation="gelu", bias=True)):
+        assert layer(x).isfinite().all()
+        assert layer(x).abs().max() > 0
+        assert not layer.up_proj.bias.any()
+    for norm in (RMSNorm(8, eps=1e-5), LayerNorm(8, eps=1e-5)):
+        assert torch.equal(norm.weight, torch.ones(8))
