@@ -76,8 +76,12 @@ def _field(name: str, own_options: Sequence[str]) -> str:
     switched = SHORT_FLAGS.get(short.removeprefix("no-"), "")
     if short.startswith("no-") and switched and _is_switch(switched):
         return switched
-    known = FIELDS if "." in name else [*SHORT_FLAGS, *own_options]
-    hint = did_you_mean(dotted if "." in name else short, known).replace("`", "`--", 1)
+    leaves = [field for field in FIELDS if field.endswith(f".{dotted}")]
+    if leaves:  # the name alone would be ambiguous one day
+        hint = f"\nhint: did you mean `--{leaves[0]}`?"
+    else:
+        known = FIELDS if "." in name else [*SHORT_FLAGS, *own_options]
+        hint = did_you_mean(dotted if "." in name else short, known).replace("`", "`--", 1)
     raise UsageError(f"unknown option `--{name}`{hint}")
 
 

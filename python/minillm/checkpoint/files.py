@@ -44,10 +44,13 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     Raises:
         OSError: If the disk is full, say; safetensors' own error has neither type nor path.
     """
+    path.touch()
+    mode = path.stat().st_mode
     try:
         save_file(tensors, path)
     except SafetensorError as error:
         raise OSError(f"`{path}`: {error}") from error
+    path.chmod(mode)  # safetensors makes it private, whatever the umask says
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

@@ -1,0 +1,154 @@
+"""`minillm pretrain`: trains a model on a folder of token files.
+
+    python -m minillm.pretrain --model small --data data/ --out-dir runs/a
+    python -m minillm.pretrain --out-dir runs/a --resume
+    python -m minillm.pretrain --out-dir runs/a --eval-only
+
+The command line is parsed and the configuration checked before PyTorch is imported, so that
+`--help` and a typo answer at once. From Python, `run` does the same for a `Config`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from minillm import messages
+from minillm.config import Config, TrainConfig, load_config
+from minillm.messages import UsageError
+from minillm.options import describe_short_flags, parse_fields
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from minillm.train import RunResult
+
+app = App(
+    name="pretrain",
+    help="Train a model on a folder of token files.",
+    help_epilogue=describe_short_flags(),
+    help_format="plaintext",
+    version_flags=[],
+)
+
+OPTIONS = ("model", "recipe", "config", "resume", "eval-only", "quiet")
+
+
+@app.default
+def main(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    model: Annotated[str | None, Parameter(help="shape: a preset or a file")] = None,
+    recipe: Annotated[str | None, Parameter(help="how to train: a preset or a file")] = None,
+    config: Annotated[Path | None, Parameter(help="file with any part of the tree")] = None,
+    resume: Annotated[bool, Parameter(negative="", help="go on with the run in --out-dir")] = False,
+    eval_only: Annotated[
+        bool, Parameter(negative="", help="validate the run in --out-dir on all of val.bin")
+    ] = False,
+    quiet: Annotated[bool, Parameter(negative="", help="show errors only")] = False,
+) -> int:
+    """Parses, builds the configuration, trains; returns the exit code."""
+    overrides = parse_fields(fields, own_options=OPTIONS)
+    presets = {"model": model, "recipe": recipe, "config": config}
+    if resume or eval_only:
+        resolved = _config_of_run(presets, overrides)
+    else:
+        resolved = _new_config(presets, overrides)
+    result = run(resolved, resume=resume, eval_only=eval_only, quiet=quiet)
+    if eval_only and result.is_complete:
+        record = {
+            "step": result.steps,
+            "val_loss": result.val_loss,
+            "val_bits_per_byte": result.val_bits_per_byte,
+        }
+        print(json.dumps(record))  # noqa: T201  the data of this verb
+    return 0 if result.is_complete else messages.EXIT_RESUMABLE
+
+
+def run(
+    config: Config,
+    *,
+    resume: bool | Literal["auto"],
+    eval_only: bool,
+    quiet: bool,
+    console: Console | None = None,
+) -> RunResult:
+    """Trains the run that `config` describes, or goes on with it, or only evaluates it.
+
+    Args:
+        config: The resolved configuration; `model.vocab_size` must hold that of the data.
+        resume: Go on with the run in `config.train.out_dir`. Without it a run there is an error;
+            with "auto" it is resumed if it is there, and begun if not.
+        eval_only: Evaluate the newest checkpoint on all validation tokens; writes nothing.
+        quiet: Print nothing.
+        console: Where to print; stderr when absent.
+
+    Raises:
+        ValueError: If configuration, data and checkpoint do not fit one another, or the loss
+            stops being finite.
+        OSError: If something cannot be read or written.
+    """
+    from rich.console import Console  # noqa: PLC0415  both only once the command line is good
+
+    from minillm.train import evaluate_run, has_run, train_run  # noqa: PLC0415
+
+    console = Console(stderr=True, quiet=quiet) if console is None else console
+    folder = config.train.out_dir
+    if eval_only:
+        return evaluate_run(config, console=console)
+    if has_run(folder) and not resume:
+        raise ValueError(
+            f"`{folder}` already holds a run"
+            "\nhint: go on with it by --resume, or choose another --out-dir"
+        )
+    if resume is True and not has_run(folder):
+        raise ValueError(f"`{folder}` holds no run to resume: it has no config.yaml")
+    return train_run(config, resume=has_run(folder), console=console)
+
+
+def _new_config(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> Config:
+    """The configuration of a new run; its vocabulary is the data's unless the shape has one."""
+
+    def load(base: Mapping[str, Any]) -> Config:
+        return load_config(
+            model=presets["model"],
+            recipe=presets["recipe"],
+            file=presets["config"],
+            overrides=overrides,
+            base=base,
+        )
+
+    try:
+        config = load({})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    from minillm.train import data_vocab_size  # noqa: PLC0415  imports torch
+
+    vocab_size = data_vocab_size(config.data)
+    return config if vocab_size is None else load({"model": {"vocab_size": vocab_size}})
+
+
+def _config_of_run(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> Config:
+    """The configuration that the run in --out-dir was begun with, and what is changed in it."""
+    for name, value in presets.items():
+        if value is not None:
+            raise UsageError(
+                f"--{name} cannot be given with --resume or --eval-only: the run has its own"
+                "\nhint: change single fields, such as --max-train-steps"
+            )
+    folder = Path(overrides.get("train.out_dir", TrainConfig.model_fields["out_dir"].default))
+    file = folder / "config.yaml"
+    if not file.exists():
+        raise ValueError(f"`{folder}` holds no run: there is no `{file}`")
+    try:
+        return load_config(file=file, overrides={**overrides, "train.out_dir": str(folder)})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+if __name__ == "__main__":
+    sys.exit(messages.run(app))

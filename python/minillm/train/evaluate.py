@@ -1,0 +1,88 @@
+"""Validation loss, and bits per byte.
+
+Loss per token depends on the tokenizer: larger tokens are fewer and each is harder to guess. Bits
+per byte of the text divides that out, and can be held against another tokenizer's model or against
+`xz` on the same file.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from minillm.data import TokenFile, evaluation_windows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text.
+
+    Attributes:
+        loss: Mean cross-entropy per predicted token, in nats.
+        bits_per_byte: The same in bits per byte of those tokens; `None` if their lengths are
+            unknown, which is the case without a tokenizer.
+        tokens: Tokens predicted.
+    """
+
+    loss: float
+    bits_per_byte: float | None
+    tokens: int
+
+    def __str__(self) -> str:
+        in_bits = "" if self.bits_per_byte is None else f"  {self.bits_per_byte:.4f} bits per byte"
+        return f"val loss {self.loss:.4f}{in_bits}  ({self.tokens:,} tokens)"
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    tokens: TokenFile,
+    *,
+    seq_len: int,
+    batch_size: int,
+    max_batches: int | None,
+    token_bytes: NDArray[np.integer] | None,
+    autocast: AbstractContextManager[object],
+    is_stopped: Callable[[], bool],
+) -> Evaluation | None:
+    """Evaluates `model` on windows of `tokens` that do not overlap.
+
+    Args:
+        model: Called as `model(ids, targets=ids)`, giving the mean loss.
+        tokens: What to predict.
+        seq_len: Tokens per window. The first ones of a window are predicted from little context,
+            so a longer window gives a lower loss.
+        batch_size: Windows per forward pass; does not change the result beyond rounding.
+        max_batches: Batches to take, spread evenly over the file; `None` takes every token.
+        token_bytes: Bytes of each id's text; special tokens have 0.
+        autocast: Context of the forward pass; must be reusable.
+        is_stopped: Polled between batches.
+
+    Returns:
+        The evaluation, or `None` if it was stopped.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    nats, predicted, text_bytes = 0.0, 0, 0
+    try:
+        for ids, targets in evaluation_windows(
+            tokens, seq_len=seq_len, batch_size=batch_size, max_batches=max_batches
+        ):
+            if is_stopped():
+                return None
+            with autocast:
+                loss = model(ids.to(device), targets=targets.to(device))
+            nats += loss.item() * targets.numel()
+            predicted += targets.numel()
+            if token_bytes is not None:
+                text_bytes += int(token_bytes[targets.numpy()].sum())
+    finally:
+        model.train(was_training)
+    bits_per_byte = nats / math.log(2) / text_bytes if text_bytes else None
+    return Evaluation(nats / predicted, bits_per_byte, predicted)

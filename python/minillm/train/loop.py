@@ -1,0 +1,272 @@
+"""The training loop: steps, and what happens between them.
+
+The order between two steps is what makes resuming exact. Validation and samples of step n are made
+before update n + 1; a checkpoint is written last, after update n. So whoever resumes from
+checkpoint n makes the validation and the samples of step n (again, if they were already there),
+and nothing is left out or written twice, wherever the process was killed.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from minillm.checkpoint import model_tensors, optimizer_tensors, rng_tensors, save_checkpoint
+from minillm.config import Config, dump_yaml
+from minillm.data import Batches, TokenFile
+from minillm.model import Transformer
+from minillm.optim import clip_grad_norm, set_learning_rate
+from minillm.tokenizer import Tokenizer
+from minillm.train.device import autocast
+from minillm.train.evaluate import Evaluation, evaluate
+from minillm.train.metrics import MetricsLog
+from minillm.train.plots import draw_plots
+from minillm.train.samples import append_samples, sample_text
+from minillm.train.screen import Screen
+from minillm.train.signals import StopRequest
+
+
+@dataclass
+class Run:
+    """All that training reads and changes.
+
+    Attributes:
+        config: The resolved configuration.
+        folder: Run folder.
+        device: Where model and batches live.
+        model: The model itself.
+        forward: What a training step calls: the model, or its compiled form.
+        optimizer: Holds the model's parameters.
+        batches: Training batches by number.
+        val: Validation tokens, if there are any.
+        tokenizer: Of the data, if known; without it there are no samples.
+        tokenizer_path: Where it was loaded from.
+        token_bytes: Bytes of each id's text; without it there are no bits per byte.
+        hashes: sha256 of tokenizer and data, for the checkpoints.
+        metrics: Where the numbers go.
+        step: Optimizer steps done.
+        elapsed_s: Seconds spent in training steps, over all processes of this run.
+        saved_step: Step of the newest checkpoint, -1 before the first.
+    """
+
+    config: Config
+    folder: Path
+    device: torch.device
+    model: Transformer
+    forward: Callable[..., Tensor]
+    optimizer: torch.optim.Optimizer
+    batches: Batches
+    val: TokenFile | None
+    tokenizer: Tokenizer | None
+    tokenizer_path: Path
+    token_bytes: NDArray[np.integer] | None
+    hashes: dict[str, str]
+    metrics: MetricsLog
+    step: int = 0
+    elapsed_s: float = 0.0
+    saved_step: int = -1
+    bad_steps: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+
+
+def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """One optimizer step; returns its mean loss and the gradient's norm before clipping.
+
+    Both stay on the device: reading them would make the CPU wait for it at every step.
+    """
+    config = run.config
+    micro_steps = config.train.gradient_accumulation_steps
+    total_loss = torch.zeros((), device=run.device)
+    for micro_step in range(micro_steps):
+        ids, targets = run.batches.batch(run.step * micro_steps + micro_step)
+        with autocast(run.device, config.train.dtype):
+            loss = run.forward(_move(ids, run.device), targets=_move(targets, run.device))
+        (loss / micro_steps).backward()
+        total_loss += loss.detach() / micro_steps
+    grad_norm = clip_grad_norm(run.model.parameters(), config.optim.grad_clip or float("inf"))
+    set_learning_rate(run.optimizer, config.optim, run.step, config.train.max_train_steps)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    return total_loss, grad_norm
+
+
+def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
+    """Trains to the last step, or until `stop` is requested, and saves.
+
+    Returns:
+        The evaluation on all validation tokens; `None` if there are none or the run was stopped.
+
+    Raises:
+        ValueError: If loss or gradient stop being finite; nothing is saved from there on.
+    """
+    settings = run.config.train
+    logged_at, logged_step = time.perf_counter(), run.step
+    while run.step < settings.max_train_steps:
+        paused_at = time.perf_counter()
+        if _is_due(run.step, settings.eval_interval):
+            validate(run, screen, stop, max_batches=settings.eval_batches)
+        if run.step > 0 and _is_due(run.step, settings.generate_interval):
+            write_samples(run, screen)
+        logged_at += time.perf_counter() - paused_at  # speed is that of training alone
+        if stop.requested:
+            break
+
+        started_at = time.perf_counter()
+        loss, grad_norm = train_step(run)
+        run.step += 1
+        run.bad_steps += ~torch.isfinite(loss + grad_norm)
+        is_last = run.step == settings.max_train_steps
+        is_logged = run.step == 1 or is_last or _is_due(run.step, settings.log_interval)
+        is_saved = is_last or _is_due(run.step, settings.save_interval)
+        if run.device.type == "cpu" or is_logged or is_saved:
+            _check_finite(run, loss, grad_norm)
+        run.elapsed_s += time.perf_counter() - started_at
+
+        screen.advance(run.step)
+        if is_logged:
+            now = time.perf_counter()
+            speed = (run.step - logged_step) * tokens_per_step(run) / (now - logged_at)
+            _log(run, screen, loss.item(), grad_norm.item(), speed)
+            logged_at, logged_step = now, run.step
+        if is_saved:
+            paused_at = time.perf_counter()
+            save(run)
+            logged_at += time.perf_counter() - paused_at
+    return _finish(run, screen, stop)
+
+
+def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
+    if run.step < run.config.train.max_train_steps:
+        if run.saved_step != run.step:
+            save(run)
+        return None
+    evaluation = validate(run, screen, stop, max_batches=None)
+    if run.config.train.generate_interval and not stop.requested:
+        write_samples(run, screen)
+    draw_plots(run.folder)
+    return evaluation
+
+
+def validate(
+    run: Run, screen: Screen, stop: StopRequest, *, max_batches: int | None
+) -> Evaluation | None:
+    """Evaluates and writes the result down; `None` if stopped or without validation tokens."""
+    evaluation = evaluation_of(run, stop, max_batches=max_batches)
+    if evaluation is not None:
+        run.metrics.write(
+            {
+                "step": run.step,
+                "val_loss": evaluation.loss,
+                "val_bits_per_byte": evaluation.bits_per_byte,
+                "val_tokens": evaluation.tokens,
+                "final": max_batches is None,
+            }
+        )
+        screen.say(f"step {run.step}  {evaluation}")
+    return evaluation
+
+
+def evaluation_of(run: Run, stop: StopRequest, *, max_batches: int | None) -> Evaluation | None:
+    """How well the run's present weights predict its validation tokens."""
+    if run.val is None:
+        return None
+    return evaluate(
+        run.model,
+        run.val,
+        seq_len=run.config.train.seq_len,
+        batch_size=run.config.train.batch_size,
+        max_batches=max_batches,
+        token_bytes=run.token_bytes,
+        autocast=autocast(run.device, run.config.train.dtype),
+        is_stopped=lambda: stop.requested,
+    )
+
+
+def write_samples(run: Run, screen: Screen) -> None:
+    """Samples text into `samples.txt` and onto the screen; needs a tokenizer."""
+    if run.tokenizer is None or not run.config.sample.prompts:
+        return
+    texts = sample_text(run.model, run.tokenizer, run.config.sample, seed=run.config.train.seed)
+    append_samples(run.folder, run.step, texts)
+    for text in texts:
+        screen.say(f"step {run.step}  sample: {text}")
+
+
+def save(run: Run) -> None:
+    """Writes a checkpoint of the current step and brings the plots up to date."""
+    config_yaml = dump_yaml(run.config)
+    epoch, sample = divmod(
+        run.step * run.config.train.gradient_accumulation_steps * run.batches.batch_size,
+        run.batches.windows,
+    )
+    save_checkpoint(
+        run.folder,
+        step=run.step,
+        tensors={
+            "model": model_tensors(run.model),
+            "optimizer": optimizer_tensors(run.model, run.optimizer),
+            "rng": rng_tensors(run.device),
+        },
+        state={
+            "step": run.step,
+            "tokens": run.step * tokens_per_step(run),
+            "epoch": epoch,
+            "sample": sample,
+            "elapsed_s": run.elapsed_s,
+        },
+        config_yaml=config_yaml,
+        hashes={**run.hashes, "config": hashlib.sha256(config_yaml.encode()).hexdigest()},
+        keep=run.config.train.keep_checkpoints,
+    )
+    run.saved_step = run.step
+    draw_plots(run.folder)
+
+
+def tokens_per_step(run: Run) -> int:
+    """Tokens that one optimizer step trains on."""
+    settings = run.config.train
+    return settings.batch_size * settings.seq_len * settings.gradient_accumulation_steps
+
+
+def _log(run: Run, screen: Screen, loss: float, grad_norm: float, speed: float) -> None:
+    learning_rate = run.optimizer.param_groups[0]["lr"]
+    run.metrics.write(
+        {
+            "step": run.step,
+            "loss": loss,
+            "learning_rate": learning_rate,
+            "grad_norm": grad_norm,
+            "tokens": run.step * tokens_per_step(run),
+            "tokens_per_s": round(speed, 1),
+            "elapsed_s": round(run.elapsed_s, 3),
+        }
+    )
+    screen.show(run.step, loss=loss, learning_rate=learning_rate, tokens_per_s=speed)
+
+
+def _check_finite(run: Run, loss: Tensor, grad_norm: Tensor) -> None:
+    if not run.bad_steps.item():
+        return
+    kept = f"newest checkpoint: step {run.saved_step}" if run.saved_step >= 0 else "none was saved"
+    raise ValueError(
+        f"loss or gradient stopped being finite by step {run.step}: loss {loss.item():g},"
+        f" gradient norm {grad_norm.item():g}; nothing of it is saved ({kept})"
+        "\nhint: try a lower optim.learning_rate, more optim.warmup_steps, or float32"
+    )
+
+
+def _is_due(step: int, interval: int) -> bool:
+    return interval > 0 and step % interval == 0
+
+
+def _move(ids: Tensor, device: torch.device) -> Tensor:
+    """To the device, on CUDA without waiting for the copy."""
+    if device.type == "cuda":
+        return ids.pin_memory().to(device, non_blocking=True)
+    return ids.to(device)

@@ -1,0 +1,54 @@
+"""`metrics.jsonl`: one JSON object a line, for people, plots and scripts.
+
+    {"step": 120, "loss": 3.21, "learning_rate": 0.0003, "grad_norm": 0.8, "tokens": 491520, ...}
+    {"step": 200, "val_loss": 3.05, "val_bits_per_byte": 1.21, "val_tokens": 81920}
+
+A training line of step n describes the n-th update. A validation line of step n describes the
+weights after n updates and is written before the next one, so a run that resumes at n writes it
+again. Lines are therefore cut back on resuming, and the file of a run that was killed ten times is
+line for line that of a run that was not, but for its clocks.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from minillm.checkpoint import replace_file
+
+Record = dict[str, Any]
+
+NAME = "metrics.jsonl"
+
+
+class MetricsLog:
+    """Appends to the metrics of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+
+    def write(self, record: Record) -> None:
+        """Appends one line; whole lines only, as each goes out in one write."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def cut_back(self, step: int) -> None:
+        """Forgets what a run that resumes at `step` is going to write again."""
+        if not self.path.exists():
+            return
+        kept = [record for record in read_metrics(self.path.parent) if _is_before(record, step)]
+        replace_file(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+
+
+def read_metrics(folder: Path) -> list[Record]:
+    """All lines of a run's metrics; a last line that a kill cut off is left out."""
+    records: list[Record] = []
+    for line in (folder / NAME).read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _is_before(record: Record, step: int) -> bool:
+    return bool(record["step"] <= step if "loss" in record else record["step"] < step)
