@@ -32,6 +32,9 @@ from minillm.train.samples import append_samples, sample_text
 from minillm.train.screen import Screen
 from minillm.train.signals import StopRequest
 
+PLOT_AGE_S = 20.0
+"""Plots are drawn at saves, but no more often than this."""
+
 
 @dataclass
 class Run:
@@ -145,11 +148,12 @@ def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
     if run.step < run.config.train.max_train_steps:
         if run.saved_step != run.step:
             save(run)
+        draw_plots(run.folder, max_age_s=0)
         return None
     evaluation = validate(run, screen, stop, max_batches=None)
     if run.config.train.generate_interval and not stop.requested:
         write_samples(run, screen)
-    draw_plots(run.folder)
+    draw_plots(run.folder, max_age_s=0)
     return evaluation
 
 
@@ -225,7 +229,7 @@ def save(run: Run) -> None:
         keep=run.config.train.keep_checkpoints,
     )
     run.saved_step = run.step
-    draw_plots(run.folder)
+    draw_plots(run.folder, max_age_s=PLOT_AGE_S)
 
 
 def tokens_per_step(run: Run) -> int:

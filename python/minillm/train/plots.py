@@ -1,6 +1,7 @@
 """`loss.png` and `lr.png`, drawn from the metrics of a run."""
 
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,14 @@ SMOOTHING = 0.9
 """Weight of the past in the line through the noisy loss of single steps."""
 
 
-def draw_plots(folder: Path) -> None:
-    """Draws both plots of the run in `folder`; nothing before its first line of metrics."""
+def draw_plots(folder: Path, *, max_age_s: float) -> None:
+    """Draws both plots of the run in `folder`; nothing before its first line of metrics.
+
+    Plots that are no older than `max_age_s` stay: drawing takes as long as many small steps.
+    """
+    plot = folder / "loss.png"
+    if plot.exists() and time.time() - plot.stat().st_mtime < max_age_s:
+        return
     records = read_metrics(folder) if (folder / "metrics.jsonl").exists() else []
     training = [record for record in records if "loss" in record]
     validation = [record for record in records if "val_loss" in record]
@@ -35,7 +42,7 @@ def draw_plots(folder: Path) -> None:
     )  # fmt: skip
     axes.set(xlabel="step", ylabel="loss (nats per token)")
     axes.legend()
-    _save(figure, folder / "loss.png")
+    _save(figure, plot)
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()

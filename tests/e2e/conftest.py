@@ -1,0 +1,96 @@
+"""A folder of byte tokens and a configuration that trains on it in a second."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minillm.config import load_config
+from minillm.tokenizer import Tokenizer
+
+SETTINGS = {
+    "model.context_length": "32",
+    "model.d_model": "32",
+    "model.n_layers": "2",
+    "model.n_heads": "2",
+    "model.dropout": "0.1",
+    "train.batch_size": "4",
+    "train.max_train_steps": "20",
+    "train.gradient_accumulation_steps": "2",
+    "train.eval_interval": "5",
+    "train.eval_batches": "2",
+    "train.generate_interval": "7",
+    "train.save_interval": "4",
+    "train.log_interval": "3",
+    "train.device": "cpu",
+    "train.threads": "1",
+    "optim.warmup_steps": "4",
+    "sample.max_new_tokens": "8",
+}
+
+
+@pytest.fixture
+def data_folder(tmp_path):
+    """Byte-level shards of some text, with their manifests and their tokenizer."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    end = "<|endoftext|>"
+    tokenizer = Tokenizer({i: bytes([i]) for i in range(256)}, [], [end], pattern=None)
+    tokenizer.save(folder / "tokenizer.json")
+    for name, stories in (("train", 60), ("val", 6)):
+        rng = np.random.default_rng(stories)
+        ids = []
+        for _ in range(stories):
+            words = rng.choice(["Tom", "saw", "a", "red", "kite", "and", "ran"], size=20)
+            ids += [*" ".join(words).encode(), 256]
+        write_shard(folder / f"{name}.bin", ids, tokenizer.sha256)
+    return folder
+
+
+def write_shard(path, ids, tokenizer_sha256):
+    np.array(ids, dtype="<u2").tofile(path)
+    manifest = {
+        "format": "minillm.tokens",
+        "format_version": 1,
+        "dtype": "uint16",
+        "tokens": len(ids),
+        "documents": ids.count(256),
+        "bytes": len(ids) - ids.count(256),
+        "vocab_size": 257,
+        "eot_id": 256,
+        "tokenizer_sha256": tokenizer_sha256,
+    }
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def settings(data_folder, tmp_path):
+    """Dotted fields of a tiny run in `tmp_path / "run"`."""
+    return {**SETTINGS, "data.path": str(data_folder), "train.out_dir": str(tmp_path / "run")}
+
+
+@pytest.fixture
+def make_config(settings):
+    """Builds the configuration, with changes given as `section__field="text"`."""
+
+    def make(**changes):
+        named = {name.replace("__", "."): value for name, value in changes.items()}
+        base = {"model": {"vocab_size": 257}}
+        return load_config(model="nano", overrides={**settings, **named}, base=base)
+
+    return make
+
+
+@pytest.fixture
+def start(settings):
+    """Starts `minillm pretrain` as a process of its own, with more words for its command line."""
+
+    def start_process(*words, **changes):
+        named = {name.replace("__", "."): value for name, value in changes.items()}
+        options = [f"--{name}={value}" for name, value in {**settings, **named}.items()]
+        command = [sys.executable, "-m", "minillm.pretrain", *options, *words]
+        return subprocess.Popen(command, stdout=-1, stderr=-1, text=True)
+
+    return start_process

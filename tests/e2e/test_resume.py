@@ -1,0 +1,107 @@
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+
+from minillm.checkpoint import latest_checkpoint, list_checkpoints
+from minillm.pretrain import run
+from minillm.train import loop
+from minillm.train.metrics import read_metrics
+
+CLOCKS = ("tokens_per_s", "elapsed_s")
+
+
+def weights_of(folder):
+    """Weights, optimizer and generators of the newest checkpoint, and its step."""
+    checkpoint, _ = latest_checkpoint(folder)
+    tensors = {name: checkpoint.tensors(name) for name in ("model", "optimizer", "rng")}
+    return checkpoint.step, tensors
+
+
+def metrics_of(folder):
+    """Metrics without what a clock measured."""
+    return [
+        {name: value for name, value in record.items() if name not in CLOCKS}
+        for record in read_metrics(folder)
+    ]
+
+
+def assert_equal_runs(left, right):
+    left_step, left_tensors = weights_of(left)
+    right_step, right_tensors = weights_of(right)
+    assert left_step == right_step
+    for kind, tensors in left_tensors.items():
+        assert tensors.keys() == right_tensors[kind].keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, right_tensors[kind][name]), (kind, name)
+    assert metrics_of(left) == metrics_of(right)
+    assert (left / "samples.txt").read_text() == (right / "samples.txt").read_text()
+
+
+def train(config, **options):
+    return run(config, **{"resume": False, "eval_only": False, "quiet": True, **options})
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Makes the process raise a signal on itself once `step` is done."""
+
+    def arrange(step, number=signal.SIGTERM):
+        original = loop.train_step
+
+        def step_then_signal(current):
+            result = original(current)
+            if current.step + 1 == step:
+                os.kill(os.getpid(), number)
+            return result
+
+        monkeypatch.setattr(loop, "train_step", step_then_signal)
+
+    return arrange
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
+@pytest.mark.parametrize("stop", [1, 8, 10, 19])
+def test_resumed_run_is_bit_equal_to_unbroken_run(make_config, tmp_path, stop_after, optimizer, stop):
+    unbroken = make_config(train__out_dir=str(tmp_path / "unbroken"), optim__name=optimizer)
+    broken = make_config(train__out_dir=str(tmp_path / "broken"), optim__name=optimizer)
+    train(unbroken)
+
+    with pytest.MonkeyPatch.context():
+        stop_after(stop)
+        assert not train(broken).is_complete
+    assert weights_of(broken.train.out_dir)[0] == stop
+    assert train(broken, resume=True).is_complete
+
+    assert_equal_runs(unbroken.train.out_dir, broken.train.out_dir)
+
+
+def test_run_killed_at_random_moments_is_bit_equal_to_unbroken_run(make_config, tmp_path):
+    unbroken = make_config(train__out_dir=str(tmp_path / "unbroken"), train__save_interval="1")
+    killed = make_config(train__out_dir=str(tmp_path / "killed"), train__save_interval="1")
+    train(unbroken)
+
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["minillm.train"])
+    moments = random.Random(0)
+    kills = 0
+    options = {"resume": "auto", "eval_only": False, "quiet": True}
+    while True:
+        process = processes.Process(target=run, args=(killed,), kwargs=options)
+        process.start()
+        saved = list_checkpoints(killed.train.out_dir)
+        while process.is_alive() and list_checkpoints(killed.train.out_dir) == saved:
+            time.sleep(0.002)
+        process.join(moments.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        kills += 1
+    assert kills >= 3
+    assert_equal_runs(unbroken.train.out_dir, killed.train.out_dir)
