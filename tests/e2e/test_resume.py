@@ -66,7 +66,9 @@ def stop_after(monkeypatch):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("stop", [1, 8, 10, 19])
-def test_resumed_run_is_bit_equal_to_unbroken_run(make_config, tmp_path, stop_after, optimizer, stop):
+def test_resumed_run_is_bit_equal_to_unbroken_run(
+    make_config, tmp_path, stop_after, optimizer, stop
+):
     unbroken = make_config(train__out_dir=str(tmp_path / "unbroken"), optim__name=optimizer)
     broken = make_config(train__out_dir=str(tmp_path / "broken"), optim__name=optimizer)
     train(unbroken)
