@@ -15,14 +15,14 @@ from torch import Tensor
 
 
 class Rotation(NamedTuple):
-    """Cosine and sine of each channel pair's angle at each position.
+    """What each channel is multiplied by, at each position: itself by `cos`, its partner by `sin`.
 
     Computed once per forward pass and shared by all layers. Kept as no buffer: a few thousand
     cosines cost less than the care that a buffer needs (meta device, dtype casts, checkpoints).
     """
 
-    cos: Float[Tensor, "*B T half"]
-    sin: Float[Tensor, "*B T half"]
+    cos: Float[Tensor, "*B T K"]
+    sin: Float[Tensor, "*B T K"]
 
 
 def rope_angles(
@@ -51,15 +51,19 @@ def rope_angles(
 def rope_rotation(
     positions: Int[Tensor, "*B T"], d_head: int, *, theta: float, dtype: torch.dtype
 ) -> Rotation:
-    """Cosines and sines of `rope_angles`, cast to the dtype of the heads they will turn."""
+    """Cosines and sines of `rope_angles`, in the dtype of the heads that they will turn."""
     angles = rope_angles(positions, d_head, theta=theta)  # *B T half
-    return Rotation(angles.cos().to(dtype), angles.sin().to(dtype))
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)  # *B T half
+    return Rotation(torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1))  # *B T K
 
 
 def rotate(x: Float[Tensor, "*B T H K"], rotation: Rotation) -> Float[Tensor, "*B T H K"]:
-    """Turns each head's channel pairs (i, i + K/2) by the angle of its position."""
-    cos = rotation.cos.to(x.dtype)[..., None, :]  # *B T 1 half
-    sin = rotation.sin.to(x.dtype)[..., None, :]  # *B T 1 half
-    first, second = x.chunk(2, dim=-1)  # *B T H half, twice
-    turned = (first * cos - second * sin, second * cos + first * sin)
-    return torch.cat(turned, dim=-1)  # *B T H K
+    """Turns each head's channel pairs (i, i + K/2) by the angle of its position.
+
+    (a, b) becomes (a cos - b sin, b cos + a sin). Rolling the channels by K/2 brings each one's
+    partner to its place; on a CPU that takes a third of the time of cutting and joining halves.
+    """
+    cos = rotation.cos.to(x.dtype)[..., None, :]  # *B T 1 K
+    sin = rotation.sin.to(x.dtype)[..., None, :]  # *B T 1 K
+    partner = x.roll(x.shape[-1] // 2, dims=-1)
+    return torch.addcmul(x * cos, partner, sin)

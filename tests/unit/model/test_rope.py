@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from minillm.model import rope_angles, rotate
-from minillm.model.rope import Rotation, rope_rotation
+from minillm.model.rope import rope_rotation
 
 
 def turned(x: torch.Tensor, positions: list[int]) -> torch.Tensor:
-    d_head = x.shape[-1]
-    angles = rope_angles(torch.tensor(positions), d_head).to(x.dtype)
-    return rotate(x, Rotation(angles.cos(), angles.sin()))
+    where = torch.tensor(positions)
+    return rotate(x, rope_rotation(where, x.shape[-1], theta=1e4, dtype=x.dtype))
 
 
 def test_scores_depend_on_distance_only():
@@ -46,6 +45,16 @@ def test_angles_stay_float32_in_a_bfloat16_model():
     assert rotation.cos.dtype == torch.bfloat16
     expected = torch.arange(1024).double().cos()
     torch.testing.assert_close(rotation.cos[:, 0].double(), expected, rtol=0, atol=0.005)
+
+
+def test_rotation_is_the_written_out_formula():
+    x, positions = torch.randn(2, 7, 3, 8, dtype=torch.float64), torch.arange(14).view(2, 7)
+    rotation = rope_rotation(positions, 8, theta=1e4, dtype=torch.float64)
+    angles = rope_angles(positions, 8)[:, :, None].double()  # B T 1 half
+    a, b = x.chunk(2, dim=-1)
+    cos, sin = angles.float().cos().double(), angles.float().sin().double()
+    expected = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    torch.testing.assert_close(rotate(x, rotation), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_odd_heads_are_refused():
