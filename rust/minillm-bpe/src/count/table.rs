@@ -1,0 +1,271 @@
+//! One thread's counts: tables made for text that repeats itself.
+//!
+//! Nine in ten pre-tokens have at most 15 bytes. These are keys of 16 bytes that hold their text
+//! and its length, compared as one number, in an open-addressing table of their own. Longer ones
+//! lie in an arena, found by hash.
+
+use super::Counts;
+use crate::{
+    Result,
+    corpus::Block,
+    pretokenize::PreTokenizer,
+    special::{Segment, SpecialTokens},
+};
+
+/// Pre-tokens wait here until there are enough of them that looking up one hides the wait for
+/// the memory of the next.
+const BATCH: usize = 64;
+
+/// One thread's counts.
+#[derive(Default)]
+pub(super) struct Tally {
+    short: ShortTable,
+    long: LongTable,
+    waiting: Vec<u128>,
+    bytes: u64,
+}
+
+impl Tally {
+    pub(super) fn add_block(
+        &mut self,
+        block: &Block,
+        specials: &SpecialTokens,
+        pretokenizer: &PreTokenizer,
+    ) -> Result<()> {
+        self.bytes += block.bytes.len() as u64;
+        for text in block.texts() {
+            for segment in specials.split(text) {
+                if let Segment::Text(text) = segment {
+                    pretokenizer
+                        .for_each_span(text, |start, end| self.add_span(text, start, end))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn add_span(&mut self, text: &[u8], start: usize, end: usize) {
+        match short_key(text, start, end) {
+            Some(key) => {
+                self.waiting.push(key);
+                if self.waiting.len() == BATCH {
+                    self.flush();
+                }
+            }
+            None => self.long.add(&text[start..end], 1),
+        }
+    }
+
+    pub(super) fn add(&mut self, text: &[u8], count: u64) {
+        match short_key(text, 0, text.len()) {
+            Some(key) => self.short.add(key, count),
+            None => self.long.add(text, count),
+        }
+    }
+
+    /// Counts the waiting pre-tokens.
+    pub(super) fn flush(&mut self) {
+        self.short.reserve(BATCH);
+        let mut slots = [0; BATCH];
+        for (slot, &key) in slots.iter_mut().zip(&self.waiting) {
+            *slot = self.short.home(key);
+            prefetch(&self.short.slots[*slot]);
+        }
+        for (&slot, &key) in slots.iter().zip(&self.waiting) {
+            self.short.add_at(slot, key, 1);
+        }
+        self.waiting.clear();
+    }
+
+    /// Adds another thread's counts; the smaller table goes into the larger.
+    pub(super) fn absorb(&mut self, mut other: Self) {
+        if other.short.n_used > self.short.n_used {
+            std::mem::swap(self, &mut other);
+        }
+        self.bytes += other.bytes;
+        for slot in other.short.slots.iter().filter(|slot| slot.key != 0) {
+            self.short.add(slot.key, slot.count);
+        }
+        for (text, count) in other.long.iter() {
+            self.long.add(text, count);
+        }
+    }
+
+    pub(super) fn into_counts(self) -> Counts {
+        let mut counts = Counts { corpus_bytes: self.bytes, ..Counts::default() };
+        for slot in self.short.slots.iter().filter(|slot| slot.key != 0) {
+            let bytes = slot.key.to_le_bytes();
+            counts.push(&bytes[..usize::from(bytes[15])], slot.count);
+        }
+        for (text, count) in self.long.iter() {
+            counts.push(text, count);
+        }
+        counts
+    }
+}
+
+/// Tells the processor that `value` will be needed soon.
+#[inline]
+fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and cannot fault; the pointer comes from a reference.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
+/// `text[start..end]` as a number, its length in the top byte; [`None`] if it has more than 15
+/// bytes. Never 0.
+#[inline]
+fn short_key(text: &[u8], start: usize, end: usize) -> Option<u128> {
+    let len = end - start;
+    if len > 15 {
+        return None;
+    }
+    let bytes = if let Some(sixteen) = text.get(start..).and_then(<[u8]>::first_chunk::<16>) {
+        // One load and a mask, whatever the length.
+        u128::from_le_bytes(*sixteen) & !(u128::MAX << (8 * len))
+    } else {
+        let mut buffer = [0; 16];
+        buffer[..len].copy_from_slice(&text[start..end]);
+        u128::from_le_bytes(buffer)
+    };
+    Some(bytes | ((len as u128) << 120))
+}
+
+/// Spreads a key over 64 bits: two halves folded by a widening product.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the halves of 128 bits")]
+fn hash(key: u128) -> u64 {
+    let (low, high) = (key as u64, (key >> 64) as u64);
+    let product =
+        u128::from(low ^ 0x9E37_79B9_7F4A_7C15) * u128::from(high ^ 0xD6E8_FEB8_6659_FD93);
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+/// Open addressing with linear probing, at most half full.
+#[derive(Default)]
+struct ShortTable {
+    slots: Vec<Slot>,
+    n_used: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// 0 if the slot is free.
+    key: u128,
+    count: u64,
+}
+
+impl ShortTable {
+    /// The slot at which the search for `key` begins. The table must not be empty.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+    fn home(&self, key: u128) -> usize {
+        hash(key) as usize & (self.slots.len() - 1)
+    }
+
+    fn add(&mut self, key: u128, count: u64) {
+        self.reserve(1);
+        self.add_at(self.home(key), key, count);
+    }
+
+    #[inline]
+    fn add_at(&mut self, home: usize, key: u128, count: u64) {
+        let mask = self.slots.len() - 1;
+        let mut at = home;
+        loop {
+            let slot = &mut self.slots[at];
+            if slot.key == key {
+                slot.count += count;
+                return;
+            }
+            if slot.key == 0 {
+                *slot = Slot { key, count };
+                self.n_used += 1;
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Makes room for `n` more keys.
+    #[inline]
+    fn reserve(&mut self, n: usize) {
+        if (self.n_used + n) * 2 > self.slots.len() {
+            self.grow(n);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, n: usize) {
+        let size = ((self.n_used + n) * 4).next_power_of_two().max(1 << 12);
+        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); size]);
+        self.n_used = 0;
+        for slot in old.into_iter().filter(|slot| slot.key != 0) {
+            self.add_at(self.home(slot.key), slot.key, slot.count);
+        }
+    }
+}
+
+/// Pre-tokens of 16 bytes and more: text in an arena, found by hash.
+#[derive(Default)]
+struct LongTable {
+    text: Vec<u8>,
+    entries: Vec<LongEntry>,
+    /// Index of the entry plus one; 0 if the slot is free.
+    slots: Vec<u32>,
+}
+
+struct LongEntry {
+    hash: u64,
+    start: usize,
+    end: usize,
+    count: u64,
+}
+
+impl LongTable {
+    #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+    fn add(&mut self, text: &[u8], count: u64) {
+        if self.entries.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let hash = xxhash_rust::xxh3::xxh3_64(text);
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        while let Some(index) = self.slots[at].checked_sub(1) {
+            let entry = &mut self.entries[index as usize];
+            if entry.hash == hash && &self.text[entry.start..entry.end] == text {
+                entry.count += count;
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+        let start = self.text.len();
+        self.text.extend_from_slice(text);
+        self.entries.push(LongEntry { hash, start, end: self.text.len(), count });
+        // 2^32 long pre-tokens would take 64 GiB of text: memory ends before the index does.
+        self.slots[at] = self.entries.len() as u32;
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 2).max(1 << 10);
+        self.slots = vec![0; size];
+        for (index, entry) in self.entries.iter().enumerate() {
+            let mut at = entry.hash as usize & (size - 1);
+            while self.slots[at] != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            self.slots[at] = index as u32 + 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        self.entries.iter().map(|entry| (&self.text[entry.start..entry.end], entry.count))
+    }
+}
