@@ -5,6 +5,8 @@
 
 pub mod byte_alphabet;
 pub mod gpt2_files;
+mod pre_tokenizer_json;
 pub mod tiktoken;
+pub mod tokenizer_json;
 
 mod vocab_entries;
