@@ -367,7 +367,8 @@ mod tests {
         #[test]
         fn prop_damaged_files_never_panic(cut in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let mut text = to_json(&vocab(gpt2())).unwrap().into_bytes();
-            let at = cut.index(text.len());
+            // Without the newline at its end, the text is still whole.
+            let at = cut.index(text.len() - 1);
             text[at] = byte;
             let _ = from_json(&String::from_utf8_lossy(&text));
             text.truncate(at);
