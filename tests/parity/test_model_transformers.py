@@ -69,12 +69,18 @@ def stored_by_input(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.mT if tensor.ndim == 2 else tensor
 
 
-def assert_same_logits_and_loss(ours: Transformer, theirs: torch.nn.Module) -> None:
+def assert_same_logits_loss_and_gradient(ours: Transformer, theirs: torch.nn.Module) -> None:
     ids = torch.randint(97, (2, 33))
     theirs.eval()
     torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=0, atol=1e-5)
     loss = ours(ids[:, :-1], targets=ids[:, 1:])
-    torch.testing.assert_close(loss, theirs(ids, labels=ids).loss, rtol=1e-6, atol=1e-6)
+    their_loss = theirs(ids, labels=ids).loss
+    torch.testing.assert_close(loss, their_loss, rtol=1e-6, atol=1e-6)
+    loss.backward()
+    their_loss.backward()
+    # The embedding's gradient has passed through every layer.
+    theirs_grad = theirs.get_input_embeddings().weight.grad
+    torch.testing.assert_close(ours.embed_tokens.weight.grad, theirs_grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +103,7 @@ def test_model_matches_llama(tied, biased):
     missing, unexpected = theirs.load_state_dict(state, strict=False)
     assert unexpected == []
     assert set(missing) <= {"lm_head.weight"}
-    assert_same_logits_and_loss(ours, theirs)
+    assert_same_logits_loss_and_gradient(ours, theirs)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -111,7 +117,7 @@ def test_model_matches_qwen3(tied):
     missing, unexpected = theirs.load_state_dict(state, strict=False)
     assert unexpected == []
     assert set(missing) <= {"lm_head.weight"}
-    assert_same_logits_and_loss(ours, theirs)
+    assert_same_logits_loss_and_gradient(ours, theirs)
 
 
 def test_model_matches_gpt2():
@@ -166,4 +172,4 @@ def test_model_matches_gpt2():
             for name, tensor in tensors.items():
                 state[f"{theirs_at}.{name}.{part}"] = tensor
     theirs.load_state_dict(state)
-    assert_same_logits_and_loss(ours, theirs)
+    assert_same_logits_loss_and_gradient(ours, theirs)
