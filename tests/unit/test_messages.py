@@ -20,7 +20,7 @@ def test_value_error_is_one_line_with_its_hints(capsys):
 
 def test_system_error_names_the_path_first(capsys):
     def verb() -> None:
-        open("/nonexistent/file")  # noqa: PTH123, SIM115
+        open("/nonexistent/file")
 
     assert run(verb) == messages.EXIT_FAILED
     assert capsys.readouterr().err == "error: `/nonexistent/file`: no such file or directory\n"

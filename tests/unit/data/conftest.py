@@ -5,4 +5,4 @@ import pytest
 
 @pytest.fixture
 def rng():
-    return random.Random(0)  # noqa: S311
+    return random.Random(0)
