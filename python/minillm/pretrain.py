@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from minillm import messages
-from minillm.config import Config, TrainConfig, load_config
+from minillm.config import Config, DataConfig, TrainConfig, load_config
 from minillm.messages import UsageError
 from minillm.options import describe_short_flags, parse_fields
 
@@ -35,6 +35,9 @@ app = App(
     help_format="plaintext",
     version_flags=[],
 )
+
+STORIES = Path("runs/stories")
+"""Where the built-in stories go when there is nothing else to train on."""
 
 OPTIONS = ("model", "recipe", "config", "resume", "eval-only", "quiet")
 
@@ -110,7 +113,7 @@ def run(
     return train_run(config, resume=has_run(folder), console=console)
 
 
-def _new_config(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> Config:
+def _new_config(presets: Mapping[str, Any], overrides: dict[str, str]) -> Config:
     """The configuration of a new run; its vocabulary is the data's unless the shape has one."""
 
     def load(base: Mapping[str, Any]) -> Config:
@@ -126,6 +129,13 @@ def _new_config(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> Con
         config = load({})
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if config.data == DataConfig() and not (config.data.path / "train.bin").exists():
+        from minillm.data.prepare import prepare_stories  # noqa: PLC0415  imports torch
+
+        messages.say(f"no --data and no `./data`: training on built-in stories in `{STORIES}`")
+        prepare_stories(STORIES)
+        overrides["data.path"] = str(STORIES)
+        config = load({})
     from minillm.train import data_vocab_size  # noqa: PLC0415  imports torch
 
     vocab_size = data_vocab_size(config.data)

@@ -67,8 +67,10 @@ def stop_after(monkeypatch):
     return arrange
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
-@pytest.mark.parametrize("stop", [1, 8, 10, 19])
+@pytest.mark.parametrize(
+    ("optimizer", "stop"),
+    [("adamw", 1), ("adamw", 8), ("adamw", 19), ("sgd", 10), ("muon", 10)],
+)
 def test_resumed_run_is_bit_equal_to_unbroken_run(
     make_config, tmp_path, stop_after, optimizer, stop
 ):

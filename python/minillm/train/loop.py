@@ -203,33 +203,50 @@ def write_samples(run: Run, screen: Screen) -> None:
 
 
 def save(run: Run) -> None:
-    """Writes a checkpoint of the current step and brings the plots up to date."""
+    """Writes a checkpoint of the current step and brings the plots up to date.
+
+    Raises:
+        OSError: If it could not be written; the one before it is still there.
+    """
     config_yaml = dump_yaml(run.config)
-    epoch, sample = divmod(
-        run.step * run.config.train.gradient_accumulation_steps * run.batches.batch_size,
-        run.batches.windows,
-    )
-    save_checkpoint(
-        run.folder,
-        step=run.step,
-        tensors={
-            "model": model_tensors(run.model),
-            "optimizer": optimizer_tensors(run.model, run.optimizer),
-            "rng": rng_tensors(run.device),
-        },
-        state={
-            "step": run.step,
-            "tokens": run.step * tokens_per_step(run),
-            "epoch": epoch,
-            "sample": sample,
-            "elapsed_s": run.elapsed_s,
-        },
-        config_yaml=config_yaml,
-        hashes={**run.hashes, "config": hashlib.sha256(config_yaml.encode()).hexdigest()},
-        keep=run.config.train.keep_checkpoints,
-    )
+    samples = run.step * run.config.train.gradient_accumulation_steps * run.batches.batch_size
+    epoch, sample = divmod(samples, run.batches.windows)
+    tensors = {
+        "model": model_tensors(run.model),
+        "optimizer": optimizer_tensors(run.model, run.optimizer),
+        "rng": rng_tensors(run.device),
+    }
+    state = {
+        "step": run.step,
+        "tokens": run.step * tokens_per_step(run),
+        "epoch": epoch,
+        "sample": sample,
+        "elapsed_s": run.elapsed_s,
+    }
+    try:
+        save_checkpoint(
+            run.folder,
+            step=run.step,
+            tensors=tensors,
+            state=state,
+            config_yaml=config_yaml,
+            hashes={**run.hashes, "config": hashlib.sha256(config_yaml.encode()).hexdigest()},
+            keep=run.config.train.keep_checkpoints,
+        )
+    except OSError as error:
+        error.add_note(f"{newest_checkpoint(run)}; make room and go on from there with --resume")
+        raise
     run.saved_step = run.step
     draw_plots(run.folder, max_age_s=PLOT_AGE_S)
+
+
+def newest_checkpoint(run: Run) -> str:
+    """Which checkpoint there is to go back to, in words."""
+    return (
+        f"the newest checkpoint is step {run.saved_step}"
+        if run.saved_step >= 0
+        else "there is no checkpoint yet"
+    )
 
 
 def tokens_per_step(run: Run) -> int:
@@ -257,10 +274,9 @@ def _log(run: Run, screen: Screen, loss: float, grad_norm: float, speed: float) 
 def _check_finite(run: Run, loss: Tensor, grad_norm: Tensor) -> None:
     if not run.bad_steps.item():
         return
-    kept = f"newest checkpoint: step {run.saved_step}" if run.saved_step >= 0 else "none was saved"
     raise ValueError(
         f"loss or gradient stopped being finite by step {run.step}: loss {loss.item():g},"
-        f" gradient norm {grad_norm.item():g}; nothing of it is saved ({kept})"
+        f" gradient norm {grad_norm.item():g}; nothing of it is saved, {newest_checkpoint(run)}"
         "\nhint: try a lower optim.learning_rate, more optim.warmup_steps, or float32"
     )
 

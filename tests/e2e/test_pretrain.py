@@ -1,0 +1,296 @@
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from minillm import messages
+from minillm.checkpoint import RunLock, latest_checkpoint, list_checkpoints
+from minillm.pretrain import app, run
+from minillm.train import loop
+from minillm.train.metrics import read_metrics
+
+
+def train(config, **options):
+    return run(config, **{"resume": False, "eval_only": False, "quiet": True, **options})
+
+
+@pytest.fixture
+def call(settings, capsys):
+    """Calls `minillm pretrain` in this process; gives its exit code, output and errors."""
+
+    def run_verb(*words, **changes):
+        named = {name.replace("__", "."): value for name, value in changes.items()}
+        options = [f"--{name}={value}" for name, value in {**settings, **named}.items()]
+        code = messages.run(app, [*options, *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_verb
+
+
+def test_run_leaves_everything_in_its_folder(make_config):
+    config = make_config()
+
+    result = train(config)
+
+    folder = config.train.out_dir
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "config.yaml", "tokenizer.json", "metrics.jsonl", "loss.png", "lr.png", "samples.txt",
+        "step-000016", "step-000020", "latest",
+    }  # fmt: skip
+    assert (folder / "latest").read_text() == "step-000020\n"
+    assert result.is_complete
+    assert result.steps == 20
+
+
+def test_loss_falls(make_config):
+    config = make_config(optim__name="adamw", optim__learning_rate="1e-2")
+    result = train(config)
+    first = read_metrics(config.train.out_dir)[0]
+    assert first["val_loss"] == pytest.approx(math.log(257), abs=0.1)
+    assert result.val_loss < 0.8 * first["val_loss"]
+
+
+def test_final_evaluation_covers_every_validation_token(make_config, data_folder):
+    config = make_config()
+    train(config)
+    last = read_metrics(config.train.out_dir)[-1]
+    ids = np.fromfile(data_folder / "val.bin", dtype="<u2")
+    assert last["final"]
+    assert last["val_tokens"] == len(ids) - 1
+    text_bytes = int((ids[1:] < 256).sum())  # the end-of-text token stands for no text
+    in_bits = last["val_loss"] * last["val_tokens"] / math.log(2) / text_bytes
+    assert last["val_bits_per_byte"] == pytest.approx(in_bits, rel=1e-9)
+
+
+def test_accumulation_equals_one_large_batch(make_config, tmp_path):
+    losses = []
+    for batch_size, micro_steps in (("8", "1"), ("4", "2")):
+        config = make_config(
+            train__batch_size=batch_size,
+            train__gradient_accumulation_steps=micro_steps,
+            train__out_dir=str(tmp_path / micro_steps),
+            model__dropout="0",
+        )
+        train(config)
+        records = read_metrics(config.train.out_dir)
+        losses.append([record["loss"] for record in records if "loss" in record])
+    # float32 sums of the same numbers in another order, through twenty updates
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_saves_and_exits_with_75(start, tmp_path, number):
+    process = start(train__max_train_steps="100000", train__log_interval="1")
+    for line in process.stderr:
+        if line.startswith("step 3/"):
+            break
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == messages.EXIT_RESUMABLE, errors
+    assert f"minillm pretrain --out-dir {tmp_path / 'run'} --resume" in errors
+    checkpoint, refused = latest_checkpoint(tmp_path / "run")
+    assert checkpoint.step >= 3
+    assert not refused
+
+
+def test_second_ctrl_c_leaves_at_once(make_config, monkeypatch):
+    def step(current):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(current)
+
+    original = loop.train_step
+    monkeypatch.setattr(loop, "train_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config())
+
+
+def test_finished_run_says_so(make_config, call):
+    train(make_config())
+    code, _, errors = call("--resume")
+    assert code == 0
+    assert "is complete: 20 steps, val loss" in errors
+
+
+def test_finished_run_can_be_prolonged(make_config, call, tmp_path):
+    train(make_config())
+    code, _, _ = call("--resume", train__max_train_steps="24")
+    assert code == 0
+    assert latest_checkpoint(tmp_path / "run")[0].step == 24
+    steps = [r["step"] for r in read_metrics(tmp_path / "run") if r.get("final")]
+    assert steps == [24]
+
+
+def test_existing_run_is_not_overwritten(make_config, call, tmp_path):
+    train(make_config())
+    code, _, errors = call()
+    assert code == messages.EXIT_FAILED
+    assert (
+        f"error: `{tmp_path / 'run'}` already holds a run\nhint: go on with it by --resume"
+        in errors
+    )
+
+
+def test_resume_without_a_run_is_an_error(call, tmp_path):
+    code, _, errors = call("--resume")
+    assert code == messages.EXIT_FAILED
+    assert f"error: `{tmp_path / 'run'}` holds no run" in errors
+
+
+def test_eval_only_prints_the_numbers_of_the_run(make_config, call):
+    result = train(make_config())
+    code, output, _ = call("--eval-only")
+    assert code == 0
+    assert json.loads(output) == {
+        "step": 20,
+        "val_loss": result.val_loss,
+        "val_bits_per_byte": result.val_bits_per_byte,
+    }
+
+
+def test_second_process_is_refused(make_config):
+    config = make_config()
+    config.train.out_dir.mkdir()
+    with RunLock(config.train.out_dir), pytest.raises(ValueError, match="in use by process"):
+        train(config)
+
+
+def test_damaged_checkpoint_is_named_and_passed_over(make_config, call, tmp_path):
+    train(make_config())
+    weights = tmp_path / "run" / "step-000020" / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size - 1)
+
+    code, _, errors = call("--resume")
+
+    assert code == 0
+    assert f"passed over: `{weights}` has" in errors
+    assert f"resumed from `{tmp_path / 'run' / 'step-000016'}`" in errors
+    assert (tmp_path / "run" / "step-000020.damaged").is_dir()
+    assert latest_checkpoint(tmp_path / "run")[0].step == 20
+
+
+def test_only_damaged_checkpoints_is_an_error(make_config, call, tmp_path):
+    train(make_config())
+    for checkpoint in list_checkpoints(tmp_path / "run"):
+        (checkpoint / "state.json").unlink()
+    code, _, errors = call("--resume")
+    assert code == messages.EXIT_FAILED
+    assert "holds no usable checkpoint" in errors
+    assert "step-000020/state.json` is missing" in errors
+
+
+@pytest.mark.parametrize("field", ["model.d_model", "train.batch_size", "train.seed"])
+def test_resume_refuses_another_shape_or_order(make_config, call, field):
+    train(make_config())
+    code, _, errors = call("--resume", **{field.replace(".", "__"): "64"})
+    assert code == messages.EXIT_FAILED
+    assert f"error: {field} is 64, but" in errors
+
+
+def test_resume_refuses_other_data(make_config, call, data_folder):
+    train(make_config())
+    manifest = data_folder / "train.json"
+    manifest.write_text(manifest.read_text().replace('"documents": 60', '"documents": 61'))
+    code, _, errors = call("--resume")
+    assert code == messages.EXIT_FAILED
+    assert "train.bin` is not what" in errors
+
+
+def test_wrong_tokenizer_is_refused(call, data_folder):
+    manifest = data_folder / "val.json"
+    facts = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**facts, "tokenizer_sha256": "0" * 64}))
+    code, _, errors = call()
+    assert code == messages.EXIT_FAILED
+    assert "val.bin` was encoded by another tokenizer: its manifest has tokenizer_sha256" in errors
+
+
+def test_missing_data_says_how_to_make_it(call, tmp_path):
+    code, _, errors = call(data__path=str(tmp_path / "nowhere"))
+    assert code == messages.EXIT_FAILED
+    assert "error: no training shard" in errors
+    assert "hint: make one with `minillm-bpe encode" in errors
+
+
+def test_bare_nanogpt_file_is_read_with_a_note(call, data_folder, tmp_path):
+    for name in ("train.json", "val.json", "tokenizer.json"):
+        (data_folder / name).unlink()
+    code, _, errors = call(model__vocab_size="257")
+    assert code == 0
+    assert "train.bin` has no manifest: read as bare 16-bit ids" in errors
+    assert not (tmp_path / "run" / "samples.txt").exists()
+    assert read_metrics(tmp_path / "run")[-1]["val_bits_per_byte"] is None
+
+
+def test_non_finite_loss_stops_and_saves_nothing(make_config, monkeypatch, tmp_path):
+    def step(current):
+        if current.step == 6:
+            with torch.no_grad():
+                next(current.model.parameters()).fill_(float("nan"))
+        return original(current)
+
+    original = loop.train_step
+    monkeypatch.setattr(loop, "train_step", step)
+    with pytest.raises(ValueError, match="stopped being finite by step 7: loss nan") as caught:
+        train(make_config())
+    assert "the newest checkpoint is step 4" in str(caught.value)
+    assert latest_checkpoint(tmp_path / "run")[0].step == 4
+
+
+def test_full_disk_keeps_the_last_checkpoint(make_config, call, tmp_path):
+    train(make_config(train__max_train_steps="4"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        code, _, errors = call("--resume", train__max_train_steps="8")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == messages.EXIT_FAILED
+    assert "step-000008.tmp" in errors
+    assert "File too large" in errors
+    assert "hint: the newest checkpoint is step 4; make room" in errors
+    assert latest_checkpoint(tmp_path / "run")[0].step == 4
+    assert not list((tmp_path / "run").glob("*.tmp"))
+
+
+def test_bfloat16_trains(make_config):
+    result = train(make_config(train__dtype="bfloat16"))
+    assert math.isfinite(result.val_loss)
+
+
+def test_help_and_typo_do_not_import_torch():
+    code = (
+        "import sys; from minillm import messages; from minillm.pretrain import app;"
+        "messages.run(app, ['--help']); messages.run(app, ['--optim.learning_rat', '1']);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "--gradient-accumulation-steps" in done.stdout
+    assert "hint: did you mean `--optim.learning_rate`?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch-sze=3"], "unknown option `--batch-sze`\nhint: did you mean `--batch-size`?"),
+        (["--eval-batches=3"], "hint: did you mean `--train.eval_batches`?"),
+        (["--seed"], "option `--seed` needs a value"),
+        (["runs/a"], "unexpected word `runs/a`"),
+        (["--batch-size=0"], "`train.batch_size` on the command line is 0, expected more than 0"),
+        (["--model", "tinny"], "hint: did you mean `tiny`?"),
+        (["--resume", "--model", "tiny"], "--model cannot be given with --resume"),
+    ],
+)
+def test_wrong_usage_exits_with_2(words, message, capsys):
+    assert messages.run(app, words) == messages.EXIT_USAGE
+    assert message in capsys.readouterr().err

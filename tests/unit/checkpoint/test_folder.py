@@ -1,0 +1,173 @@
+import itertools
+import json
+import os
+import shutil
+
+import pytest
+import torch
+
+from minillm.checkpoint import (
+    CheckpointError,
+    files,
+    folder,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    set_aside_after,
+    verify_checkpoint,
+)
+
+
+def save(run_folder, step, *, keep=2):
+    return save_checkpoint(
+        run_folder,
+        step=step,
+        tensors={"model": {"weight": torch.full((4, 3), float(step))}, "optimizer": {}},
+        state={"step": step, "elapsed_s": 0.5},
+        config_yaml="model: {}\n",
+        hashes={"tokenizer": "f" * 64},
+        keep=keep,
+    )
+
+
+def test_what_was_saved_is_read_back(tmp_path):
+    checkpoint = load_checkpoint(save(tmp_path, 7))
+    assert checkpoint.step == 7
+    assert checkpoint.state == {"step": 7, "elapsed_s": 0.5}
+    assert checkpoint.hashes == {"tokenizer": "f" * 64}
+    assert torch.equal(checkpoint.tensors("model")["weight"], torch.full((4, 3), 7.0))
+    assert checkpoint.tensors("optimizer") == {}
+    assert (tmp_path / "latest").read_text() == "step-000007\n"
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    for step in (1, 2, 3, 1_000_000):
+        save(tmp_path, step)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000003", "step-1000000"]
+
+
+def test_files_are_as_private_as_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        path = save(tmp_path, 1)
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o644}
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "state.json", "config.yaml"]
+)
+def test_every_flipped_bit_is_noticed(tmp_path, name):
+    path = save(tmp_path, 1)
+    content = bytearray((path / name).read_bytes())
+    for position in range(0, len(content), max(1, len(content) // 16)):
+        content[position] ^= 1
+        (path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=name):
+            verify_checkpoint(path)
+        content[position] ^= 1
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("cut", ["missing", "empty", "short"])
+def test_cut_file_is_named(tmp_path, name, cut):
+    path = save(tmp_path, 1) / name
+    if cut == "missing":
+        path.unlink()
+    else:
+        os.truncate(path, 0 if cut == "empty" else path.stat().st_size - 3)
+    with pytest.raises(CheckpointError, match=name):
+        load_checkpoint(path.parent)
+
+
+def test_newer_format_is_refused(tmp_path):
+    manifest = save(tmp_path, 1) / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format_version": 9}))
+    with pytest.raises(CheckpointError, match=r"format is minillm\.checkpoint 9, expected"):
+        load_checkpoint(manifest.parent)
+
+
+def test_newest_good_one_is_found_behind_a_damaged_one(tmp_path):
+    save(tmp_path, 1)
+    (save(tmp_path, 2) / "model.safetensors").unlink()
+    checkpoint, refused = latest_checkpoint(tmp_path)
+    assert checkpoint.step == 1
+    assert len(refused) == 1
+    assert "step-000002/model.safetensors` is missing" in refused[0]
+
+
+def test_damaged_one_that_was_set_aside_does_not_count_in_rotation(tmp_path):
+    save(tmp_path, 1)
+    (save(tmp_path, 9) / "model.safetensors").unlink()
+    set_aside_after(tmp_path, 1)
+    save(tmp_path, 2, keep=1)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000002"]
+    assert (tmp_path / "step-000009.damaged").is_dir()
+
+
+def test_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match=r"a checkpoint needs 1\.0 MB, the disk has 0\.0 MB free"):
+        save(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+EVENTS = ("write_file", "write_tensors", "sync_folder", "replace_file", "sha256_of")
+
+
+def test_killed_before_any_of_its_writes_the_folder_still_resumes(tmp_path, monkeypatch):
+    """Each child dies, without cleaning up, one event later, until one outlives its save."""
+    for deadline in itertools.count():
+        run_folder = tmp_path / str(deadline)
+        run_folder.mkdir()
+        save(run_folder, 1)
+        outcome = _save_and_die(run_folder, deadline, monkeypatch)
+
+        checkpoint, refused = latest_checkpoint(run_folder)
+        assert not refused
+        assert checkpoint.step == 2 if outcome == SURVIVED else checkpoint.step in (1, 2)
+        save(run_folder, 3, keep=1)
+        assert [path.name for path in run_folder.glob("step-*")] == ["step-000003"]
+        if outcome == SURVIVED:
+            break
+        assert outcome == DIED
+    assert deadline > 20
+
+
+SURVIVED, DIED, FAILED = 0, 9, 1
+
+
+def _save_and_die(run_folder, deadline, monkeypatch):
+    child = os.fork()
+    if child == 0:
+        try:
+            _die_at(monkeypatch, deadline)
+            save(run_folder, 2, keep=1)
+            os._exit(SURVIVED)
+        finally:
+            os._exit(FAILED)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _die_at(monkeypatch, deadline):
+    count = 0
+
+    def dying(function):
+        def call(*arguments, **options):
+            nonlocal count
+            if count == deadline:
+                os._exit(DIED)
+            count += 1
+            return function(*arguments, **options)
+
+        return call
+
+    for name in EVENTS:
+        monkeypatch.setattr(folder, name, dying(getattr(folder, name)))
+    monkeypatch.setattr(files.os, "fsync", dying(os.fsync))
+    monkeypatch.setattr(folder.Path, "rename", dying(folder.Path.rename))
+    monkeypatch.setattr(folder.Path, "mkdir", dying(folder.Path.mkdir))
+    monkeypatch.setattr(folder.shutil, "rmtree", dying(shutil.rmtree))

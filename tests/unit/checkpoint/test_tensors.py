@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from minillm.checkpoint import (
+    load_model_tensors,
+    load_optimizer_tensors,
+    load_rng_tensors,
+    model_tensors,
+    optimizer_tensors,
+    rng_tensors,
+)
+from minillm.config import ModelConfig
+from minillm.model import Transformer
+
+
+def build(**changes):
+    shape = {"vocab_size": 11, "d_model": 8, "n_layers": 1, "n_heads": 2, "context_length": 4}
+    return Transformer(ModelConfig(**(shape | changes)))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_come_back(tied):
+    source, target = build(tie_embeddings=tied), build(tie_embeddings=tied)
+    load_model_tensors(target, model_tensors(source))
+    for left, right in zip(source.parameters(), target.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_missing_weight_is_named():
+    tensors = model_tensors(build())
+    del tensors["norm.weight"]
+    with pytest.raises(ValueError, match=r"lacks `norm\.weight` of the model"):
+        load_model_tensors(build(), tensors)
+
+
+def test_unknown_weight_is_named():
+    tensors = model_tensors(build(tie_embeddings=False))
+    with pytest.raises(ValueError, match=r"has `lm_head\.weight`, which the model does not"):
+        load_model_tensors(build(tie_embeddings=True), tensors)
+
+
+def test_weight_of_another_shape_is_named():
+    with pytest.raises(ValueError, match=r"`embed_tokens\.weight` is \[11, 8\] in the checkpoint"):
+        load_model_tensors(build(vocab_size=12), model_tensors(build()))
+
+
+def test_optimizer_state_goes_by_name():
+    model = build()
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.zeros(1, 4, dtype=torch.int64)).sum().backward()
+    optimizer.step()
+    tensors = optimizer_tensors(model, optimizer)
+    assert "norm.weight.exp_avg" in tensors
+
+    fresh = torch.optim.AdamW(reversed(list(model.parameters())))
+    load_optimizer_tensors(model, fresh, tensors)
+    for parameter in model.parameters():
+        for key, value in optimizer.state[parameter].items():
+            assert torch.equal(fresh.state[parameter][key], value)
+
+
+def test_optimizer_state_of_no_parameter_is_named():
+    model = build()
+    with pytest.raises(ValueError, match=r"`gone\.exp_avg` belongs to no parameter"):
+        load_optimizer_tensors(model, torch.optim.SGD(model.parameters()), {"gone.exp_avg": 0})
+
+
+def test_generator_goes_on_where_it_was():
+    cpu = torch.device("cpu")
+    states = rng_tensors(cpu)
+    expected = torch.rand(5)
+    load_rng_tensors(states, cpu)
+    assert torch.equal(torch.rand(5), expected)
