@@ -1,9 +1,53 @@
-"""Checks every tensor's axes and dtype, as the signatures state them, while the tests run.
+"""What all tests share: checked signatures, and the real text of `MINILLM_DATA`.
 
-The hook must be in place before anything imports the modules, so it stands here and not with the
-tests of the model.
+Every tensor's axes and dtype are checked as the signatures state them while the tests run. That
+hook must be in place before anything imports the modules, so it stands here.
 """
 
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(["minillm.model", "minillm.optim"], "beartype.beartype")
+
+DATA_VARIABLE = "MINILLM_DATA"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Iterator[Path]:
+    """A folder with every file of `MINILLM_DATA` unpacked, or a skip where there is none."""
+    if DATA_VARIABLE not in os.environ:
+        pytest.skip(f"{DATA_VARIABLE} is not set")
+    with tempfile.TemporaryDirectory(prefix="minillm-data-") as folder:
+        for packed in sorted(Path(os.environ[DATA_VARIABLE]).glob("*.zst")):
+            unpack(packed, Path(folder))
+        yield Path(folder)
+
+
+def unpack(packed: Path, folder: Path) -> None:
+    """Writes `NAME.txt.zst` as `NAME.txt`, and the members of `NAME.tar.zst`."""
+    from pyarrow import input_stream
+
+    with input_stream(str(packed), compression="zstd") as stream:
+        if packed.stem.endswith(".tar"):
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                archive.extractall(folder, filter="data")
+        else:
+            with (folder / packed.stem).open("wb") as file:
+                while block := stream.read(1 << 22):
+                    file.write(block)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fails a data test that skips although the data is there: else nobody would notice."""
+    report = yield
+    if report.skipped and item.get_closest_marker("data") and DATA_VARIABLE in os.environ:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped although {DATA_VARIABLE} is set: {call.excinfo}"
+    return report

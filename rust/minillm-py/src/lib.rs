@@ -1,10 +1,66 @@
 //! `minillm._core`: converts types, releases the GIL, maps errors; nothing else.
+//!
+//! What each function means is documented in the crate `minillm-bpe`; what Python users see, in
+//! `python/minillm/tokenizer`.
 
+#![expect(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
+
+mod bpe;
+mod corpus;
+mod errors;
+mod progress;
+mod stream;
+mod text;
+mod train;
+mod work;
+
+use minillm_bpe::order::Permutation;
+use minillm_bpe::pretokenize::PreTokenizer;
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
+
+use crate::text::{Text, parse_pattern};
+use crate::work::released;
 
 /// The extension module.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    Ok(())
+    module.add_class::<bpe::Bpe>()?;
+    module.add_class::<progress::Progress>()?;
+    module.add_class::<stream::Stream>()?;
+    module.add_class::<train::Trained>()?;
+    module.add_function(wrap_pyfunction!(permuted_index, module)?)?;
+    module.add_function(wrap_pyfunction!(pretokenize, module)?)?;
+    module.add_function(wrap_pyfunction!(train::train, module)?)
+}
+
+/// The pre-tokens of `text`, as bytes: a pattern may cut inside a character.
+#[pyfunction]
+fn pretokenize(
+    py: Python<'_>,
+    text: &Bound<'_, PyAny>,
+    pattern: Option<&str>,
+) -> PyResult<Vec<Vec<u8>>> {
+    let (text, pattern) = (Text::new(text)?, parse_pattern(pattern)?);
+    released(py, || {
+        let mut parts = Vec::new();
+        PreTokenizer::new(&pattern)?.for_each(text.as_bytes(), |part| parts.push(part.to_vec()))?;
+        Ok(parts)
+    })
+}
+
+/// Positions `start..start + count` of epoch `epoch`'s order of `0..n`.
+#[pyfunction]
+fn permuted_index(
+    py: Python<'_>,
+    seed: u64,
+    epoch: u64,
+    n: u64,
+    start: u64,
+    count: u64,
+) -> PyResult<Bound<'_, PyArray1<u64>>> {
+    let order = Permutation::new(seed, epoch, n);
+    let items = released(py, || Ok((start..start + count).map(|i| order.at(i)).collect()))?;
+    Ok(Vec::into_pyarray(items, py))
 }

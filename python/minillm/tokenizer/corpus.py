@@ -1,0 +1,56 @@
+"""What a tokenizer is trained on: tells files from texts before any work starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+from minillm.tokenizer.files import FilePath
+
+Corpus: TypeAlias = FilePath | Iterable[FilePath]
+
+
+def files_or_texts(corpus: Corpus) -> list[str] | Iterator[str]:
+    """Tells files from texts.
+
+    A string or path alone is a file, and paths in a list are files. Strings in an iterable are
+    texts, with one exception: a list of strings that all name existing files is a list of files,
+    because that is how file names mostly arrive. Some of each is an error and not a guess.
+
+    Returns:
+        The names of the files, or an iterator over the texts.
+
+    Raises:
+        ValueError: If some strings of a list name files and others do not.
+    """
+    if isinstance(corpus, (str, os.PathLike)):
+        return [os.fspath(corpus)]
+    if not isinstance(corpus, Sequence):
+        return (_text(item) for item in corpus)
+    files = [item for item in corpus if _names_file(item)]
+    if corpus and len(files) == len(corpus):
+        return [os.fspath(item) for item in files]
+    if files:
+        other = next(item for item in corpus if not _names_file(item))
+        error = ValueError(f"`{files[0]}` is a file, but {other!r:.60} is not")
+        error.add_note("pass pathlib.Path objects for files, or a generator for texts")
+        raise error
+    return (_text(item) for item in corpus)
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _names_file(item: FilePath) -> bool:
+    # Not `Path.is_file`, which raises for a text that is too long to be a name.
+    return isinstance(item, os.PathLike) or os.path.isfile(item)  # noqa: PTH113
+
+
+def _text(item: FilePath) -> str:
+    if not isinstance(item, str):
+        raise TypeError(f"an iterable to train on holds {type(item).__name__}, expected str")
+    return item

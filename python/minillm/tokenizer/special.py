@@ -1,0 +1,58 @@
+"""Which special tokens of a text count as special: tiktoken's rule, spelled out.
+
+A text may hold the characters of a special token because its author means the token, or because
+it is untrusted input that tries to end a document. So the caller says which it is: `allowed`
+tokens become their ids, `disallowed` ones are an error, and any other is ordinary text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from minillm import _core
+
+AllowedSpecial: TypeAlias = Literal["all"] | AbstractSet[str]
+DisallowedSpecial: TypeAlias = Literal["all"] | Collection[str]
+
+
+def names(which: Literal["all"] | Collection[str]) -> list[str] | None:
+    """What the extension takes for `which`; there, `None` stands for all."""
+    if which == "all":
+        return None
+    if isinstance(which, str):
+        raise ValueError(f"special tokens are given as {which!r}, expected 'all' or a set of them")
+    return list(which)
+
+
+def allowed_names(
+    bpe: _core.Bpe, text: str, allowed: AllowedSpecial, disallowed: DisallowedSpecial
+) -> list[str] | None:
+    """What the extension takes for `allowed`, once no disallowed token is found in `text`.
+
+    Args:
+        bpe: Knows the special tokens.
+        text: What is to be encoded.
+        allowed: Tokens that become their ids; unknown ones are ignored.
+        disallowed: Any strings; "all" is every special token that is not allowed.
+
+    Raises:
+        ValueError: Naming the token, where it stands, and what to pass instead.
+    """
+    chosen, refused = names(allowed), names(disallowed)
+    if refused is None and chosen != []:
+        refused = [token for token in bpe.special_tokens() if chosen and token not in chosen]
+    found = None if refused == [] else bpe.find_special(text, refused)
+    if found is None:
+        return chosen
+    token, at_byte = found
+    position = len(text.encode()[:at_byte].decode())
+    error = ValueError(
+        f"text holds the special token {token!r} at character {position}, "
+        "which is neither allowed nor declared ordinary text"
+    )
+    error.add_note(f"to encode it as its id, pass allowed_special={{{token!r}}} or 'all'")
+    error.add_note("to encode it as ordinary text, pass disallowed_special=()")
+    raise error

@@ -1,0 +1,221 @@
+//! `Bpe`: a vocabulary with its encoder and decoder, as a Python object that never changes.
+
+use std::sync::Arc;
+
+use minillm_bpe::format::{gpt2_files, tiktoken, tokenizer_json};
+use minillm_bpe::special::SpecialTokens;
+use minillm_bpe::{AllowedSpecial, Decoder, Encoder, Result, TokenId, Vocab};
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::errors::to_py;
+use crate::stream::Stream;
+use crate::text::{Ids, Text, parse_pattern, pattern_text};
+use crate::work::released;
+
+/// Special tokens to recognize; `None` stands for all.
+pub type Names = Option<Vec<String>>;
+
+/// A vocabulary with its encoder and decoder.
+#[pyclass(frozen, module = "minillm._core")]
+pub struct Bpe {
+    pub encoder: Encoder,
+    decoder: Decoder,
+}
+
+impl Bpe {
+    /// Takes the vocabulary that `make` returns; all with the GIL released.
+    pub fn build(py: Python<'_>, make: impl FnOnce() -> Result<Vocab> + Send) -> PyResult<Self> {
+        released(py, || {
+            let vocab = Arc::new(make()?);
+            let encoder = Encoder::new(Arc::clone(&vocab))?;
+            let decoder = Decoder::new(&vocab);
+            Ok(Self { encoder, decoder })
+        })
+    }
+
+    fn vocabulary(&self) -> &Vocab {
+        self.encoder.vocab()
+    }
+}
+
+/// `None` stands for all, as it does in Python.
+pub fn allowed(names: Names) -> AllowedSpecial {
+    names.map_or(AllowedSpecial::All, AllowedSpecial::Only)
+}
+
+#[pymethods]
+impl Bpe {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        vocab: Vec<(TokenId, Vec<u8>)>,
+        merges: Vec<(Vec<u8>, Vec<u8>)>,
+        special_tokens: Vec<(String, Option<TokenId>)>,
+        pattern: Option<&str>,
+    ) -> PyResult<Self> {
+        let pattern = parse_pattern(pattern)?;
+        Self::build(py, || Vocab::new(vocab, merges, special_tokens, pattern))
+    }
+
+    #[staticmethod]
+    fn from_ranks(
+        py: Python<'_>,
+        ranks: Vec<(Vec<u8>, TokenId)>,
+        special_tokens: Vec<(String, TokenId)>,
+        pattern: Option<&str>,
+    ) -> PyResult<Self> {
+        let pattern = parse_pattern(pattern)?;
+        Self::build(py, || Vocab::from_ranks(ranks, special_tokens, pattern))
+    }
+
+    #[staticmethod]
+    fn from_tiktoken(
+        py: Python<'_>,
+        ranks: PyBackedStr,
+        special_tokens: Vec<(String, TokenId)>,
+        pattern: Option<&str>,
+    ) -> PyResult<Self> {
+        let pattern = parse_pattern(pattern)?;
+        Self::build(py, || tiktoken::read(&ranks, special_tokens, pattern))
+    }
+
+    #[staticmethod]
+    fn from_gpt2_files(
+        py: Python<'_>,
+        vocab: PyBackedStr,
+        merges: PyBackedStr,
+        special_tokens: Vec<(String, Option<TokenId>)>,
+        pattern: Option<&str>,
+    ) -> PyResult<Self> {
+        let pattern = parse_pattern(pattern)?;
+        Self::build(py, || gpt2_files::read(&vocab, &merges, special_tokens, pattern))
+    }
+
+    #[staticmethod]
+    fn from_json(py: Python<'_>, text: PyBackedStr) -> PyResult<Self> {
+        Self::build(py, || tokenizer_json::from_json(&text))
+    }
+
+    fn to_json(&self, py: Python<'_>) -> PyResult<String> {
+        released(py, || tokenizer_json::to_json(self.vocabulary()))
+    }
+
+    /// Hash of `to_json`.
+    fn sha256(&self, py: Python<'_>) -> PyResult<String> {
+        released(py, || tokenizer_json::sha256(self.vocabulary()))
+    }
+
+    fn vocab<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let tokens = PyDict::new(py);
+        for (id, token) in self.vocabulary().tokens() {
+            tokens.set_item(id, PyBytes::new(py, token))?;
+        }
+        Ok(tokens)
+    }
+
+    fn merges<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let to_py = |(left, right)| (PyBytes::new(py, left), PyBytes::new(py, right));
+        self.vocabulary().merge_bytes().map(to_py).collect()
+    }
+
+    fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let tokens = PyDict::new(py);
+        for (token, id) in self.vocabulary().specials() {
+            tokens.set_item(token, id)?;
+        }
+        Ok(tokens)
+    }
+
+    #[getter]
+    fn pattern(&self) -> Option<&str> {
+        pattern_text(self.vocabulary().pattern())
+    }
+
+    #[getter]
+    fn vocab_size(&self) -> u32 {
+        self.vocabulary().size()
+    }
+
+    #[getter]
+    fn eot_id(&self) -> Option<TokenId> {
+        self.vocabulary().eot_id()
+    }
+
+    fn __len__(&self) -> usize {
+        self.vocabulary().len()
+    }
+
+    /// The first of `names` in `text` and the index of its first byte.
+    fn find_special(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyAny>,
+        names: Names,
+    ) -> PyResult<Option<(String, usize)>> {
+        let text = Text::new(text)?;
+        released(py, || match names {
+            None => self.encoder.find_special(text.as_bytes(), &AllowedSpecial::All),
+            Some(names) => {
+                let found = SpecialTokens::new(&names)?.find(text.as_bytes(), 0);
+                Ok(found.map(|(range, index)| (names[index].clone(), range.start)))
+            }
+        })
+    }
+
+    fn encode(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyAny>,
+        names: Names,
+    ) -> PyResult<Vec<TokenId>> {
+        let text = Text::new(text)?;
+        released(py, || {
+            let mut ids = Vec::new();
+            self.encoder.encode(text.as_bytes(), &allowed(names), &mut ids)?;
+            Ok(ids)
+        })
+    }
+
+    fn encode_to_numpy<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'_, PyAny>,
+        names: Names,
+    ) -> PyResult<Bound<'py, PyArray1<TokenId>>> {
+        Ok(self.encode(py, text, names)?.into_pyarray(py))
+    }
+
+    fn encode_batch(
+        &self,
+        py: Python<'_>,
+        texts: Vec<Bound<'_, PyAny>>,
+        names: Names,
+        threads: usize,
+    ) -> PyResult<Vec<Vec<TokenId>>> {
+        let texts = texts.iter().map(Text::new).collect::<PyResult<Vec<_>>>()?;
+        released(py, || {
+            let texts: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect();
+            let (ids, starts) = self.encoder.encode_batch(&texts, &allowed(names), threads)?;
+            let mut ids = ids.into_iter();
+            let n_ids = |ends: &[u64]| usize::try_from(ends[1] - ends[0]).unwrap_or(usize::MAX);
+            Ok(starts.windows(2).map(|ends| ids.by_ref().take(n_ids(ends)).collect()).collect())
+        })
+    }
+
+    fn stream(&self, names: Names) -> PyResult<Stream> {
+        self.encoder.stream(&allowed(names)).map(Stream).map_err(to_py)
+    }
+
+    fn decode<'py>(&self, py: Python<'py>, ids: Ids) -> PyResult<Bound<'py, PyBytes>> {
+        let ids = ids.to_vec(py)?;
+        let bytes = released(py, || {
+            let mut bytes = Vec::new();
+            self.decoder.decode(&ids, &mut bytes)?;
+            Ok(bytes)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+}

@@ -1,0 +1,41 @@
+//! Turns the crate's errors into Python's.
+
+use std::path::Path;
+
+use minillm_bpe::Error;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyValueError};
+use pyo3::prelude::*;
+
+/// The Python exception for `err`, with the crate's message.
+pub fn to_py(err: Error) -> PyErr {
+    let message = err.to_string();
+    match err {
+        Error::Io { path, source } => os_error(&path, &source, message),
+        Error::Interrupted => PyKeyboardInterrupt::new_err(message),
+        Error::VocabTooSmall { .. }
+        | Error::Pattern { .. }
+        | Error::UnknownPattern { .. }
+        | Error::UnknownTieBreak { .. }
+        | Error::SpecialToken { .. }
+        | Error::EmptyCorpus { .. }
+        | Error::TooManyPreTokens { .. }
+        | Error::PreTokenTooLong { .. }
+        | Error::BadVocab { .. }
+        | Error::BadMerge { .. }
+        | Error::NotRanked
+        | Error::MissingByte { .. }
+        | Error::UnknownId { .. }
+        | Error::InvalidUtf8 { .. }
+        | Error::Format { .. } => PyValueError::new_err(message),
+    }
+}
+
+/// `OSError` with its number, from which Python picks the subclass, such as `FileNotFoundError`.
+fn os_error(path: &Path, source: &std::io::Error, message: String) -> PyErr {
+    let Some(number) = source.raw_os_error() else {
+        return PyOSError::new_err(message);
+    };
+    let reason = source.to_string();
+    let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
+    PyOSError::new_err((number, reason, path.as_os_str().to_owned()))
+}

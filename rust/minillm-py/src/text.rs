@@ -1,0 +1,95 @@
+//! What callers pass: text, ids, patterns, and the text of a corpus.
+
+use minillm_bpe::TokenId;
+use minillm_bpe::pretokenize::Pattern;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::PyString;
+
+use crate::errors::to_py;
+
+/// UTF-8 of a `str`, or any `bytes`; not copied, and readable without the GIL.
+pub enum Text {
+    /// From `str`.
+    Str(PyBackedStr),
+    /// From `bytes` or `bytearray`.
+    Bytes(PyBackedBytes),
+}
+
+impl Text {
+    /// Takes a `str`, `bytes` or `bytearray`.
+    ///
+    /// Not by `FromPyObject`: `PyO3` would add the parameter's name to what this raises, and a
+    /// command would print that as a hint.
+    pub fn new(obj: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let Ok(text) = obj.cast::<PyString>() else {
+            return Ok(Self::Bytes(obj.extract()?));
+        };
+        let utf8 = PyBackedStr::try_from(text.clone());
+        Ok(Self::Str(utf8.map_err(|err| lone_surrogate(obj.py(), err))?))
+    }
+
+    /// The bytes to encode.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Str(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// Rewords `UnicodeEncodeError`, which speaks of codecs, for someone who wrote no codec.
+fn lone_surrogate(py: Python<'_>, err: PyErr) -> PyErr {
+    match err.value(py).getattr("start").and_then(|start| start.extract::<usize>()) {
+        Ok(start) => PyValueError::new_err(format!(
+            "text holds a lone surrogate at character {start}, which has no UTF-8 form"
+        )),
+        Err(_) => err,
+    }
+}
+
+/// Token ids from a list, or from an array of 16, 32 or 64 bits.
+#[derive(FromPyObject)]
+pub enum Ids {
+    /// From an array of `uint16`.
+    U16(PyBuffer<u16>),
+    /// From an array of `uint32`.
+    U32(PyBuffer<u32>),
+    /// From an array of `int64`.
+    I64(PyBuffer<i64>),
+    /// From any sequence of `int`.
+    List(Vec<i64>),
+}
+
+impl Ids {
+    /// The ids, copied.
+    pub fn to_vec(&self, py: Python<'_>) -> PyResult<Vec<TokenId>> {
+        match self {
+            Self::U16(ids) => Ok(ids.to_vec(py)?.into_iter().map(TokenId::from).collect()),
+            Self::U32(ids) => ids.to_vec(py),
+            Self::I64(ids) => narrow(&ids.to_vec(py)?),
+            Self::List(ids) => narrow(ids),
+        }
+    }
+}
+
+fn narrow(ids: &[i64]) -> PyResult<Vec<TokenId>> {
+    let narrow_one = |(position, &id)| {
+        TokenId::try_from(id).map_err(|_| {
+            PyValueError::new_err(format!("id {id} at position {position} is not in 0..2^32"))
+        })
+    };
+    ids.iter().enumerate().map(narrow_one).collect()
+}
+
+/// A pattern as Python spells it: a name, a regex, or `None` for no split.
+pub fn parse_pattern(text: Option<&str>) -> PyResult<Pattern> {
+    text.map_or(Ok(Pattern::None), |text| Pattern::parse(text).map_err(to_py))
+}
+
+/// The name if the pattern has one, else its regex; `None` for no split.
+pub fn pattern_text(pattern: &Pattern) -> Option<&str> {
+    pattern.name().or(pattern.regex())
+}

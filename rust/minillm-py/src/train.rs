@@ -1,0 +1,67 @@
+//! `train`: text -> vocabulary.
+
+use minillm_bpe::train::{TieBreak, TrainOptions, train as learn};
+use pyo3::prelude::*;
+
+use crate::bpe::Bpe;
+use crate::corpus::Corpus;
+use crate::errors::to_py;
+use crate::progress::Progress;
+use crate::text::parse_pattern;
+use crate::work::watched;
+
+/// What was learned, and from how much.
+#[pyclass(frozen, get_all, module = "minillm._core")]
+pub struct Trained {
+    bpe: Py<Bpe>,
+    merge_counts: Vec<u64>,
+    corpus_bytes: u64,
+    pre_tokens: u64,
+    distinct_pre_tokens: usize,
+    corpus_tokens: u64,
+    stopped_early: Option<&'static str>,
+}
+
+/// Learns a vocabulary from `corpus`.
+#[pyfunction]
+#[pyo3(signature = (
+    corpus, vocab_size, *, special_tokens, specials_first, pattern, tie_break, min_frequency,
+    max_token_bytes, threads, progress
+))]
+#[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
+pub fn train(
+    py: Python<'_>,
+    corpus: Corpus<'_>,
+    vocab_size: u32,
+    special_tokens: Vec<String>,
+    specials_first: bool,
+    pattern: Option<&str>,
+    tie_break: &str,
+    min_frequency: u64,
+    max_token_bytes: Option<usize>,
+    threads: usize,
+    progress: &Progress,
+) -> PyResult<Trained> {
+    let options = TrainOptions {
+        vocab_size,
+        special_tokens,
+        specials_first,
+        pattern: parse_pattern(pattern)?,
+        tie_break: TieBreak::parse(tie_break).map_err(to_py)?,
+        min_frequency,
+        max_token_bytes,
+        threads,
+    };
+    let (sources, feeder) = corpus.into_sources();
+    let work = || learn(sources, &options, &progress.0);
+    let trained = watched(py, &progress.0, work, || feeder.run(py))?;
+    Ok(Trained {
+        bpe: Py::new(py, Bpe::build(py, || Ok(trained.vocab))?)?,
+        merge_counts: trained.merge_counts,
+        corpus_bytes: trained.bytes,
+        pre_tokens: trained.pre_tokens,
+        distinct_pre_tokens: trained.distinct_pre_tokens,
+        corpus_tokens: trained.corpus_tokens,
+        stopped_early: trained.stopped_early,
+    })
+}

@@ -1,0 +1,221 @@
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+from minillm.tokenizer import Tokenizer, pretokenize
+
+EOT = "<|endoftext|>"
+TEXT = "low lower lowest, new newer newest; naïve café 🏳️‍🌈 " * 4
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.train([TEXT, "doesn't it?"], 290)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Ids with gaps, bytes in no order, a special token far above all others."""
+    vocab = {9: b"a", 3: b"b", 7: b"ab", 20: b"abab", 5: b"c"}
+    return Tokenizer(vocab, [(b"a", b"b"), (b"ab", b"ab")], {EOT: 1_000_000}, pattern=None)
+
+
+def test_any_layout_of_ids_works(tiny):
+    assert tiny.encode("ababcab") == [20, 5, 7]
+    assert tiny.encode(f"a{EOT}", allowed_special="all") == [9, 1_000_000]
+    assert (len(tiny), tiny.vocab_size, tiny.eot_id) == (6, 1_000_001, 1_000_000)
+
+
+def test_parts_are_given_back(tiny):
+    assert tiny.vocab == {3: b"b", 5: b"c", 7: b"ab", 9: b"a", 20: b"abab", 1_000_000: EOT.encode()}
+    assert tiny.merges == [(b"a", b"b"), (b"ab", b"ab")]
+    assert tiny.special_tokens == {EOT: 1_000_000}
+    assert tiny.pattern is None
+
+
+def test_special_token_missing_from_the_vocabulary_gets_the_next_id():
+    tokenizer = Tokenizer({0: b"a", 4: b"b"}, [], [EOT, "<|pad|>"])
+    assert tokenizer.special_tokens == {EOT: 5, "<|pad|>": 6}
+
+
+def test_special_token_in_the_vocabulary_keeps_its_id():
+    tokenizer = Tokenizer({0: b"a", 4: EOT.encode(), 8: b"b"}, [], [EOT])
+    assert tokenizer.special_tokens == {EOT: 4}
+    assert tokenizer.encode(f"a{EOT}b", allowed_special={EOT}) == [0, 4, 8]
+
+
+def test_ranks_encode_as_tiktoken(tokenizer):
+    tiktoken = pytest.importorskip("tiktoken")
+    ranks = {token: i for i, token in tokenizer.vocab.items() if i != tokenizer.eot_id}
+    special = {EOT: 4000}
+    ours = Tokenizer.from_ranks(ranks, special)
+    pattern = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+    theirs = tiktoken.Encoding("t", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
+    text = TEXT + EOT
+    assert ours.encode(text, allowed_special="all") == theirs.encode(text, allowed_special="all")
+    assert ours.encode_ordinary(text) == theirs.encode_ordinary(text)
+
+
+def test_special_text_is_refused_by_default(tokenizer):
+    with pytest.raises(ValueError, match=r"'<\|endoftext\|>' at character 5") as caught:
+        tokenizer.encode(f"naïve{EOT}")
+    assert "allowed_special" in "".join(caught.value.__notes__)
+    assert "disallowed_special=()" in "".join(caught.value.__notes__)
+
+
+def test_allowed_special_becomes_its_id(tokenizer):
+    ids = tokenizer.encode(f"a{EOT}", allowed_special={EOT})
+    assert ids == [97, tokenizer.eot_id]
+    assert ids == tokenizer.encode(f"a{EOT}", allowed_special="all")
+
+
+def test_special_that_is_neither_allowed_nor_disallowed_is_text(tokenizer):
+    ids = tokenizer.encode(EOT, disallowed_special=())
+    assert tokenizer.eot_id not in ids
+    assert ids == tokenizer.encode_ordinary(EOT)
+
+
+def test_only_the_listed_tokens_are_disallowed():
+    tokenizer = Tokenizer.train([TEXT], 270, special_tokens=(EOT, "<|a|>"))
+    with pytest.raises(ValueError, match=r"<\|a\|>"):
+        tokenizer.encode(f"{EOT}<|a|>", disallowed_special={"<|a|>"})
+    with pytest.raises(ValueError, match=r"<\|a\|>"):
+        tokenizer.encode(f"{EOT}<|a|>", allowed_special={EOT})
+    assert tokenizer.encode(EOT, disallowed_special={"<|a|>"}) == tokenizer.encode_ordinary(EOT)
+
+
+def test_a_string_of_special_tokens_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="expected 'all' or a set"):
+        tokenizer.encode("a", allowed_special=EOT)
+
+
+def test_longest_of_overlapping_special_tokens_wins():
+    tokenizer = Tokenizer.train([TEXT], 280, special_tokens=("<a>", "<a><b>"))
+    ids = tokenizer.encode("<a><b><a>", allowed_special="all")
+    assert ids == [tokenizer.special_tokens["<a><b>"], tokenizer.special_tokens["<a>"]]
+
+
+def test_lone_surrogate_is_named_by_its_position(tokenizer):
+    for encode in (tokenizer.encode, tokenizer.encode_ordinary, tokenizer.encode_to_numpy):
+        with pytest.raises(ValueError, match="lone surrogate at character 2"):
+            encode("ab\ud800c")
+
+
+def test_unknown_id_is_named(tokenizer, tiny):
+    with pytest.raises(ValueError, match="id 290 at position 1 is not in the vocabulary"):
+        tokenizer.decode([97, 290])
+    with pytest.raises(ValueError, match="id 4 at position 0"):
+        tiny.decode([4])
+    for far in (-1, 1 << 32, 1 << 40):
+        with pytest.raises(ValueError, match=f"id {far} at position 0"):
+            tokenizer.decode([far])
+
+
+def test_vocabulary_without_a_byte_names_it(tiny):
+    with pytest.raises(ValueError, match="no token for byte 0x78"):
+        tiny.encode("x")
+
+
+def test_ids_of_any_integer_type_are_decoded(tokenizer):
+    ids = tokenizer.encode(TEXT)
+    for dtype in (np.uint16, np.uint32, np.int64, np.int32, np.uint64, np.uint8):
+        array = np.array(tokenizer.encode("abc") if dtype == np.uint8 else ids, dtype=dtype)
+        assert tokenizer.decode(array) == ("abc" if dtype == np.uint8 else TEXT)
+    assert tokenizer.decode(tuple(ids)) == TEXT
+    assert tokenizer.decode(np.array(ids, dtype=np.uint16)[::2]) == tokenizer.decode(ids[::2])
+    assert tokenizer.decode([]) == ""
+
+
+def test_cut_characters_are_replaced_or_refused(tokenizer):
+    ids = list("é".encode())[:1]
+    assert tokenizer.decode(ids) == "\ufffd"
+    assert tokenizer.decode_bytes(ids) == b"\xc3"
+    with pytest.raises(UnicodeDecodeError):
+        tokenizer.decode(ids, errors="strict")
+
+
+def test_numpy_ids_are_as_narrow_as_in_token_files(tokenizer, tiny):
+    ids = tokenizer.encode_to_numpy(TEXT)
+    assert ids.dtype == np.uint16
+    assert ids.tolist() == tokenizer.encode(TEXT)
+    assert tiny.encode_to_numpy("ab").dtype == np.uint32
+
+
+def test_stream_is_lazy(tokenizer):
+    def endless():
+        while True:
+            yield "low lower lowest\n"
+
+    ids = tokenizer.encode_iterable(endless())
+    first = [next(ids) for _ in range(1000)]
+    assert tokenizer.decode(first).startswith("low lower lowest\nlow lower")
+
+
+def test_stream_takes_special_tokens_unless_told_otherwise(tokenizer):
+    pieces = [f"a{EOT[:5]}", f"{EOT[5:]}b"]
+    assert list(tokenizer.encode_iterable(pieces)) == [97, tokenizer.eot_id, 98]
+    plain = tokenizer.encode_iterable(pieces, allowed_special=set())
+    assert list(plain) == tokenizer.encode_ordinary(f"a{EOT}b")
+
+
+def test_a_tokenizer_cannot_be_changed(tokenizer):
+    with pytest.raises(AttributeError, match="immutable"):
+        tokenizer._bpe = None
+    with pytest.raises(AttributeError):
+        tokenizer.other = 1
+    tokenizer.vocab.clear()
+    assert len(tokenizer.vocab) == 290
+
+
+def test_pickle_keeps_everything(tokenizer, tiny):
+    for original in (tokenizer, tiny):
+        copy = pickle.loads(pickle.dumps(original))  # noqa: S301
+        assert copy == original
+        assert hash(copy) == hash(original)
+        assert copy.vocab == original.vocab
+        assert copy.merges == original.merges
+
+
+def test_repr_says_what_it_is(tokenizer):
+    assert repr(tokenizer) == (
+        "Tokenizer(vocab_size=290, special_tokens={'<|endoftext|>': 289}, pattern='gpt2')"
+    )
+
+
+def test_threads_share_a_tokenizer(tokenizer):
+    expected, seen = tokenizer.encode(TEXT * 50), []
+    work = lambda: seen.append(tokenizer.encode(TEXT * 50))  # noqa: E731
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [expected] * 8
+
+
+def test_a_million_equal_characters_come_back(tokenizer):
+    for character in ("a", " ", "\n", "é", "ab", "'"):
+        text = character * 1_000_000
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_token_lengths_leave_out_special_tokens(tokenizer):
+    lengths = tokenizer.token_bytes_lengths()
+    assert lengths.shape == (290,)
+    assert lengths[tokenizer.eot_id] == 0
+    assert lengths[tokenizer.encode(TEXT)].sum() == len(TEXT.encode())
+
+
+def test_pretokens_follow_the_pattern():
+    assert pretokenize("it's  12 a") == ["it", "'s", " ", " 12", " a"]
+    assert pretokenize("it's 12", None) == ["it's 12"]
+    assert pretokenize("a1b", r"\d") == ["a", "1", "b"]
+
+
+def test_unknown_pattern_names_the_known_ones():
+    with pytest.raises(ValueError, match="unknown pattern `gpt3`; known are gpt2, cl100k"):
+        pretokenize("a", "gpt3")
+    with pytest.raises(ValueError, match=r"pattern `\(`: "):
+        pretokenize("a", "(")
