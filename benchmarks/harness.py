@@ -179,13 +179,13 @@ def describe_corpus(path: Path) -> dict[str, Any]:
 
 
 def write_result(
-    path: Path,
+    name: str,
     question: str,
     contenders: Sequence[Contender],
     samples: Mapping[str, Sequence[Sample]],
     facts: Mapping[str, Any],
-) -> None:
-    """Writes `path`: the question, the machine, versions, each sample and its median.
+) -> Path:
+    """Writes `results/NAME.json`: the question, the machine, versions, each sample and its median.
 
     Numbers that end in `_s` or `_bytes` are summarized; everything else that a contender reports
     must be the same in each of its samples.
@@ -217,8 +217,10 @@ def write_result(
         **facts,
         "contenders": rows,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
 
 
 def chosen(

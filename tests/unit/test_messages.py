@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from cyclopts import App
 
@@ -22,7 +20,7 @@ def test_value_error_is_one_line_with_its_hints(capsys):
 
 def test_system_error_names_the_path_first(capsys):
     def verb() -> None:
-        Path("/nonexistent/file").read_text()
+        open("/nonexistent/file")
 
     assert run(verb) == messages.EXIT_FAILED
     assert capsys.readouterr().err == "error: `/nonexistent/file`: no such file or directory\n"

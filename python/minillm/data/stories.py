@@ -10,48 +10,30 @@ named at the start comes back at the end, and so do the thing that was lost, the
 family; to get those right, a model has to look back a hundred tokens.
 """
 
-import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from minillm.data.grammar import Grammar
+from minillm.data.local_text import TextFile, write_documents
 from minillm.data.story_rules import CAST, RULES
-
-END_OF_TEXT = "<|endoftext|>"
 
 STORIES = Grammar(cast=CAST, rules=RULES)
 
-
-@dataclass(frozen=True)
-class StoryFile:
-    """What was written."""
-
-    documents: int
-    bytes: int
-    sha256: str
+FLOOR_BITS_PER_BYTE = STORIES.entropy.bits_per_byte
+"""The fewest bits per byte of story; an end-of-text token has no bytes, but its bits count."""
 
 
-def write_stories(path: Path, *, size_bytes: int, seed: int) -> StoryFile:
+def story_documents(*, seed: int) -> Iterator[bytes]:
+    """Stories without end; the seed alone decides which."""
+    rng = random.Random(seed)  # noqa: S311, stories are no secret
+    while True:
+        yield STORIES.sample(rng).text.encode()
+
+
+def write_stories(path: Path, *, size_bytes: int, seed: int) -> TextFile:
     """Writes whole stories, each followed by the end-of-text token, until the file has its size.
 
-    The file depends on the size and the seed alone, and a larger file starts with the smaller one.
-
-    Args:
-        path: File to write; it appears under its name when it is whole.
-        size_bytes: Least size of the file.
-        seed: Which stories.
+    A larger file of the same seed starts with the smaller one.
     """
-    rng = random.Random(seed)  # noqa: S311, stories are no secret
-    digest = hashlib.sha256()
-    documents = length = 0
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        while length < size_bytes:
-            data = (STORIES.sample(rng).text + END_OF_TEXT).encode()
-            file.write(data)
-            digest.update(data)
-            documents += 1
-            length += len(data)
-    partial.replace(path)
-    return StoryFile(documents, length, digest.hexdigest())
+    return write_documents(path, story_documents(seed=seed), max_bytes=size_bytes)

@@ -27,6 +27,7 @@ def generate(
     top_p: float,
     seed: int,
     stop_ids: Collection[int],
+    vocab_size: int | None = None,
 ) -> Iterator[int]:
     """Yields new tokens as they are drawn.
 
@@ -41,6 +42,8 @@ def generate(
         top_p: 1 allows all tokens.
         seed: Equal seeds give equal tokens.
         stop_ids: Tokens that end the text; they are not yielded.
+        vocab_size: Draw only ids below it: those that the tokenizer has. All that the model has
+            when absent.
 
     Raises:
         ValueError: At once, and not when the first token is asked for: if the prompt is empty,
@@ -53,7 +56,10 @@ def generate(
         raise ValueError(f"max_new_tokens ({max_new_tokens}) must be 0 or above")
     device = model.embed_tokens.weight.device
     sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, device=device)
-    return _generate(model, list(ids), max_new_tokens, sampler, frozenset(stop_ids))
+    stop = frozenset(stop_ids)
+    return _generate(
+        model, list(ids), max_new_tokens, sampler=sampler, stop=stop, vocab_size=vocab_size
+    )
 
 
 def check_prompt(ids: Sequence[int], *, vocab_size: int, context_length: int) -> None:
@@ -76,7 +82,13 @@ def check_prompt(ids: Sequence[int], *, vocab_size: int, context_length: int) ->
 
 
 def _generate(
-    model: Transformer, ids: list[int], max_new_tokens: int, sampler: Sampler, stop: frozenset[int]
+    model: Transformer,
+    ids: list[int],
+    max_new_tokens: int,
+    *,
+    sampler: Sampler,
+    stop: frozenset[int],
+    vocab_size: int | None,
 ) -> Iterator[int]:
     """The loop. `ids` is what the cache holds and, at its end, what it is still to read."""
     cache = _new_cache(model)
@@ -84,7 +96,8 @@ def _generate(
         if len(ids) > cache.max_len:
             ids = ids[-(cache.max_len - cache.max_len // 2) :]
             cache.truncate(0)
-        token = sampler.draw(_read(model, ids[cache.length :], cache))
+        logits = _read(model, ids[cache.length :], cache)  # V
+        token = sampler.draw(logits[:vocab_size])
         if token in stop:
             return
         yield token

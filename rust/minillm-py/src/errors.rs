@@ -26,11 +26,7 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::MissingByte { .. }
         | Error::UnknownId { .. }
         | Error::InvalidUtf8 { .. }
-        | Error::Format { .. }
-        | Error::Shard { .. }
-        | Error::DtypeTooNarrow { .. }
-        | Error::NoDocuments { .. }
-        | Error::NoSeparator { .. } => PyValueError::new_err(message),
+        | Error::Format { .. } => PyValueError::new_err(message),
     }
 }
 

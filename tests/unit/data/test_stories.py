@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from minillm.data.grammar import Choice, Grammar, Mention
-from minillm.data.stories import END_OF_TEXT, STORIES, write_stories
+from minillm.data.stories import STORIES, write_stories
 from minillm.data.story_rules import CAST
 
 
@@ -130,8 +130,8 @@ def test_file_holds_whole_stories_up_to_its_size(tmp_path):
     data = (tmp_path / "stories.txt").read_bytes()
     assert len(data) == report.bytes
     assert 100_000 <= len(data) < 103_000
-    assert data.count(END_OF_TEXT.encode()) == report.documents
-    assert data.endswith(END_OF_TEXT.encode())
+    assert data.count(b"<|endoftext|>") == report.documents
+    assert data.endswith(b"<|endoftext|>")
     assert hashlib.sha256(data).hexdigest() == report.sha256
 
 

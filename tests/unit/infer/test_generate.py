@@ -66,6 +66,11 @@ def test_stop_id_ends_the_text_and_is_not_part_of_it(model):
     assert stopped == free[: free.index(stop)]
 
 
+def test_ids_that_the_tokenizer_lacks_are_never_drawn(model):
+    tokens = generate(model, [1], max_new_tokens=100, vocab_size=5, **SETTINGS)
+    assert max(tokens) == 4
+
+
 def test_no_tokens_asked_for_are_none(model):
     assert list(generate(model, [1], max_new_tokens=0, **SETTINGS)) == []
 

@@ -1,0 +1,79 @@
+"""From a run folder, or one checkpoint in it, to a model that can be asked."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from minillm.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    load_model_tensors,
+)
+from minillm.config import Config, load_config
+from minillm.messages import with_hint
+from minillm.model import Transformer
+from minillm.tokenizer import Tokenizer
+
+
+class LoadedRun(NamedTuple):
+    """What `load_run` found: a model in evaluation mode and what belongs to it."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    config: Config
+
+
+def load_run(path: Path, *, device: str = "cpu") -> LoadedRun:
+    """Loads the model, tokenizer and configuration of a run.
+
+    Args:
+        path: A run folder, whose newest sound checkpoint is taken, or one of its checkpoints.
+        device: Where the model goes.
+
+    Raises:
+        ValueError: If there is no such folder, nothing trained in it, or its parts do not fit
+            together; the message names the file.
+    """
+    checkpoint = find_checkpoint(path)
+    config = load_config(file=checkpoint.path / "config.yaml")
+    tokenizer = _load_tokenizer(checkpoint)
+    if tokenizer.vocab_size > config.model.vocab_size:
+        raise ValueError(
+            f"`{checkpoint.path.parent / 'tokenizer.json'}` has {tokenizer.vocab_size} ids,"
+            f" the model's vocab_size is {config.model.vocab_size}"
+        )
+    model = Transformer(config.model)
+    load_model_tensors(model, checkpoint.tensors("model"))
+    return LoadedRun(model.to(device).eval(), tokenizer, config)
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint that `path` is, or the newest sound one of the run that it is.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if not path.is_dir():
+        raise ValueError(f"`{path}` is no folder, expected a run or one of its checkpoints")
+    if (path / "manifest.json").is_file():
+        return load_checkpoint(path)
+    if not list_checkpoints(path):
+        error = ValueError(f"`{path}` holds no checkpoint")
+        raise with_hint(error, f"train one with `minillm pretrain --out-dir {path}`")
+    return latest_checkpoint(path)[0]
+
+
+def _load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """The run's tokenizer, if it still is the one that the checkpoint was trained with."""
+    file = checkpoint.path.parent / "tokenizer.json"
+    if not file.is_file():
+        raise ValueError(f"`{file}` is missing: the run's text cannot be told from its ids")
+    tokenizer = Tokenizer.load(file)
+    expected = checkpoint.hashes.get("tokenizer")
+    if expected is not None and tokenizer.sha256 != expected:
+        raise ValueError(
+            f"`{file}` has sha256 {tokenizer.sha256[:12]}, `{checkpoint.path}` was trained with"
+            f" {expected[:12]}"
+        )
+    return tokenizer
