@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
+from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, final
 
 import numpy as np
@@ -9,10 +10,14 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Bpe",
+    "Encoded",
     "Progress",
+    "Shard",
+    "ShardReport",
     "Stream",
     "Trained",
     "__version__",
+    "encode_files",
     "permuted_index",
     "pretokenize",
     "train",
@@ -118,5 +123,49 @@ def train(
     threads: int,
     progress: Progress,
 ) -> Trained: ...
+
+@final
+class ShardReport:
+    @property
+    def path(self) -> Path: ...
+    @property
+    def dtype(self) -> Literal["uint16", "uint32"]: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def documents(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+@final
+class Encoded:
+    @property
+    def train(self) -> ShardReport: ...
+    @property
+    def val(self) -> ShardReport | None: ...
+    @property
+    def blank_documents(self) -> int: ...
+    @property
+    def corpus_bytes(self) -> int: ...
+
+@final
+class Shard:
+    def __new__(cls, path: str | Path) -> Self: ...
+    def __len__(self) -> int: ...
+    def check_tokenizer(self, sha256: str) -> None: ...
+    def read(self, start: int, count: int) -> NDArray[np.uint32]: ...
+
+def encode_files(
+    corpus: _Corpus,
+    bpe: Bpe,
+    out: str | Path,
+    *,
+    val_out: str | Path | None,
+    val_fraction: float,
+    dtype: str | None,
+    threads: int,
+    separator: str,
+    progress: Progress,
+) -> Encoded: ...
 def permuted_index(seed: int, epoch: int, n: int, start: int, count: int) -> NDArray[np.uint64]: ...
 def pretokenize(text: _Text, pattern: str | None) -> list[bytes]: ...

@@ -1,16 +1,17 @@
-"""The command `minillm-bpe`: train a tokenizer.
+"""The command `minillm-bpe`: train a tokenizer, encode text to token files, decode them.
 
 Results for machines (`--json`, decoded text) go to stdout, everything for people to stderr.
-Without files, it reads standard input.
+Without files, `train` and `encode` read standard input.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from cyclopts import App, Parameter
 
@@ -19,8 +20,10 @@ from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.corpus import cores
 from minillm.tokenizer.files import write_atomically
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import show, train_report
-from minillm.tokenizer.tokenizer import END_OF_TEXT, TieBreak
+from minillm.tokenizer.report import encode_report, show, train_report
+from minillm.tokenizer.tokenizer import END_OF_TEXT, TieBreak, Tokenizer
+
+DECODE_TOKENS = 1 << 20
 
 app = App(name="minillm-bpe", help="Byte-level BPE: text to tokens and back.")
 
@@ -78,6 +81,85 @@ def train(
         say(f"warning: --vocab-size is {vocab_size}, got {size}: {trained.stopped_early}")
     report = train_report(trained, out, elapsed_s=time.monotonic() - began)
     show(report, as_json=json, quiet=quiet)
+
+
+@app.command
+def encode(
+    *files: Path,
+    tokenizer: Path = Path("tokenizer.json"),
+    out: Path = Path("data/train.bin"),
+    val_fraction: float = 0.01,
+    dtype: Literal["auto", "uint16", "uint32"] = "auto",
+    threads: int = 0,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Turn text into a token file, its index and its manifest.
+
+    Args:
+        files: Text files; `<|endoftext|>` in them separates documents. None: standard input.
+        tokenizer: The `tokenizer.json` to encode with; it is copied beside the token file.
+        out: The token file. Its validation twin is `val.bin` in the same folder.
+        val_fraction: Part of the documents, chosen by a hash of their text, that go to `val.bin`.
+        dtype: Bytes per id; auto takes uint16 where the vocabulary allows it.
+        threads: Number of threads; 0 takes every core. The result does not depend on it.
+        json: Print the report as JSON on stdout.
+        quiet: Print neither progress nor report.
+    """
+    if not 0 <= val_fraction < 1:
+        raise UsageError(f"--val-fraction is {val_fraction}, expected 0 or more and less than 1")
+    val_out = out.with_name("val.bin") if val_fraction > 0 else None
+    if val_out == out:
+        raise with_hint(
+            UsageError(f"--out is `{out}`, which is where the validation part goes"),
+            "pass `--val-fraction 0` to put everything there",
+        )
+    _refuse_folder(out)
+    corpus = _corpus(files)
+    encoder = Tokenizer.load(tokenizer)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    progress = _core.Progress()
+    with drawn(progress, quiet=quiet):
+        encoded = _core.encode_files(
+            corpus,
+            encoder.bpe,
+            out,
+            val_out=val_out,
+            val_fraction=val_fraction,
+            dtype=None if dtype == "auto" else dtype,
+            threads=threads or cores(),
+            separator=END_OF_TEXT,
+            progress=progress,
+        )
+    # Saved anew and not copied: a token file names its tokenizer by the hash of this very form.
+    encoder.save(out.with_name("tokenizer.json"))
+    if encoded.val is not None and encoded.val.documents == 0:
+        say(f"warning: no document fell to `{val_out}`: {val_fraction} of them are too few")
+    show(encode_report(encoded, elapsed_s=time.monotonic() - began), as_json=json, quiet=quiet)
+
+
+@app.command
+def decode(file: Path, *, tokenizer: Path | None = None, tokens: int | None = None) -> None:
+    """Write the text of a token file to standard output, byte for byte.
+
+    Args:
+        file: A token file; without a manifest, 16-bit ids are assumed.
+        tokenizer: By default the `tokenizer.json` beside the token file.
+        tokens: Stop after this many tokens.
+    """
+    shard = _core.Shard(file)
+    decoder = Tokenizer.load(tokenizer or file.with_name("tokenizer.json"))
+    shard.check_tokenizer(decoder.sha256)
+    end = len(shard) if tokens is None else min(tokens, len(shard))
+    try:
+        for start in range(0, end, DECODE_TOKENS):
+            ids = shard.read(start, min(DECODE_TOKENS, end - start))
+            sys.stdout.buffer.write(decoder.decode_bytes(ids))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` perhaps, has seen enough. Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _corpus(files: tuple[Path, ...]) -> list[str] | BufferedReader:

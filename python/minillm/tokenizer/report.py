@@ -38,6 +38,25 @@ def train_report(trained: _core.Trained, out: Path, *, elapsed_s: float) -> Repo
     }
 
 
+def encode_report(encoded: _core.Encoded, *, elapsed_s: float) -> Report:
+    """What was written, from how much text, in which time."""
+    shards = {"train": encoded.train} | ({"val": encoded.val} if encoded.val else {})
+    tokens = sum(shard.tokens for shard in shards.values())
+    report: Report = {"bytes": encoded.corpus_bytes, "dtype": encoded.train.dtype}
+    for name, shard in shards.items():
+        report |= {
+            name: str(shard.path),
+            f"{name}_tokens": shard.tokens,
+            f"{name}_documents": shard.documents,
+            f"{name}_bytes": shard.bytes,
+        }
+    return report | {
+        "blank_documents": encoded.blank_documents,
+        "bytes_per_token": encoded.corpus_bytes / tokens,
+        **_cost(elapsed_s),
+    }
+
+
 def readable(token: bytes) -> str:
     """A token as one would write it in Python, so that its spaces and broken characters show."""
     try:
@@ -69,14 +88,16 @@ def _table(report: Report) -> None:
     table = Table(show_header=False, box=None)
     for name, value in report.items():
         if value is not None:
-            table.add_row(name.replace("_", " "), Text(_cell(value)))
+            table.add_row(name.replace("_", " "), Text(_cell(name, value)))
     Console(stderr=True).print(table)
 
 
-def _cell(value: Value) -> str:
+def _cell(name: str, value: Value) -> str:
     match value:
         case list():
             return "  ".join(value)
+        case int() if name.endswith("bytes"):
+            return f"{value / 1e6:,.1f} MB"
         case float():
             return f"{value:,.2f}"
         case int():

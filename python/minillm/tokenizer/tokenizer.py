@@ -186,6 +186,11 @@ class Tokenizer:
         write_atomically(path, self._bpe.to_json())
 
     @property
+    def bpe(self) -> _core.Bpe:
+        """What the extension's own functions take."""
+        return self._bpe
+
+    @property
     def vocab(self) -> dict[int, bytes]:
         """Bytes of each id, special tokens included."""
         return self._bpe.vocab()

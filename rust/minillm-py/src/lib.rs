@@ -9,6 +9,7 @@ mod bpe;
 mod corpus;
 mod errors;
 mod progress;
+mod shard;
 mod stream;
 mod text;
 mod train;
@@ -28,8 +29,12 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<bpe::Bpe>()?;
     module.add_class::<progress::Progress>()?;
+    module.add_class::<shard::Encoded>()?;
+    module.add_class::<shard::Shard>()?;
+    module.add_class::<shard::ShardReport>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<train::Trained>()?;
+    module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;
     module.add_function(wrap_pyfunction!(permuted_index, module)?)?;
     module.add_function(wrap_pyfunction!(pretokenize, module)?)?;
     module.add_function(wrap_pyfunction!(train::train, module)?)

@@ -1,0 +1,119 @@
+//! Token files: writes them from text, and reads them for `minillm-bpe decode`.
+
+use std::path::PathBuf;
+
+use minillm_bpe::shard::{Dtype, EncodeOptions, ShardReader, ShardReport as Report, encode_files as encode};
+use minillm_bpe::{AllowedSpecial, TokenId};
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::bpe::Bpe;
+use crate::corpus::Corpus;
+use crate::errors::to_py;
+use crate::progress::Progress;
+use crate::work::{released, watched};
+
+/// What was written into one token file.
+#[pyclass(frozen, get_all, module = "minillm._core")]
+pub struct ShardReport {
+    path: PathBuf,
+    dtype: &'static str,
+    tokens: u64,
+    documents: u64,
+    bytes: u64,
+}
+
+/// What was written, and what was read for it.
+#[pyclass(frozen, get_all, module = "minillm._core")]
+pub struct Encoded {
+    train: Py<ShardReport>,
+    val: Option<Py<ShardReport>>,
+    blank_documents: u64,
+    corpus_bytes: u64,
+}
+
+fn report_to_py(py: Python<'_>, report: Report) -> PyResult<Py<ShardReport>> {
+    let Report { path, dtype, tokens, documents, bytes } = report;
+    Py::new(py, ShardReport { path, dtype: dtype.name(), tokens, documents, bytes })
+}
+
+fn parse_dtype(name: &str) -> PyResult<Dtype> {
+    let known = [Dtype::Uint16, Dtype::Uint32].into_iter().find(|dtype| dtype.name() == name);
+    known.ok_or_else(|| {
+        PyValueError::new_err(format!("unknown dtype `{name}`; known are uint16, uint32"))
+    })
+}
+
+/// Encodes the documents of `corpus` into token files.
+#[pyfunction]
+#[pyo3(signature = (corpus, bpe, out, *, val_out, val_fraction, dtype, threads, separator, progress))]
+#[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
+pub fn encode_files(
+    py: Python<'_>,
+    corpus: Corpus<'_>,
+    bpe: &Bpe,
+    out: PathBuf,
+    val_out: Option<PathBuf>,
+    val_fraction: f64,
+    dtype: Option<&str>,
+    threads: usize,
+    separator: String,
+    progress: &Progress,
+) -> PyResult<Encoded> {
+    let options = EncodeOptions {
+        out,
+        val_out,
+        val_fraction,
+        dtype: dtype.map(parse_dtype).transpose()?,
+        threads,
+        append_eot: true,
+        separator,
+        allowed: AllowedSpecial::None,
+    };
+    let (sources, feeder) = corpus.into_sources();
+    let work = || encode(sources, &bpe.encoder, &options, &progress.0);
+    let report = watched(py, &progress.0, work, || feeder.run(py))?;
+    Ok(Encoded {
+        train: report_to_py(py, report.train)?,
+        val: report.val.map(|val| report_to_py(py, val)).transpose()?,
+        blank_documents: report.n_blank,
+        corpus_bytes: report.bytes,
+    })
+}
+
+/// A token file that is open for reading; opening checks it against its manifest.
+#[pyclass(module = "minillm._core")]
+pub struct Shard(ShardReader);
+
+#[pymethods]
+impl Shard {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        released(py, || ShardReader::open(&path).map(Self))
+    }
+
+    fn __len__(&self) -> usize {
+        usize::try_from(self.0.tokens()).unwrap_or(usize::MAX)
+    }
+
+    /// Raises if the manifest names another tokenizer than the one of this hash.
+    fn check_tokenizer(&self, sha256: &str) -> PyResult<()> {
+        self.0.check_tokenizer(sha256).map_err(to_py)
+    }
+
+    /// Up to `count` ids from `start` on.
+    fn read<'py>(
+        &mut self,
+        py: Python<'py>,
+        start: u64,
+        count: usize,
+    ) -> PyResult<Bound<'py, PyArray1<TokenId>>> {
+        let ids = released(py, || {
+            let mut ids = Vec::new();
+            self.0.read(start, count, &mut ids)?;
+            Ok(ids)
+        })?;
+        Ok(ids.into_pyarray(py))
+    }
+}

@@ -1,0 +1,66 @@
+import os
+import stat
+
+import pytest
+
+from minillm.tokenizer import Tokenizer
+from minillm.tokenizer.files import write_atomically
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    target = tmp_path / "file.txt"
+    target.write_text("before")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(target, "after")
+    assert caught.value.filename == str(target)
+    assert os.listdir(tmp_path) == ["file.txt"]  # noqa: PTH208
+    assert target.read_text() == "before"
+
+
+def test_folders_are_made_and_others_may_read(tmp_path):
+    target = tmp_path / "a/b/file.txt"
+    write_atomically(target, "caf\u00e9\r\n")
+    assert target.read_bytes() == b"caf\xc3\xa9\r\n"
+    plain = tmp_path / "plain.txt"
+    plain.touch()
+    assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_saved_tokenizers_are_equal_when_loaded(tmp_path):
+    tokenizer = Tokenizer.train(["low lower lowest"] * 3, 262)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    assert Tokenizer.load(tmp_path) == Tokenizer.load(tmp_path / "tokenizer.json") == tokenizer
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[]", b'{"model": {"type": "Unigram", "vocab": []}}']
+)
+def test_a_file_that_is_no_tokenizer_is_named(tmp_path, content):
+    file = tmp_path / "tokenizer.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"tokenizer.json`: "):
+        Tokenizer.load(file)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    for load in (
+        lambda: Tokenizer.load(tmp_path / "gone.json"),
+        lambda: Tokenizer.load(tmp_path),
+        lambda: Tokenizer.from_ranks(tmp_path / "gone.tiktoken", {}),
+        lambda: Tokenizer.from_files(tmp_path / "gone.json", tmp_path / "gone.txt"),
+    ):
+        with pytest.raises(FileNotFoundError) as caught:
+            load()
+        assert str(tmp_path) in str(caught.value.filename)
+
+
+def test_a_broken_line_of_ranks_is_named(tmp_path):
+    file = tmp_path / "broken.tiktoken"
+    file.write_text("YQ== 0\nYg== one\n")
+    with pytest.raises(ValueError, match=r"broken.tiktoken`: line 2"):
+        Tokenizer.from_ranks(file, {})
