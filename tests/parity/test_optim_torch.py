@@ -54,11 +54,10 @@ def test_sgd_equals_torch_bit_for_bit(dtype, momentum, weight_decay):
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 24), (24, 8)])
 def test_orthogonalize_matches_torch(shape):
-    """In bfloat16, as PyTorch has it: 15 products deep, each rounded to 8 bits."""
     matrix = torch.randn(shape)
     theirs = torch.optim._muon._zeropower_via_newtonschulz(matrix, NEWTON_SCHULZ, 5, 1e-7)
-    difference = orthogonalize(matrix) - theirs.float()
-    assert difference.norm() < 0.03 * theirs.norm()
+    # Both are 15 products deep, each rounded to 8 bits; against float64 both are off by 1.2%.
+    assert (orthogonalize(matrix) - theirs.float()).norm() < 0.02 * theirs.float().norm()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 24), (24, 8)])

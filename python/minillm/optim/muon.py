@@ -46,16 +46,16 @@ def orthogonalize(
     """
     a, b, c = NEWTON_SCHULZ
     is_tall = matrices.shape[-2] > matrices.shape[-1]
-    x: Tensor = (matrices.mT if is_tall else matrices).to(
-        dtype
-    )  # the smaller Gram matrix: less work
+    x = matrices.reshape(-1, *matrices.shape[-2:]).to(dtype)  # batch M N
+    x = x.mT if is_tall else x  # the smaller Gram matrix: less work
     # The Frobenius norm bounds the largest singular value, which must not exceed 1.
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        polynomial = b * gram + c * (gram @ gram)
-        x = a * x + polynomial @ x
-    return (x.mT if is_tall else x).to(matrices.dtype)
+        # Sums inside the product's kernel: written as a * x + p @ x, bfloat16 rounds twice as far.
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # b gram + c gram^2
+        x = torch.baddbmm(x, polynomial, x, beta=a)  # a x + polynomial x
+    return (x.mT if is_tall else x).to(matrices.dtype).reshape(matrices.shape)
 
 
 def muon_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> None:
@@ -79,7 +79,7 @@ def muon_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> 
                 state[parameter]["momentum"] = torch.zeros_like(parameter)
             mean = state[parameter]["momentum"].lerp_(gradient, 1 - momentum)
             updates.append(gradient.lerp(mean, momentum))  # Nesterov: one step ahead
-        # On a CPU, bfloat16 products cost more than float32 ones.
+        # A CPU with bfloat16 units gains a quarter by them, one without loses far more.
         dtype = torch.float32 if updates[0].device.type == "cpu" else torch.bfloat16
         directions = orthogonalize(torch.stack(updates), dtype=dtype)  # layers M N
         scale = ADAMW_RMS * math.sqrt(max(shape[-2:]))
