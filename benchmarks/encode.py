@@ -26,7 +26,7 @@ from cyclopts import App, Parameter
 from numpy.typing import NDArray
 
 import harness
-from harness import SEPARATOR, Contender
+from harness import RESULTS, SEPARATOR, Contender
 from tables import table
 
 RANKS = "tiktoken/r50k_base.tiktoken"
@@ -56,11 +56,11 @@ def main(
     warm_calls: int = 3,
     repeats: int = 5,
     only: Sequence[str] = (),
-    result: str = "encode",
+    out: Path | None = None,
     worker: Annotated[str | None, Parameter(show=False)] = None,
     report: Annotated[Path | None, Parameter(show=False)] = None,
 ) -> int:
-    """Measures everyone on one corpus and writes results/encode-THREADS.json.
+    """Measures everyone on one corpus.
 
     Args:
         corpus: UTF-8 text; documents end at <|endoftext|>.
@@ -69,7 +69,7 @@ def main(
         warm_calls: Calls after the first in each process.
         repeats: Processes of each contender.
         only: Contenders to run; all if none is named.
-        result: Start of the file name in results/.
+        out: File of the result; encode-THREADS.json in results/ if none is named.
         worker: Do the job of this contender once (internal).
         report: Where a worker writes what it measured (internal).
     """
@@ -79,8 +79,9 @@ def main(
     contenders = harness.chosen(CONTENDERS, only, threads=threads)
     arguments = [str(corpus), f"--vocabulary={vocabulary}", f"--warm-calls={warm_calls}"]
     samples = harness.measure(__file__, contenders, arguments, repeats=repeats)
-    path = harness.write_result(
-        f"{result}-{threads or 'all'}",
+    path = out or RESULTS / f"encode-{threads or 'all'}.json"
+    harness.write_result(
+        path,
         "encode with GPT-2's vocabulary",
         contenders,
         samples,
@@ -132,22 +133,27 @@ def ranks(vocabulary: Path) -> dict[bytes, int]:
     return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
 
 
-def flat(rows: Sequence[Sequence[int]]) -> Ids:
+def flat(rows: Sequence[Sequence[int]] | list[NDArray[Any]]) -> Ids:
     """All ids in one array."""
     return np.concatenate([np.asarray(row, dtype=np.uint32) for row in rows])
 
 
 def prepare_minillm(corpus: Path, vocabulary: Path) -> Encode:
-    """The package's own encoder: lists of documents to one array."""
+    """The package's own encoder: one call per document into an array, or its own threads."""
     from minillm.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_ranks(
         vocabulary / RANKS, special_tokens={SEPARATOR: END_OF_TEXT_ID}, pattern="gpt2"
     )
     texts = list(harness.documents(corpus))
+    n_threads = harness.threads()
 
     def encode() -> Callable[[], Ids]:
-        rows = tokenizer.encode_batch(texts, threads=harness.threads())
+        rows: Sequence[Sequence[int]] | list[NDArray[Any]]
+        if n_threads == 1:
+            rows = [tokenizer.encode_to_numpy(text, disallowed_special=()) for text in texts]
+        else:
+            rows = tokenizer.encode_batch(texts, disallowed_special=(), threads=n_threads)
         return lambda: flat(rows)
 
     return encode

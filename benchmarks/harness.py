@@ -179,13 +179,13 @@ def describe_corpus(path: Path) -> dict[str, Any]:
 
 
 def write_result(
-    name: str,
+    path: Path,
     question: str,
     contenders: Sequence[Contender],
     samples: Mapping[str, Sequence[Sample]],
     facts: Mapping[str, Any],
-) -> Path:
-    """Writes `results/NAME.json`: the question, the machine, versions, each sample and its median.
+) -> None:
+    """Writes `path`: the question, the machine, versions, each sample and its median.
 
     Numbers that end in `_s` or `_bytes` are summarized; everything else that a contender reports
     must be the same in each of its samples.
@@ -217,10 +217,8 @@ def write_result(
         **facts,
         "contenders": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
-    return path
 
 
 def chosen(

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import harness
-from harness import SEPARATOR, Contender
+from harness import RESULTS, SEPARATOR, Contender
 from tables import table
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -47,11 +47,11 @@ def main(
     repeats: int = 5,
     only: Sequence[str] = (),
     threads: int = 0,
-    result: str = "train_bpe",
+    out: Path = RESULTS / "train_bpe.json",
     worker: Annotated[str | None, Parameter(show=False)] = None,
     report: Annotated[Path | None, Parameter(show=False)] = None,
 ) -> int:
-    """Measures everyone on one corpus and writes results/train_bpe.json.
+    """Measures everyone on one corpus.
 
     Args:
         corpus: Text file; documents end at <|endoftext|>.
@@ -59,7 +59,7 @@ def main(
         repeats: Samples of each contender.
         only: Contenders to run; all if none is named.
         threads: Threads for each contender; 0 takes every core.
-        result: Name of the file in results/.
+        out: File of the result.
         worker: Do the job of this contender once (internal).
         report: Where a worker writes what it measured (internal).
     """
@@ -75,11 +75,9 @@ def main(
         "vocab_size": vocab_size,
         "threads": threads or "all",
     }
-    path = harness.write_result(
-        result, f"train a vocabulary of {vocab_size}", contenders, samples, facts
-    )
-    print(table(path))
-    return report_disagreement(json.loads(path.read_text())["contenders"])
+    harness.write_result(out, f"train a vocabulary of {vocab_size}", contenders, samples, facts)
+    print(table(out))
+    return report_disagreement(json.loads(out.read_text())["contenders"])
 
 
 def report_disagreement(rows: dict[str, Any]) -> int:

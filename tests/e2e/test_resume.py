@@ -93,7 +93,7 @@ def test_run_killed_at_random_moments_is_bit_equal_to_unbroken_run(make_config, 
 
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["minillm.pretrain", *SLOW_IMPORTS])
-    moments = random.Random(0)  # noqa: S311
+    moments = random.Random(0)
     kills = 0
     options = {"resume": "auto", "eval_only": False, "quiet": True}
     while True:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from cyclopts import App
 
@@ -20,7 +22,7 @@ def test_value_error_is_one_line_with_its_hints(capsys):
 
 def test_system_error_names_the_path_first(capsys):
     def verb() -> None:
-        open("/nonexistent/file")
+        Path("/nonexistent/file").read_text()
 
     assert run(verb) == messages.EXIT_FAILED
     assert capsys.readouterr().err == "error: `/nonexistent/file`: no such file or directory\n"

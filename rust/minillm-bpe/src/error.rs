@@ -72,6 +72,22 @@ pub enum Error {
     #[error("the ids are not in the order of the merges, as ranks must be")]
     NotRanked,
 
+    /// A shard whose files do not fit each other.
+    #[error("{}: `{field}` {reason}", path.display())]
+    Shard { path: PathBuf, field: String, reason: String },
+
+    /// More ids than 16 bits tell apart.
+    #[error("uint16 holds ids below 65536, but the vocabulary has {vocab_size}; use uint32")]
+    DtypeTooNarrow { vocab_size: u32 },
+
+    /// A shard that would hold nothing.
+    #[error("{}: no document for it in {sources}", path.display())]
+    NoDocuments { path: PathBuf, sources: String },
+
+    /// Documents are to end with a special token that the vocabulary does not have.
+    #[error("the tokenizer has no special token `{token}`, which ends documents")]
+    NoSeparator { token: String },
+
     /// Ids whose bytes are no text, where text is demanded.
     #[error("the ids are no UTF-8 text: byte {position} is invalid")]
     InvalidUtf8 { position: usize },

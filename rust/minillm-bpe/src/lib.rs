@@ -21,6 +21,7 @@ pub mod order;
 pub mod pretokenize;
 pub mod progress;
 pub mod reference;
+pub mod shard;
 pub mod special;
 pub mod train;
 pub mod vocab;

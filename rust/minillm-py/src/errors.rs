@@ -26,7 +26,11 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::MissingByte { .. }
         | Error::UnknownId { .. }
         | Error::InvalidUtf8 { .. }
-        | Error::Format { .. } => PyValueError::new_err(message),
+        | Error::Format { .. }
+        | Error::Shard { .. }
+        | Error::DtypeTooNarrow { .. }
+        | Error::NoDocuments { .. }
+        | Error::NoSeparator { .. } => PyValueError::new_err(message),
     }
 }
 

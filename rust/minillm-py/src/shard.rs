@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use minillm_bpe::shard::{Dtype, EncodeOptions, ShardReader, ShardReport as Report, encode_files as encode};
+use minillm_bpe::shard::{
+    Dtype, EncodeOptions, ShardReader, ShardReport as Report, encode_files as encode,
+};
 use minillm_bpe::{AllowedSpecial, TokenId};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::PyValueError;

@@ -1,0 +1,178 @@
+//! Cuts blocks into documents, and puts documents together across blocks.
+
+use std::ops::Range;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::writer::ShardWriter;
+use crate::corpus::Block;
+use crate::encode::State;
+use crate::special::{Segment, SpecialTokens};
+use crate::{Encoder, Result, TokenId};
+
+/// Seed of the hash that decides which documents are for validation. Frozen: another would move
+/// documents from one part to the other.
+const SPLIT_SEED: u64 = 0x6D69_6E69_6C6C_6D31;
+
+/// Where documents end, and which special tokens are recognized inside them.
+#[derive(Debug)]
+pub(super) struct Cutter {
+    /// The separator, and then the special tokens that are allowed.
+    pub(super) tokens: SpecialTokens,
+    /// Ids of the allowed ones: token `i + 1` has `ids[i]`.
+    pub(super) ids: Vec<TokenId>,
+}
+
+/// A block on its way from the reader through an encoder to the writer, and back to be used again.
+#[derive(Debug, Default)]
+pub(super) struct Job {
+    pub(super) block: Block,
+    ids: Vec<TokenId>,
+    parts: Vec<Part>,
+}
+
+/// A document, or what one block holds of it.
+#[derive(Debug)]
+struct Part {
+    ids: Range<usize>,
+    bytes: Range<usize>,
+    end: End,
+}
+
+/// What is behind a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The rest of the document.
+    Rest,
+    /// A separator.
+    Separator,
+    /// Nothing: the source ends.
+    Source,
+}
+
+impl Cutter {
+    /// Fills in ids and parts of the block. `is_list`: each of its texts is a whole document.
+    pub(super) fn encode(
+        &self,
+        encoder: &Encoder,
+        state: &mut State,
+        is_list: bool,
+        job: &mut Job,
+    ) -> Result<()> {
+        let Job { block, ids, parts } = job;
+        ids.clear();
+        parts.clear();
+        let mut at = 0;
+        for text in block.texts() {
+            let begin = |ids: &Vec<TokenId>, at| Part {
+                ids: ids.len()..ids.len(),
+                bytes: at..at,
+                end: End::Rest,
+            };
+            let mut part = begin(ids, at);
+            for segment in self.tokens.split(text) {
+                match segment {
+                    Segment::Text(text) => {
+                        encoder.encode_ordinary_with(state, text, ids)?;
+                        at += text.len();
+                    }
+                    Segment::Special(0) => {
+                        at += self.tokens.tokens()[0].len();
+                        parts.push(Part { end: End::Separator, ..part });
+                        part = begin(ids, at);
+                        continue;
+                    }
+                    Segment::Special(index) => {
+                        ids.push(self.ids[index - 1]);
+                        at += self.tokens.tokens()[index].len();
+                    }
+                }
+                (part.ids.end, part.bytes.end) = (ids.len(), at);
+            }
+            if is_list || block.ends_source {
+                part.end = End::Source;
+            }
+            parts.push(part);
+        }
+        Ok(())
+    }
+}
+
+/// Where documents go.
+pub(super) struct DocumentSink {
+    pub(super) train: ShardWriter,
+    /// The writer for validation, and its fraction of the documents.
+    pub(super) val: Option<(ShardWriter, f64)>,
+    pub(super) eot_id: Option<TokenId>,
+    /// Pieces between separators that hold nothing but ASCII white space.
+    pub(super) n_blank: u64,
+    open: Document,
+}
+
+/// The document that has begun and not ended.
+struct Document {
+    ids: Vec<TokenId>,
+    bytes: u64,
+    is_blank: bool,
+    hash: Xxh3,
+}
+
+impl Document {
+    fn new() -> Self {
+        Self { ids: Vec::new(), bytes: 0, is_blank: true, hash: Xxh3::with_seed(SPLIT_SEED) }
+    }
+}
+
+impl DocumentSink {
+    pub(super) fn new(
+        train: ShardWriter,
+        val: Option<(ShardWriter, f64)>,
+        eot_id: Option<TokenId>,
+    ) -> Self {
+        Self { train, val, eot_id, n_blank: 0, open: Document::new() }
+    }
+
+    /// Takes the parts of the next block.
+    pub(super) fn commit(&mut self, job: &Job) -> Result<()> {
+        for part in &job.parts {
+            let bytes = &job.block.bytes[part.bytes.clone()];
+            self.open.bytes += bytes.len() as u64;
+            self.open.is_blank &= bytes.iter().all(u8::is_ascii_whitespace);
+            self.open.ids.extend_from_slice(&job.ids[part.ids.clone()]);
+            if self.val.is_some() {
+                self.open.hash.update(bytes);
+            } else if !self.open.is_blank {
+                // Nothing is left to decide: a document of any length passes through.
+                self.train.push(&self.open.ids)?;
+                self.open.ids.clear();
+            }
+            match part.end {
+                End::Rest => {}
+                End::Separator => self.end_document(true)?,
+                End::Source => self.end_document(false)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn end_document(&mut self, by_separator: bool) -> Result<()> {
+        let document = std::mem::replace(&mut self.open, Document::new());
+        if document.is_blank {
+            // Nothing between two separators counts; nothing behind the last one does not.
+            self.n_blank += u64::from(by_separator || document.bytes > 0);
+            return Ok(());
+        }
+        let writer = match &mut self.val {
+            Some((val, fraction)) if is_below(document.hash.digest(), *fraction) => val,
+            _ => &mut self.train,
+        };
+        writer.push(&document.ids)?;
+        writer.push(self.eot_id.as_slice())?;
+        writer.end_document(document.bytes)
+    }
+}
+
+/// Whether `hash` is among the lowest `fraction` of all hashes.
+fn is_below(hash: u64, fraction: f64) -> bool {
+    (hash as f64) < fraction * 2_f64.powi(64)
+}
