@@ -27,11 +27,14 @@ def json_lines(path):
     return [json.loads(line) for line in path.read_text().split("\n") if line]
 
 
-def test_ids_of_each_edge_case_equal_tiktokens(data_dir, r50k):
+@pytest.mark.parametrize("name", ["r50k", "cl100k", "o200k"])
+def test_ids_of_each_edge_case_equal_tiktokens(data_dir, name):
+    ranks = data_dir / f"parity/tiktoken/{name}_base.tiktoken"
+    tokenizer = Tokenizer.from_ranks(ranks, {}, "gpt2" if name == "r50k" else name)
     texts = json_lines(data_dir / "torture/unicode/synthetic-edge-cases.jsonl")
-    expected = json_lines(data_dir / "parity/expected/r50k_base.edge-cases.jsonl")
+    expected = json_lines(data_dir / f"parity/expected/{name}_base.edge-cases.jsonl")
     assert len(texts) == len(expected) == 4000
-    wrong = [i for i in range(4000) if r50k.encode_ordinary(texts[i]) != expected[i]]
+    wrong = [i for i in range(4000) if tokenizer.encode_ordinary(texts[i]) != expected[i]]
     assert wrong == []
 
 

@@ -64,6 +64,8 @@ def test_vocabulary_from_ranks_gives_equal_ids(tmp_path):
 
 @pytest.mark.data
 def test_ids_are_equal_on_the_torture_set(data_dir, tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
     gpt2 = Tokenizer.from_ranks(
         data_dir / "parity/tiktoken/r50k_base.tiktoken", {"<|endoftext|>": 50256}
     )
@@ -71,7 +73,10 @@ def test_ids_are_equal_on_the_torture_set(data_dir, tmp_path):
     lines = (data_dir / "torture/unicode/synthetic-edge-cases.jsonl").read_text().split("\n")
     texts = [json.loads(line) for line in lines if line]
     for file in sorted((data_dir / "torture").glob("*/*.txt")):
-        texts.append(file.read_bytes()[:200_000].decode(errors="ignore"))
-    ids = [encoding.ids for encoding in theirs.encode_batch(texts)]
+        texts.append(file.read_bytes()[:100_000].decode(errors="ignore"))
     ours = gpt2.encode_batch(texts, allowed_special="all")
+    ids = [encoding.ids for encoding in theirs.encode_batch(texts)]
+    assert [i for i in range(len(texts)) if ids[i] != ours[i]] == []
+    loaded = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    ids = loaded(texts)["input_ids"]
     assert [i for i in range(len(texts)) if ids[i] != ours[i]] == []

@@ -178,6 +178,16 @@ def test_pickle_keeps_everything(tokenizer, tiny):
         assert copy.merges == original.merges
 
 
+def test_pickle_keeps_the_meaning_of_ranks():
+    # By the ranks "abc" is a + bc, as one pre-token it is taken whole, and "bcd" is unreachable.
+    tokens = [bytes([byte]) for byte in range(256)] + [b"bc", b"ab", b"abc", b"bcde", b"cd"]
+    ranked = Tokenizer.from_ranks({token: i for i, token in enumerate(tokens)}, {EOT: 999})
+    copy = pickle.loads(pickle.dumps(ranked))  # noqa: S301
+    for text in ("abc", "xabcdx", "abcde", "bcde", "cdcdab"):
+        assert copy.encode(text) == ranked.encode(text)
+    assert copy == ranked
+
+
 def test_repr_says_what_it_is(tokenizer):
     assert repr(tokenizer) == (
         "Tokenizer(vocab_size=290, special_tokens={'<|endoftext|>': 289}, pattern='gpt2')"
