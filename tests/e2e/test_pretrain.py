@@ -221,6 +221,44 @@ def test_missing_data_says_how_to_make_it(call, tmp_path):
     assert "hint: make one with `minillm-bpe encode" in errors
 
 
+def test_text_of_one_document_trains_without_validation(call, data_folder):
+    """Documents are held out whole, so the encoder writes an empty val.bin for such a text."""
+    (data_folder / "val.bin").write_bytes(b"")
+    manifest = data_folder / "val.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "tokens": 0}))
+    code, _, errors = call()
+    assert code == 0
+    assert "val.bin` holds 0 tokens: nothing is held out to validate on" in errors
+    assert call("--eval-only")[0] == messages.EXIT_FAILED
+
+
+@pytest.fixture
+def call_bare(settings, tmp_path, monkeypatch, capsys):
+    """Calls `minillm pretrain` in an empty folder, without a word about data."""
+    monkeypatch.chdir(tmp_path)
+    del settings["data.path"]
+
+    def run_bare():
+        code = messages.run(app, [f"--{name}={value}" for name, value in settings.items()])
+        return code, capsys.readouterr().err
+
+    return run_bare
+
+
+def test_without_data_the_built_in_stories_are_taken(call_bare, data_folder, tmp_path):
+    data_folder.rename(tmp_path / "elsewhere")
+    code, errors = call_bare()
+    assert code == 0
+    assert "no --data and no `./data`: training on built-in stories in `runs/stories`" in errors
+    assert "tokens in `runs/stories/train.bin`" in errors
+
+
+def test_data_folder_here_is_taken_before_the_stories(call_bare):
+    code, errors = call_bare()
+    assert code == 0
+    assert "tokens in `data/train.bin`" in errors
+
+
 def test_bare_nanogpt_file_is_read_with_a_note(call, data_folder, tmp_path):
     for name in ("train.json", "val.json", "tokenizer.json"):
         (data_folder / name).unlink()

@@ -49,24 +49,27 @@ class TokenFile:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file is empty, cut, or not what its manifest says.
+            ValueError: If the file is cut, or not what its manifest says, or empty without one that
+                says so.
         """
         self.path = path
         size = path.stat().st_size
         self.manifest = _read_manifest(path.with_suffix(".json"))
         dtype = np.dtype("<u2" if self.manifest is None else _dtype(path, self.manifest))
-        if size == 0:
+        declared = None if self.manifest is None else self.manifest.tokens
+        if size == 0 and declared != 0:
             raise ValueError(f"`{path}` is empty")
         if size % dtype.itemsize:
             raise ValueError(
                 f"`{path}`: {size} bytes is not a multiple of {dtype.itemsize}, the size of a"
                 f" {dtype.name} id; the file is cut short or of another type"
             )
-        self.ids: NDArray[np.unsignedinteger] = np.memmap(path, dtype=dtype, mode="r")
-        if self.manifest is not None and self.manifest.tokens != len(self.ids):
+        self.ids: NDArray[np.unsignedinteger] = (
+            np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
+        )
+        if declared not in (None, len(self.ids)):
             raise ValueError(
-                f"`{path}`: its manifest says {self.manifest.tokens} tokens, the file holds"
-                f" {len(self.ids)}"
+                f"`{path}`: its manifest says {declared} tokens, the file holds {len(self.ids)}"
             )
 
     def __len__(self) -> int:

@@ -91,6 +91,9 @@ def open_data(config: DataConfig, *, vocab_size: int, say: Say) -> Data:
         say(f"`{train_path}` has no manifest: read as bare 16-bit ids, as nanoGPT writes them")
     if val is None:
         say(f"no validation shard `{val_path}`: nothing is held out to validate on")
+    elif len(val) < 2:  # documents are held out whole, and a text may be a single one
+        say(f"`{val_path}` holds {len(val)} tokens: nothing is held out to validate on")
+        val = None
     tokenizer_path = config.path / "tokenizer.json"
     tokenizer = Tokenizer.load(tokenizer_path) if tokenizer_path.exists() else None
     if tokenizer is None:

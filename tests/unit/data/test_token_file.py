@@ -64,6 +64,10 @@ def test_empty_file_is_refused(tmp_path):
         TokenFile(tmp_path / "a.bin")
 
 
+def test_empty_file_is_fine_where_the_manifest_says_so(write):
+    assert len(TokenFile(write(ids=(), tokens=0))) == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
