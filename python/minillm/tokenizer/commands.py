@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 from cyclopts import App, Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt, UInt32
 
 from minillm import _core
 from minillm.messages import UsageError, say, with_hint
@@ -31,14 +32,14 @@ app = App(name="minillm-bpe", help="Byte-level BPE: text to tokens and back.")
 @app.command
 def train(
     *files: Path,
-    vocab_size: int,
+    vocab_size: UInt32,
     out: Path = Path("tokenizer.json"),
     special: Annotated[tuple[str, ...], Parameter(negative=())] = (END_OF_TEXT,),
     pattern: str = "gpt2",
     tie_break: TieBreak = "lex",
-    min_frequency: int = 1,
-    max_token_length: int | None = None,
-    threads: int = 0,
+    min_frequency: NonNegativeInt = 1,
+    max_token_length: PositiveInt | None = None,
+    threads: NonNegativeInt = 0,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -90,7 +91,7 @@ def encode(
     out: Path = Path("data/train.bin"),
     val_fraction: float = 0.01,
     dtype: Literal["auto", "uint16", "uint32"] = "auto",
-    threads: int = 0,
+    threads: NonNegativeInt = 0,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -140,7 +141,9 @@ def encode(
 
 
 @app.command
-def decode(file: Path, *, tokenizer: Path | None = None, tokens: int | None = None) -> None:
+def decode(
+    file: Path, *, tokenizer: Path | None = None, tokens: NonNegativeInt | None = None
+) -> None:
     """Write the text of a token file to standard output, byte for byte.
 
     Args:

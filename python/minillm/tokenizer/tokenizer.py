@@ -5,7 +5,7 @@ defaults, and errors that say what to do. A tokenizer never changes after it is 
 forked processes and data loaders may share one.
 
 Every byte string survives `decode_bytes(encode_bytes(data))`, valid UTF-8 or not. How text is
-split, how ties are broken in training and what the saved file holds: `DESIGN.md`, section 3.
+split, how ties are broken in training and what the saved file holds: `docs/tokenizer.md`.
 """
 
 from __future__ import annotations
@@ -115,6 +115,8 @@ class Tokenizer:
             ValueError: If an option is out of range or there is no text.
             OSError: If a file cannot be read.
         """
+        _refuse_out_of_range(vocab_size=vocab_size, min_frequency=min_frequency, threads=threads)
+        _refuse_out_of_range(max_token_length=max_token_length or 0)
         trained = _core.train(
             files_or_texts(corpus),
             vocab_size,
@@ -179,11 +181,22 @@ class Tokenizer:
             return cls._of(_core.Bpe.from_json(file.read_text(encoding="utf-8")))
 
     def save(self, path: FilePath) -> None:
-        """Writes `tokenizer.json`, which `tokenizers` and `transformers` load too.
-
-        The file appears complete or not at all.
-        """
+        """Writes `tokenizer.json`, which `tokenizers` and `transformers` load too."""
         write_atomically(path, self._bpe.to_json())
+
+    def save_ranks(self, path: FilePath) -> None:
+        """Writes a `.tiktoken` file; it holds neither pattern nor special tokens.
+
+        Raises:
+            ValueError: If the ids are not in the order of the merges, as ranks must be.
+        """
+        write_atomically(path, self._bpe.to_tiktoken())
+
+    def save_files(self, vocab: FilePath, merges: FilePath) -> None:
+        """Writes a `vocab.json` and a `merges.txt` as GPT-2 was published."""
+        vocab_json, merges_txt = self._bpe.to_gpt2_files()
+        write_atomically(vocab, vocab_json)
+        write_atomically(merges, merges_txt)
 
     @property
     def bpe(self) -> _core.Bpe:
@@ -275,6 +288,7 @@ class Tokenizer:
         threads: int = 0,
     ) -> list[list[int]]:
         """As `encode` for each text, in parallel; `threads` 0 takes every core."""
+        _refuse_out_of_range(threads=threads)
         for text in texts:
             allowed_names(self._bpe, text, allowed_special, disallowed_special)
         return self._bpe.encode_batch(texts, names(allowed_special), threads or cores())
@@ -353,6 +367,12 @@ class Tokenizer:
 
 def _from_json(text: str) -> Tokenizer:
     return Tokenizer._of(_core.Bpe.from_json(text))
+
+
+def _refuse_out_of_range(**options: int) -> None:
+    for name, value in options.items():
+        if not 0 <= value < 1 << 32:
+            raise ValueError(f"{name} is {value}, expected 0 to {(1 << 32) - 1}")
 
 
 def pretokenize(text: str, pattern: str | None = "gpt2") -> list[str]:

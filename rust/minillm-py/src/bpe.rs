@@ -103,6 +103,17 @@ impl Bpe {
         released(py, || tokenizer_json::to_json(self.vocabulary()))
     }
 
+    fn to_tiktoken(&self, py: Python<'_>) -> PyResult<String> {
+        released(py, || tiktoken::write(self.vocabulary()))
+    }
+
+    fn to_gpt2_files(&self, py: Python<'_>) -> PyResult<(String, String)> {
+        released(py, || {
+            let vocab = self.vocabulary();
+            Ok((gpt2_files::vocab_json(vocab)?, gpt2_files::merges_txt(vocab)))
+        })
+    }
+
     /// Hash of `to_json`.
     fn sha256(&self, py: Python<'_>) -> PyResult<String> {
         released(py, || tokenizer_json::sha256(self.vocabulary()))

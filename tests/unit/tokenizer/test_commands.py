@@ -132,6 +132,11 @@ def test_encode_does_not_depend_on_threads(folder):
     assert ids_of("1/train.bin").tolist() == ids_of("4/train.bin").tolist()
 
 
+def test_an_empty_validation_part_is_a_warning(folder, capsys):
+    assert run("encode", "corpus.txt", "--val-fraction", 1e-9, "--quiet") == 0
+    assert "warning: no document fell to `data/val.bin`" in capsys.readouterr().err
+
+
 def test_decode_gives_back_the_text(folder, capfdbinary):
     run("encode", "corpus.txt", "--val-fraction", 0, "--quiet")
     assert run("decode", "data/train.bin") == 0
@@ -166,6 +171,10 @@ def test_decode_ends_quietly_when_its_reader_does(folder):
         ("train corpus.txt --vocab-size 200", 1, "error: vocab_size is 200, but bytes and"),
         ("train corpus.txt --vocab-size many", 2, "error: "),
         ("train corpus.txt", 2, "error: "),
+        ("train corpus.txt --vocab-size -5", 2, "error: "),
+        ("train corpus.txt --vocab-size 99999999999", 2, "error: "),
+        ("train corpus.txt --vocab-size 300 --threads -1", 2, "error: "),
+        ("train corpus.txt --vocab-size 300 --max-token-length 0", 2, "error: "),
         ("train corpus.txt --vocab-size 300 --pattern gpt9", 1, "error: unknown pattern `gpt9`; "),
         ("train corpus.txt --vocab-size 300 --pattern (", 1, "error: pattern `(`: "),
         ("train corpus.txt --vocab-size 300 --tie-break x", 2, "error: "),

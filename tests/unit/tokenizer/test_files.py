@@ -37,6 +37,26 @@ def test_saved_tokenizers_are_equal_when_loaded(tmp_path):
     assert Tokenizer.load(tmp_path) == Tokenizer.load(tmp_path / "tokenizer.json") == tokenizer
 
 
+def test_published_formats_are_written_and_read(tmp_path):
+    tokenizer = Tokenizer.train(["low lower lowest caf\u00e9"] * 3, 268)
+    text = "lower caf\u00e9 lowest"
+    tokenizer.save_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    again = Tokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    assert again == tokenizer
+    tokenizer.save_ranks(tmp_path / "ranks.tiktoken")
+    ranked = Tokenizer.from_ranks(tmp_path / "ranks.tiktoken", tokenizer.special_tokens)
+    assert ranked.vocab == tokenizer.vocab
+    assert ranked.encode(text) == tokenizer.encode(text)
+
+
+def test_ids_that_are_no_ranks_are_not_written_as_such(tmp_path):
+    tokenizer = Tokenizer({0: b"ab", 1: b"abb", 2: b"a", 3: b"b"}, [(b"a", b"b"), (b"ab", b"b")])
+    reversed_ids = Tokenizer({0: b"abb", 1: b"ab", 2: b"a", 3: b"b"}, tokenizer.merges)
+    with pytest.raises(ValueError, match="not in the order of the merges"):
+        reversed_ids.save_ranks(tmp_path / "ranks.tiktoken")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff\xfe", b"[]", b'{"model": {"type": "Unigram", "vocab": []}}']
 )

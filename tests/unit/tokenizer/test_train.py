@@ -128,6 +128,15 @@ def test_vocab_size_below_bytes_and_special_tokens_is_refused():
         Tokenizer.train([TEXT], 256)
 
 
+def test_numbers_out_of_range_are_named():
+    for options in ({"vocab_size": -1}, {"vocab_size": 1 << 32}):
+        with pytest.raises(ValueError, match=r"vocab_size is .*, expected 0 to 4294967295"):
+            Tokenizer.train([TEXT], **options)
+    for name in ("threads", "min_frequency", "max_token_length"):
+        with pytest.raises(ValueError, match=f"{name} is -1, expected 0 to"):
+            Tokenizer.train([TEXT], 300, **{name: -1})
+
+
 def test_no_text_is_an_error(tmp_path):
     empty = tmp_path / "empty.txt"
     empty.touch()
