@@ -5,6 +5,7 @@
 //! and the result does not depend on who counted what. Memory grows with the number of
 //! distinct pre-tokens, never with the corpus.
 
+mod file;
 mod table;
 
 use std::{
@@ -19,6 +20,7 @@ use crate::{
     progress::{Phase, Progress},
     special::SpecialTokens,
 };
+pub use file::CountsFile;
 use table::Tally;
 
 /// Distinct pre-tokens with their counts, in no particular order.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 /// The result of every fallible operation of the crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A cause of failure.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +91,10 @@ pub enum Error {
     /// Ids whose bytes are no text, where text is demanded.
     #[error("the ids are no UTF-8 text: byte {position} is invalid")]
     InvalidUtf8 { position: usize },
+
+    /// A file of counts that cannot be used, or not together with others.
+    #[error("{}: {reason}", path.display())]
+    BadCounts { path: PathBuf, reason: String },
 
     /// The caller asked to stop.
     #[error("interrupted")]
