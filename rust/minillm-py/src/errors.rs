@@ -26,6 +26,7 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::MissingByte { .. }
         | Error::UnknownId { .. }
         | Error::InvalidUtf8 { .. }
+        | Error::BadCounts { .. }
         | Error::Format { .. }
         | Error::Shard { .. }
         | Error::DtypeTooNarrow { .. }
