@@ -45,7 +45,7 @@ pub(super) fn pre_token_end(text: &[u8], start: usize, rules: Rules) -> usize {
 /// Length of `'s 't 're 've 'm 'll 'd` at the head of `rest`, in either case, 0 if none is there.
 ///
 /// The long s, U+017F, is an s when case does not matter.
-fn contraction_len(rest: &[u8]) -> usize {
+pub(super) fn contraction_len(rest: &[u8]) -> usize {
     let [b'\'', rest @ ..] = rest else { return 0 };
     match rest {
         [b's' | b't' | b'm' | b'd' | b'S' | b'T' | b'M' | b'D', ..] => 2,
@@ -56,7 +56,7 @@ fn contraction_len(rest: &[u8]) -> usize {
     }
 }
 
-fn is_line_break(byte: u8) -> bool {
+pub(super) fn is_line_break(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
@@ -65,7 +65,7 @@ fn line_breaks_end(text: &[u8], at: usize) -> usize {
 }
 
 /// End of at most `most` numbers from `at` on.
-fn numbers_end(text: &[u8], mut at: usize, most: usize) -> usize {
+pub(super) fn numbers_end(text: &[u8], mut at: usize, most: usize) -> usize {
     for _ in 0..most {
         if at == text.len() {
             break;
@@ -80,7 +80,7 @@ fn numbers_end(text: &[u8], mut at: usize, most: usize) -> usize {
 }
 
 /// End of the pre-token of white space that begins at `start`.
-fn whitespace_end(text: &[u8], start: usize, keeps_end: bool) -> usize {
+pub(super) fn whitespace_end(text: &[u8], start: usize, keeps_end: bool) -> usize {
     let (mut at, mut last, mut behind_line_break) = (start, start, None);
     while at < text.len() {
         let (class, len) = class_at(text, at);

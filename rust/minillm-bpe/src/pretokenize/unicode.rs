@@ -2,7 +2,9 @@
 //!
 //! Two bits a code point, 272 KiB, expanded from the ranges of `tables.rs` when the crate is
 //! compiled; text touches a few cache lines of it. ASCII has a table of its own, one byte a byte.
+//! A second table of the same kind tells the letters' cases, which only GPT-4o's pattern asks for.
 
+use super::case_tables::{EITHER, LOWER, UPPER};
 use super::tables::{LETTER, NUMBER, WHITESPACE};
 
 /// The version of the Unicode Character Database that all patterns use.
@@ -34,32 +36,55 @@ impl Class {
     }
 }
 
-const CLASSES_PER_WORD: u32 = 32;
-const N_WORDS: usize = 0x11_0000 / CLASSES_PER_WORD as usize;
+/// Where in a word a letter may stand, as far as GPT-4o's pattern cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Case {
+    /// No letter, and no mark either.
+    None = 0,
+    /// `\p{Lu}\p{Lt}`: only in the first part.
+    Upper = 1,
+    /// `\p{Ll}`: only in the second part.
+    Lower = 2,
+    /// `\p{Lm}\p{Lo}\p{M}`: in both.
+    Either = 3,
+}
 
-static CLASSES: [u64; N_WORDS] = {
-    let mut words = [0_u64; N_WORDS];
-    fill(&mut words, LETTER, Class::Letter);
-    fill(&mut words, NUMBER, Class::Number);
-    fill(&mut words, WHITESPACE, Class::Whitespace);
-    words
+/// Two bits for each code point.
+type Table = [u64; 0x11_0000 / SLOTS_PER_WORD as usize];
+const SLOTS_PER_WORD: u32 = 32;
+
+static CLASSES: Table = {
+    let mut table = [0; _];
+    fill(&mut table, LETTER, Class::Letter as u64);
+    fill(&mut table, NUMBER, Class::Number as u64);
+    fill(&mut table, WHITESPACE, Class::Whitespace as u64);
+    table
 };
 
-/// Writes `class` for all code points of `ranges`: whole words at once, so that the compiler's
+static CASES: Table = {
+    let mut table = [0; _];
+    fill(&mut table, UPPER, Case::Upper as u64);
+    fill(&mut table, LOWER, Case::Lower as u64);
+    fill(&mut table, EITHER, Case::Either as u64);
+    table
+};
+
+/// Writes `bits` for all code points of `ranges`: whole words at once, so that the compiler's
 /// interpreter is done in a moment.
-const fn fill(words: &mut [u64; N_WORDS], ranges: &[(u32, u32)], class: Class) {
-    let every_slot = 0x5555_5555_5555_5555 * class as u64;
+const fn fill(table: &mut Table, ranges: &[(u32, u32)], bits: u64) {
+    let every_slot = 0x5555_5555_5555_5555 * bits;
     let mut i = 0;
     while i < ranges.len() {
         let (mut at, last) = ranges[i];
         while at <= last {
-            let slot = at % CLASSES_PER_WORD;
-            let word = (at / CLASSES_PER_WORD) as usize;
-            if slot == 0 && at + CLASSES_PER_WORD - 1 <= last {
-                words[word] = every_slot;
-                at += CLASSES_PER_WORD;
+            let slot = at % SLOTS_PER_WORD;
+            let word = (at / SLOTS_PER_WORD) as usize;
+            if slot == 0 && at + SLOTS_PER_WORD - 1 <= last {
+                table[word] = every_slot;
+                at += SLOTS_PER_WORD;
             } else {
-                words[word] |= (class as u64) << (2 * slot);
+                table[word] |= bits << (2 * slot);
                 at += 1;
             }
         }
@@ -67,11 +92,11 @@ const fn fill(words: &mut [u64; N_WORDS], ranges: &[(u32, u32)], class: Class) {
     }
 }
 
-/// The class of a code point.
+/// The two bits of a code point.
 #[inline]
-pub(crate) fn class_of(code_point: u32) -> Class {
-    let word = CLASSES.get((code_point / CLASSES_PER_WORD) as usize).copied().unwrap_or(0);
-    Class::from_bits(word >> (2 * (code_point % CLASSES_PER_WORD)))
+fn look_up(table: &Table, code_point: u32) -> u64 {
+    let word = table.get((code_point / SLOTS_PER_WORD) as usize).copied().unwrap_or(0);
+    word >> (2 * (code_point % SLOTS_PER_WORD)) & 3
 }
 
 /// The class of an ASCII byte; [`None`] for a byte of 128 or more.
@@ -99,12 +124,34 @@ pub(crate) fn class_at(text: &[u8], at: usize) -> (Class, usize) {
 
 /// [`class_at`] for a first byte of 128 or more.
 fn wide_class_at(text: &[u8], at: usize) -> (Class, usize) {
+    let (code_point, len) = decode(text, at);
+    (Class::from_bits(look_up(&CLASSES, code_point)), len)
+}
+
+/// The case and the length in bytes of the character that begins at `at`; as [`class_at`].
+#[inline]
+pub(crate) fn case_at(text: &[u8], at: usize) -> (Case, usize) {
+    let (code_point, len) = decode(text, at);
+    let case = match look_up(&CASES, code_point) {
+        1 => Case::Upper,
+        2 => Case::Lower,
+        3 => Case::Either,
+        _ => Case::None,
+    };
+    (case, len)
+}
+
+/// The character that begins at `at` and its length in bytes. For a byte that begins no valid
+/// sequence it is U+FFFD, of length 1.
+#[inline]
+fn decode(text: &[u8], at: usize) -> (u32, usize) {
     let tail = |i: usize| -> Option<u32> {
         let byte = *text.get(at + i)?;
         (byte & 0xC0 == 0x80).then_some(u32::from(byte & 0x3F))
     };
     let first = u32::from(text[at]);
     let decoded = match first {
+        0..=0x7F => Some((first, 1)),
         0xC2..=0xDF => tail(1).map(|b| (((first & 0x1F) << 6) | b, 2)),
         0xE0..=0xEF => tail(1)
             .zip(tail(2))
@@ -118,7 +165,7 @@ fn wide_class_at(text: &[u8], at: usize) -> (Class, usize) {
             .filter(|&(point, _)| (0x1_0000..0x11_0000).contains(&point)),
         _ => None,
     };
-    decoded.map_or((Class::Other, 1), |(point, len)| (class_of(point), len))
+    decoded.unwrap_or((u32::from(char::REPLACEMENT_CHARACTER), 1))
 }
 
 /// End of the run of characters of `class` from `at` on.
@@ -143,28 +190,30 @@ pub(super) fn run_end(text: &[u8], mut at: usize, class: Class) -> usize {
 mod tests {
     use super::*;
 
-    fn regexes() -> [fancy_regex::Regex; 3] {
-        [r"\p{L}", r"\p{N}", r"\s"].map(|pattern| fancy_regex::Regex::new(pattern).unwrap())
+    const CLASS_REGEXES: [&str; 3] = [r"\p{L}", r"\p{N}", r"\s"];
+    const CASE_REGEXES: [&str; 3] = [r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}\p{M}]"];
+
+    fn compile(regexes: [&str; 3]) -> [fancy_regex::Regex; 3] {
+        regexes.map(|pattern| fancy_regex::Regex::new(pattern).unwrap())
     }
 
-    fn regex_class([letter, number, whitespace]: &[fancy_regex::Regex; 3], text: &str) -> Class {
-        let is = |regex: &fancy_regex::Regex| regex.is_match(text).unwrap();
-        match (is(letter), is(number), is(whitespace)) {
-            (true, false, false) => Class::Letter,
-            (false, true, false) => Class::Number,
-            (false, false, true) => Class::Whitespace,
-            _ => Class::Other,
-        }
+    /// Which of the regexes matches a character: 1, 2, 3, or 0 for none.
+    fn which(regexes: &[fancy_regex::Regex; 3], character: char) -> u64 {
+        let mut buffer = [0; 4];
+        let text: &str = character.encode_utf8(&mut buffer);
+        (1..).zip(regexes).filter(|(_, regex)| regex.is_match(text).unwrap()).map(|(i, _)| i).sum()
     }
 
     #[test]
     fn classes_equal_the_regex_engines_for_every_code_point() {
-        let regexes = regexes();
+        let (classes, cases) = (compile(CLASS_REGEXES), compile(CASE_REGEXES));
         for character in '\0'..=char::MAX {
-            let mut buffer = [0; 4];
-            let text = character.encode_utf8(&mut buffer);
-            let expected = (regex_class(&regexes, text), text.len());
-            assert_eq!(class_at(text.as_bytes(), 0), expected, "U+{:04X}", u32::from(character));
+            let text = character.to_string();
+            let (class, class_len) = class_at(text.as_bytes(), 0);
+            let (case, case_len) = case_at(text.as_bytes(), 0);
+            assert_eq!((class_len, case_len), (text.len(), text.len()), "{character:?}");
+            assert_eq!(class as u64, which(&classes, character), "{character:?}");
+            assert_eq!(case as u64, which(&cases, character), "{character:?}");
         }
     }
 
@@ -182,27 +231,28 @@ mod tests {
         ];
         for case in cases {
             assert_eq!(class_at(case, 0), (Class::Other, 1), "{case:x?}");
+            assert_eq!(case_at(case, 0), (Case::None, 1), "{case:x?}");
         }
     }
 
     #[test]
-    #[ignore = "prints the ranges of tables.rs"]
+    #[ignore = "prints the ranges of tables.rs and case_tables.rs"]
     fn print_tables() {
-        let regexes = regexes();
-        for class in [Class::Letter, Class::Number, Class::Whitespace] {
-            let mut ranges: Vec<(u32, u32)> = Vec::new();
-            for character in '\0'..=char::MAX {
-                let point = u32::from(character);
-                if regex_class(&regexes, character.encode_utf8(&mut [0; 4])) == class {
+        for regexes in [CLASS_REGEXES, CASE_REGEXES] {
+            let compiled = compile(regexes);
+            for (wanted, regex) in (1..).zip(regexes) {
+                let mut ranges: Vec<(u32, u32)> = Vec::new();
+                for character in ('\0'..=char::MAX).filter(|&c| which(&compiled, c) == wanted) {
+                    let point = u32::from(character);
                     match ranges.last_mut() {
                         Some((_, last)) if *last + 1 == point => *last = point,
                         _ => ranges.push((point, point)),
                     }
                 }
+                let ranges =
+                    ranges.iter().map(|(first, last)| format!("({first:#x}, {last:#x}), "));
+                println!("{regex}\n{}", ranges.collect::<String>());
             }
-            println!("{class:?}");
-            let ranges = ranges.iter().map(|(first, last)| format!("({first:#x}, {last:#x}), "));
-            println!("{}", ranges.collect::<String>());
         }
     }
 }
