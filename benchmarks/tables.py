@@ -50,8 +50,13 @@ def main(*, check: bool = False) -> int:
 
 
 def renew(text: str) -> str:
-    """`text` with each block made anew from its result file."""
-    return BLOCK.sub(lambda block: block[1] + table(ROOT / block["file"]) + block[3], text)
+    """`text` with each block made anew from its result file; one without a file stays."""
+
+    def renewed(block: re.Match[str]) -> str:
+        file = ROOT / block["file"]
+        return block[1] + table(file) + block[3] if file.exists() else block[0]
+
+    return BLOCK.sub(renewed, text)
 
 
 def table(path: Path) -> str:
