@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 app = App(name="demo", help="Text to tokenizer to model to samples, offline, in minutes.")
 
 OUT_DIR = Path("runs/demo")
-STEPS = 700
+STEPS = 1000
 
 NUMBERS = {"machine": 1, "text": 2, "tokenizer": 3, "encode": 4, "pretrain": 5, "done": 6}
 

@@ -20,7 +20,7 @@ from minillm.tokenizer.files import write_atomically
 
 STORIES, STDLIB = "stories", "stdlib"
 
-VOCAB_SIZE = 2048
+VOCAB_SIZE = 1536
 """For the stories, room for a token for each of their thousand words."""
 
 STORIES_BYTES = 8_000_000

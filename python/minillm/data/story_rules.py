@@ -4,47 +4,65 @@ Three things matter when a line is added. The alternatives of each choice must b
 the entropy is no longer exact (`tests/unit/data/test_stories.py` finds the pair that is not). A
 cast member is first mentioned by its first form. And each line changes the text that every seed
 gives, so that old results no longer compare.
+
+The cast is small on purpose. A later mention of a cast member costs nothing to who remembers the
+first one, and the logarithm of the choices to who does not; a model of a million parameters does
+not learn to look back within the demo's minutes, so that with thirty heroes it would end a
+fifth above the floor however well it writes.
 """
 
 CAST = {
     "hero": [
         "name/he/him/his",
-        *("6 Lily/she/her/her", "6 Tom/he/him/his", "5 Anna/she/her/her", "5 Ben/he/him/his"),
-        *("5 Mia/she/her/her", "5 Sam/he/him/his", "4 Lucy/she/her/her", "4 Max/he/him/his"),
-        *("4 Ella/she/her/her", "4 Jack/he/him/his", "4 Rose/she/her/her", "4 Finn/he/him/his"),
-        *("4 Nora/she/her/her", "4 Leo/he/him/his", "3 Zoe/she/her/her", "3 Theo/he/him/his"),
-        *("3 Ivy/she/her/her", "3 Hugo/he/him/his", "3 Clara/she/her/her", "3 Oliver/he/him/his"),
-        *("3 Edith/she/her/her", "3 Arthur/he/him/his", "3 Ruth/she/her/her", "3 Kofi/he/him/his"),
-        *("2 Wanda/she/her/her", "2 Peter/he/him/his", "2 Yuki/she/her/her", "2 Omar/he/him/his"),
+        "1 Lily/she/her/her",
+        "1 Tom/he/him/his",
+        "1 Mia/she/her/her",
+        "1 Leo/he/him/his",
     ],
-    "friend": [
-        "name",
-        *("4 Pip", "4 Momo", "4 Bruno", "4 Dot", "3 Biscuit", "3 Pepper", "3 Clover", "3 Nutmeg"),
-        *("3 Waffle", "3 Button", "3 Fern", "2 Maple", "2 Gus", "2 Tansy", "2 Captain", "2 Figaro"),
-        *("2 Ziggy", "2 Hazel", "2 Plum", "2 Rocket", "2 Sunny", "2 Truffle", "1 Quill", "1 Duke"),
-    ],
+    "friend": ["name", "1 Pip", "1 Momo", "1 Biscuit", "1 Clover"],
     "animal": [
         "kind",
-        *("4 dog", "4 cat", "4 rabbit", "4 fox", "3 duck", "3 mouse", "3 hedgehog", "3 squirrel"),
-        *("3 pony", "3 goat", "3 badger", "3 bear", "2 turtle", "2 raven", "2 lamb", "2 toad"),
-        *("2 otter", "2 donkey", "2 parrot", "2 lizard", "2 beaver", "2 seal", "1 camel", "1 yak"),
+        "1 dog",
+        "1 cat",
+        "1 rabbit",
+        "1 fox",
+        "1 duck",
+        "1 mouse",
+        "1 hedgehog",
+        "1 goat",
     ],
     "color": [
         "word",
-        *("4 red", "4 blue", "4 green", "4 yellow", "3 purple", "3 white", "3 silver", "3 golden"),
-        *("2 brown", "2 striped", "2 pink", "2 checkered", "2 spotted", "1 crimson", "1 violet"),
+        "1 red",
+        "1 blue",
+        "1 green",
+        "1 yellow",
+        "1 purple",
+        "1 silver",
+        "1 golden",
+        "1 striped",
     ],
     "thing": [
         "word",
-        *("4 ball", "4 kite", "4 boat", "4 hat", "3 drum", "3 scarf", "3 lantern", "3 key"),
-        *("3 whistle", "3 basket", "3 bell", "3 wagon", "2 ribbon", "2 mitten", "2 compass"),
-        *("2 teapot", "2 puppet", "2 flag", "2 mirror", "2 pillow", "2 sled", "1 globe"),
+        "1 ball",
+        "1 kite",
+        "1 boat",
+        "1 hat",
+        "1 drum",
+        "1 scarf",
+        "1 lantern",
+        "1 whistle",
     ],
     "place": [
         "name",
-        *("4 forest", "4 river", "4 garden", "4 park", "3 beach", "3 hill", "3 pond", "3 meadow"),
-        *("3 market", "3 orchard", "3 mill", "3 harbor", "2 lighthouse", "2 vineyard", "2 castle"),
-        *("2 valley", "2 library", "2 station", "2 island", "2 waterfall", "1 quarry", "1 desert"),
+        "1 forest",
+        "1 river",
+        "1 garden",
+        "1 park",
+        "1 beach",
+        "1 hill",
+        "1 market",
+        "1 island",
     ],
     "family": [
         "word/he",
