@@ -55,18 +55,19 @@ impl Staged {
     fn create(path: &Path) -> Result<Self> {
         let folder = folder_of(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{name}.");
-        builder.prefix(&prefix).suffix(".tmp");
-        // Temporary files are for their owner alone; this one is to become an ordinary file.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder).map_err(|source| Error::io(path, source))?;
+        // Opened as any file is: tempfile's own way would make it private, and wrap errors so that
+        // their number is lost.
+        let open = |path: &Path| File::options().write(true).create_new(true).open(path);
+        let file = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .suffix(".tmp")
+            .make_in(folder, open)
+            .map_err(|source| Error::io(path, source))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|source| Error::io(&self.path, source))
+        self.file.as_file_mut().write_all(bytes).map_err(|source| Error::io(&self.path, source))
     }
 
     /// Waits until the bytes are on the disk.
@@ -312,7 +313,8 @@ mod tests {
     fn full_disk_names_the_file() {
         let mut staged = Staged::create(&std::env::temp_dir().join("train.bin")).unwrap();
         *staged.file.as_file_mut() = File::options().write(true).open("/dev/full").unwrap();
-        let message = staged.write(&[0; 10]).unwrap_err().to_string();
-        assert!(message.contains("train.bin: No space left on device"), "{message}");
+        let error = staged.write(&[0; 10]).unwrap_err();
+        assert!(error.to_string().contains("train.bin: No space left on device"), "{error}");
+        assert!(matches!(error, Error::Io { source, .. } if source.raw_os_error() == Some(28)));
     }
 }
