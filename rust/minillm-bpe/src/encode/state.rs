@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::sync::Mutex;
 
-use super::cache::{LongCache, ShortCache, pack};
+use super::cache::{LongCache, NO_KEY, ShortCache, pack};
 use super::merge::{Scratch, merge};
 use super::tables::Tables;
 use crate::{Result, TokenId, Vocab};
@@ -32,23 +32,16 @@ impl State {
     /// Appends the ids of `text[start..end]` if they are cached.
     #[inline]
     pub(super) fn look_up(
-        &self,
+        &mut self,
         text: &[u8],
         start: usize,
         end: usize,
         out: &mut Vec<TokenId>,
     ) -> bool {
-        let cached = match pack(text, start, end) {
-            Some(key) => self.short.get(key),
-            None => self.long.get(&text[start..end]),
-        };
-        match cached {
-            // By far the most frequent case, and cheaper than copying a slice.
-            Some(&[id]) => out.push(id),
-            Some(ids) => out.extend_from_slice(ids),
-            None => return false,
+        match pack(text, start, end) {
+            NO_KEY => self.long.append(&text[start..end], out),
+            key => self.short.append(key, out),
         }
-        true
     }
 
     /// Appends the ids of a pre-token that is not cached, and caches them.
@@ -67,8 +60,8 @@ impl State {
             None => merge(tables, &mut self.scratch, pre_token, out)?,
         }
         match pack(pre_token, 0, pre_token.len()) {
-            Some(key) => self.short.insert(key, &out[start..]),
-            None => self.long.insert(pre_token, &out[start..]),
+            NO_KEY => self.long.insert(pre_token, &out[start..]),
+            key => self.short.insert(key, &out[start..]),
         }
         Ok(())
     }

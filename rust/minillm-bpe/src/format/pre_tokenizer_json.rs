@@ -71,13 +71,14 @@ fn read_split(split: &Value) -> Result<Pattern> {
     let Some(regex) = split["pattern"]["Regex"].as_str() else {
         return refuse("the pattern of `Split` is not a `Regex`");
     };
-    let named = NamedPattern::ALL.into_iter().find(|named| named.regex() == regex);
-    let pattern = named.map_or_else(|| Pattern::Regex(regex.to_owned()), Pattern::Named);
+    // A bare word is no name here.
+    let pattern = Pattern::parse(regex).ok().filter(|pattern| pattern.name() != Some(regex));
+    let pattern = pattern.unwrap_or_else(|| Pattern::Regex(regex.to_owned()));
     match (split["behavior"].as_str(), split["invert"].as_bool().unwrap_or(false)) {
         (Some("Isolated"), _) => Ok(pattern),
         // Keeps the matches and drops what lies between them: the published patterns leave nothing
         // between them.
-        (Some("Removed"), true) if named.is_some() => Ok(pattern),
+        (Some("Removed"), true) if pattern.name().is_some() => Ok(pattern),
         (behavior, _) => refuse(&format!(
             "the behavior of `Split` is `{}`, and only `Isolated` is supported",
             behavior.unwrap_or("absent")
