@@ -284,6 +284,23 @@ def test_non_finite_loss_stops_and_saves_nothing(make_config, monkeypatch, tmp_p
     assert latest_checkpoint(tmp_path / "run")[0].step == 4
 
 
+def test_non_finite_gradient_leaves_the_weights_alone(make_config, monkeypatch):
+    def step(current):
+        weight = current.model.norm.weight
+        if current.step == 6:
+            weight.register_hook(lambda gradient: gradient * float("nan"))
+        seen[:] = [parameter.detach().clone() for parameter in current.model.parameters()]
+        trained[:] = current.model.parameters()
+        return original(current)
+
+    seen, trained = [], []
+    original = loop.train_step
+    monkeypatch.setattr(loop, "train_step", step)
+    with pytest.raises(ValueError, match="stopped being finite by step 7: loss .*norm nan"):
+        train(make_config())
+    assert all(torch.equal(before, now) for before, now in zip(seen, trained, strict=True))
+
+
 def test_full_disk_keeps_the_last_checkpoint(make_config, call, tmp_path):
     train(make_config(train__max_train_steps="4"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -57,6 +57,7 @@ class Run:
         step: Optimizer steps done.
         elapsed_s: Seconds spent in training steps, over all processes of this run.
         saved_step: Step of the newest checkpoint, -1 before the first.
+        bad_steps: Steps so far whose loss or gradient was not finite, counted on the device.
     """
 
     config: Config
@@ -81,7 +82,11 @@ class Run:
 def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """One optimizer step; returns its mean loss and the gradient's norm before clipping.
 
-    Both stay on the device: reading them would make the CPU wait for it at every step.
+    Both stay on the device: reading them would make the CPU wait for it at every step. Only where
+    the CPU itself has them are they looked at before the update; elsewhere the caller does it.
+
+    Raises:
+        ValueError: On the CPU, if either is not finite; the weights are then as they were.
     """
     config = run.config
     micro_steps = config.train.gradient_accumulation_steps
@@ -93,6 +98,9 @@ def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         (loss / micro_steps).backward()
         total_loss += loss.detach() / micro_steps
     grad_norm = clip_grad_norm(run.model.parameters(), config.optim.grad_clip or float("inf"))
+    run.bad_steps += ~torch.isfinite(total_loss + grad_norm)
+    if run.device.type == "cpu":
+        _check_finite(run, run.step + 1, total_loss, grad_norm)
     set_learning_rate(run.optimizer, config.optim, run.step, config.train.max_train_steps)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
@@ -123,15 +131,14 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         started_at = time.perf_counter()
         loss, grad_norm = train_step(run)
         run.step += 1
-        run.bad_steps += ~torch.isfinite(loss + grad_norm)
         is_last = run.step == settings.max_train_steps
         is_logged = run.step == 1 or is_last or _is_due(run.step, settings.log_interval)
         is_saved = is_last or _is_due(run.step, settings.save_interval)
-        if run.device.type == "cpu" or is_logged or is_saved:
-            _check_finite(run, loss, grad_norm)
+        if is_logged or is_saved:
+            _check_finite(run, run.step, loss, grad_norm)
         run.elapsed_s += time.perf_counter() - started_at
 
-        screen.advance(run.step)
+        screen.advance(run.step, elapsed_s=run.elapsed_s)
         if is_logged:
             now = time.perf_counter()
             speed = (run.step - logged_step) * tokens_per_step(run) / (now - logged_at)
@@ -271,11 +278,12 @@ def _log(run: Run, screen: Screen, loss: float, grad_norm: float, speed: float) 
     screen.show(run.step, loss=loss, learning_rate=learning_rate, tokens_per_s=speed)
 
 
-def _check_finite(run: Run, loss: Tensor, grad_norm: Tensor) -> None:
+def _check_finite(run: Run, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+    """Stops a run of which any step up to `step`, with these numbers, was not finite."""
     if not run.bad_steps.item():
         return
     raise ValueError(
-        f"loss or gradient stopped being finite by step {run.step}: loss {loss.item():g},"
+        f"loss or gradient stopped being finite by step {step}: loss {loss.item():g},"
         f" gradient norm {grad_norm.item():g}; nothing of it is saved, {newest_checkpoint(run)}"
         "\nhint: try a lower optim.learning_rate, more optim.warmup_steps, or float32"
     )
