@@ -8,7 +8,6 @@ stale one to remove by hand.
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 if sys.platform == "win32":
@@ -46,12 +45,7 @@ class RunLock:
         os.write(self._file, f"{os.getpid()}\n".encode())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._file)  # closing lets the lock go; the file stays, removing it would race
 
     def _lock(self) -> None:

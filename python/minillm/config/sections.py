@@ -86,7 +86,7 @@ class TrainConfig(Section):
     compile: bool = Field(False, description="compile the model with torch.compile")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     seed: NonNegativeInt = Field(0, description="seed of weights, data order and dropout")
-    threads: NonNegativeInt = Field(0, description="CPU threads; 0 leaves the choice to PyTorch")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 is one per physical core")
     out_dir: Path = Field(Path("runs/default"), strict=False, description="folder of the run")
 
 
