@@ -65,38 +65,34 @@ def generate(
         "top_k": top_k,
         "top_p": top_p,
     }
-    from minillm.infer import load_run  # noqa: PLC0415  imports torch
+    from minillm.infer import load_run, prompt_ids  # noqa: PLC0415  imports torch
     from minillm.train.device import choose_device  # noqa: PLC0415
 
     loaded = load_run(run, device=str(choose_device(device)))
     known = {name: value for name, value in given.items() if value is not None}
     settings = loaded.config.sample.model_copy(update=known)
-    ids = prompt_ids(loaded, prompt)
+    ids = prompt_ids(loaded.tokenizer, prompt)
+    check_length(ids, loaded.config.model.context_length)
     for index in range(num_samples):
         if num_samples > 1:
             messages.say(f"sample {index + 1} of {num_samples}, seed {seed + index}:")
         print_sample(loaded, ids, prompt, settings, seed=seed + index, stop=stop)
 
 
-def prompt_ids(loaded: LoadedRun, prompt: str) -> list[int]:
-    """The prompt's tokens after an end-of-text token, checked against the model.
+def check_length(ids: list[int], context_length: int) -> None:
+    """Refuses a prompt that cannot be continued, in the words of the command line.
 
     Raises:
-        ValueError: If they are more than the context, or there is nothing to begin from.
+        ValueError: If it is longer than the context, or there is nothing to begin from.
     """
-    eot = loaded.tokenizer.eot_id
-    text_ids = loaded.tokenizer.encode_ordinary(prompt)
-    ids = [*([] if eot is None else [eot]), *text_ids]
     if not ids:
         raise ValueError("the prompt is empty, and the tokenizer has no end-of-text token")
-    limit = loaded.config.model.context_length
-    if len(ids) > limit:
+    if len(ids) > context_length:
         error = ValueError(
             f"the prompt has {len(ids)} tokens, with the end-of-text token before it;"
-            f" the model's context_length is {limit}"
+            f" the model's context_length is {context_length}"
         )
-        raise messages.with_hint(error, f"cut it to its last {limit - 1} tokens")
-    return ids
+        raise messages.with_hint(error, f"cut it to its last {context_length - 1} tokens")
 
 
 def print_sample(
@@ -109,7 +105,7 @@ def print_sample(
     stop: tuple[str, ...],
 ) -> None:
     """Writes one sample to stdout while it is drawn, and its speed to stderr."""
-    from minillm.infer import TextStream, generate  # noqa: PLC0415
+    from minillm.infer import TextStream, absent_ids, generate  # noqa: PLC0415
 
     tokenizer = loaded.tokenizer
     stream = TextStream(stop)
@@ -122,9 +118,9 @@ def print_sample(
         top_p=settings.top_p,
         seed=seed,
         stop_ids=() if tokenizer.eot_id is None else (tokenizer.eot_id,),
-        vocab_size=tokenizer.vocab_size,
+        absent=absent_ids(tokenizer, loaded.config.model.vocab_size),
     )
-    began, n_tokens = time.monotonic(), 0
+    began, n_tokens = time.perf_counter(), 0
     _write(prompt)
     for token in tokens:
         n_tokens += 1
@@ -132,7 +128,7 @@ def print_sample(
         if stream.stopped:
             break
     _write(stream.finish() + "\n")
-    elapsed_s = time.monotonic() - began
+    elapsed_s = time.perf_counter() - began
     messages.say(f"{n_tokens} tokens in {elapsed_s:.1f} s, {n_tokens / elapsed_s:.0f} tokens/s")
 
 

@@ -10,11 +10,12 @@ model always knows at least half a context of what came before.
 from collections.abc import Collection, Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from minillm.infer.sampling import Sampler
 from minillm.model import KVCache, Transformer
+from minillm.tokenizer import Tokenizer
 
 
 def generate(
@@ -27,7 +28,7 @@ def generate(
     top_p: float,
     seed: int,
     stop_ids: Collection[int],
-    vocab_size: int | None = None,
+    absent: Sequence[int] = (),
 ) -> Iterator[int]:
     """Yields new tokens as they are drawn.
 
@@ -42,8 +43,7 @@ def generate(
         top_p: 1 allows all tokens.
         seed: Equal seeds give equal tokens.
         stop_ids: Tokens that end the text; they are not yielded.
-        vocab_size: Draw only ids below it: those that the tokenizer has. All that the model has
-            when absent.
+        absent: Ids that are never drawn, see `absent_ids`.
 
     Raises:
         ValueError: At once, and not when the first token is asked for: if the prompt is empty,
@@ -57,9 +57,19 @@ def generate(
     device = model.embed_tokens.weight.device
     sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, device=device)
     stop = frozenset(stop_ids)
-    return _generate(
-        model, list(ids), max_new_tokens, sampler=sampler, stop=stop, vocab_size=vocab_size
-    )
+    never = torch.tensor(absent, dtype=torch.int64, device=device)
+    return _generate(model, list(ids), max_new_tokens, sampler=sampler, stop=stop, never=never)
+
+
+def absent_ids(tokenizer: Tokenizer, vocab_size: int) -> list[int]:
+    """Ids that a model has rows for and the tokenizer no token: gaps, and the padding behind."""
+    return sorted(set(range(vocab_size)) - tokenizer.vocab.keys())
+
+
+def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The prompt as the beginning of a document: after an end-of-text token, as in training."""
+    start = [] if tokenizer.eot_id is None else [tokenizer.eot_id]
+    return start + tokenizer.encode_ordinary(prompt)
 
 
 def check_prompt(ids: Sequence[int], *, vocab_size: int, context_length: int) -> None:
@@ -88,7 +98,7 @@ def _generate(
     *,
     sampler: Sampler,
     stop: frozenset[int],
-    vocab_size: int | None,
+    never: Int[Tensor, " N"],
 ) -> Iterator[int]:
     """The loop. `ids` is what the cache holds and, at its end, what it is still to read."""
     cache = _new_cache(model)
@@ -97,7 +107,8 @@ def _generate(
             ids = ids[-(cache.max_len - cache.max_len // 2) :]
             cache.truncate(0)
         logits = _read(model, ids[cache.length :], cache)  # V
-        token = sampler.draw(logits[:vocab_size])
+        # Lower than any logit and still finite: infinite ones are a sign of damage.
+        token = sampler.draw(logits.index_fill(0, never, torch.finfo(logits.dtype).min))
         if token in stop:
             return
         yield token

@@ -31,7 +31,7 @@ from minillm.tokenizer import Tokenizer
 from minillm.train.device import choose_device, set_threads
 from minillm.train.loop import Run
 from minillm.train.metrics import MetricsLog
-from minillm.train.samples import cut_back_samples
+from minillm.train.samples import check_prompts, cut_back_samples
 
 FIXED = (
     "optim.name",
@@ -74,8 +74,8 @@ def open_data(config: DataConfig, *, vocab_size: int, say: Say) -> Data:
         say: Told of what is missing but not needed.
 
     Raises:
-        FileNotFoundError: If there is no training shard.
-        ValueError: If something does not fit.
+        ValueError: If there is no training shard, or something does not fit.
+        OSError: If a file cannot be read.
     """
     train_path = config.train or config.path / "train.bin"
     val_path = config.val or config.path / "val.bin"
@@ -141,6 +141,13 @@ def build_run(config: Config, *, resume: bool, say: Say) -> Run:
     """
     settings = config.train
     data = open_data(config.data, vocab_size=config.model.vocab_size, say=say)
+    if data.tokenizer is not None and settings.generate_interval:
+        check_prompts(
+            config.sample.prompts,
+            data.tokenizer,
+            vocab_size=config.model.vocab_size,
+            context_length=config.model.context_length,
+        )
     device = choose_device(settings.device)
     threads = set_threads(settings.threads)
     torch.manual_seed(settings.seed)  # the weights are drawn on the CPU, so they are the same
@@ -234,5 +241,4 @@ def _token_bytes(tokenizer: Tokenizer | None, vocab_size: int) -> NDArray[np.int
     lengths = np.zeros(vocab_size, dtype=np.int64)
     known = tokenizer.token_bytes_lengths()
     lengths[: len(known)] = known
-    lengths[list(tokenizer.special_tokens.values())] = 0
     return lengths

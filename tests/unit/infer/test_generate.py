@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from minillm.config import ModelConfig
-from minillm.infer import Sampler, generate
+from minillm.infer import Sampler, absent_ids, generate
 from minillm.model import Transformer
+from minillm.tokenizer import Tokenizer
 
 SETTINGS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0, "stop_ids": ()}
 
@@ -67,8 +68,21 @@ def test_stop_id_ends_the_text_and_is_not_part_of_it(model):
 
 
 def test_ids_that_the_tokenizer_lacks_are_never_drawn(model):
-    tokens = generate(model, [1], max_new_tokens=100, vocab_size=5, **SETTINGS)
-    assert max(tokens) == 4
+    absent = [0, 2, *range(5, 40)]
+    tokens = generate(model, [1], max_new_tokens=100, absent=absent, **SETTINGS)
+    assert set(tokens) == {1, 3, 4}
+
+
+def test_greedy_text_has_no_absent_ids_either(model):
+    settings = SETTINGS | {"temperature": 0.0}
+    free = list(generate(model, [1], max_new_tokens=1, **settings))
+    assert free != list(generate(model, [1], max_new_tokens=1, absent=free, **settings))
+
+
+def test_absent_ids_are_the_gaps_and_the_padding():
+    vocab = {i: bytes([i]) for i in range(256)}
+    tokenizer = Tokenizer(vocab, [], {"<|endoftext|>": 258}, pattern=None)
+    assert absent_ids(tokenizer, 261) == [256, 257, 259, 260]
 
 
 def test_no_tokens_asked_for_are_none(model):

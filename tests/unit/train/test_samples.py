@@ -1,4 +1,7 @@
-from minillm.train.samples import append_samples, cut_back_samples
+import pytest
+
+from minillm.tokenizer import Tokenizer
+from minillm.train.samples import append_samples, check_prompts, cut_back_samples
 
 
 def test_cut_back_forgets_samples_from_the_step_on(tmp_path):
@@ -12,3 +15,26 @@ def test_cut_back_leaves_earlier_samples_alone(tmp_path):
     append_samples(tmp_path, 10, ["a\nb", "c"])
     cut_back_samples(tmp_path, 11)
     assert (tmp_path / "samples.txt").read_text() == "=== step 10 ===\na\nb\n\nc\n\n"
+
+
+def test_cut_back_survives_a_character_that_a_kill_cut_in_two(tmp_path):
+    append_samples(tmp_path, 10, ["a\rb\r\n\u20ac"])
+    kept = (tmp_path / "samples.txt").read_bytes()
+    append_samples(tmp_path, 20, ["\u20ac"])
+    with (tmp_path / "samples.txt").open("rb+") as file:
+        file.truncate(len(kept) + len("=== step 20 ===\n") + 1)
+    cut_back_samples(tmp_path, 20)
+    assert (tmp_path / "samples.txt").read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("specials", "prompt", "message"),
+    [
+        (["<|endoftext|>"], "a" * 16, r"prompts\[1\]: the prompt has 17 tokens, the model"),
+        ([], "", r"prompts\[1\]: the prompt has no tokens"),
+    ],
+)
+def test_prompt_that_cannot_be_read_is_refused(specials, prompt, message):
+    tokenizer = Tokenizer({i: bytes([i]) for i in range(256)}, [], specials, pattern=None)
+    with pytest.raises(ValueError, match=message):
+        check_prompts(["a", prompt], tokenizer, vocab_size=257, context_length=16)
