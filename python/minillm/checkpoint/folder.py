@@ -104,8 +104,8 @@ def save_checkpoint(
     """
     target = run_folder / f"step-{step:06d}"
     aside = target.with_name(target.name + TEMPORARY)
-    _check_space(run_folder, tensors)
     remove_temporary(run_folder)
+    _check_space(run_folder, tensors)
     try:
         aside.mkdir()
         for name, content in tensors.items():
@@ -153,13 +153,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"`{path / MANIFEST}`: format is {found}, expected {FORMAT} {FORMAT_VERSION}"
         )
     try:
-        step, hashes, files = int(manifest["step"]), manifest["hashes"], dict(manifest["files"])
-        for name, facts in files.items():
-            _check_size(path / name, int(facts["bytes"]))
-    except (KeyError, TypeError, AttributeError) as error:
+        step, hashes = int(manifest["step"]), dict(manifest["hashes"])
+        files = {
+            name: {"bytes": int(facts["bytes"]), "sha256": str(facts["sha256"])}
+            for name, facts in manifest["files"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"`{path / MANIFEST}`: field {error} is missing or odd") from error
+    for name, facts in files.items():
+        _check_size(path / name, facts["bytes"])
     _verify_file(path / "state.json", files.get("state.json"))
-    return Checkpoint(path, step, _read_json(path / "state.json"), hashes, files)
+    state = _read_json(path / "state.json")
+    if step != state.get("step", step):  # nothing vouches for the manifest itself
+        raise CheckpointError(
+            f"`{path / MANIFEST}`: step is {step}, state.json says {state['step']}"
+        )
+    return Checkpoint(path, step, state, hashes, files)
 
 
 def verify_checkpoint(path: Path) -> Checkpoint:
@@ -264,6 +273,6 @@ def _check_size(path: Path, expected: int) -> None:
 def _verify_file(path: Path, facts: Mapping[str, Any] | None) -> None:
     if facts is None:
         raise CheckpointError(f"`{path}` is not in the manifest of its checkpoint")
-    _check_size(path, int(facts["bytes"]))
+    _check_size(path, facts["bytes"])
     if sha256_of(path) != facts["sha256"]:
         raise CheckpointError(f"`{path}` is damaged: its sha256 is not the manifest's")

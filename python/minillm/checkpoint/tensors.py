@@ -61,7 +61,8 @@ def load_optimizer_tensors(
         parameter = parameters[name]
         # A step count stays where it was: PyTorch's optimizers too keep theirs on the CPU.
         device = parameter.device if tensor.ndim else torch.device("cpu")
-        optimizer.state[parameter][key] = tensor.to(device)
+        # A copy: safetensors maps the file, which would keep a rotated checkpoint on the disk.
+        optimizer.state[parameter][key] = tensor.to(device, copy=True)
 
 
 def rng_tensors(device: torch.device) -> Tensors:

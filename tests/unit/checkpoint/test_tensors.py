@@ -1,5 +1,9 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from minillm.checkpoint import (
     load_model_tensors,
@@ -57,6 +61,18 @@ def test_optimizer_state_goes_by_name():
     for parameter in model.parameters():
         for key, value in optimizer.state[parameter].items():
             assert torch.equal(fresh.state[parameter][key], value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_optimizer_state_is_a_copy_of_the_checkpoint(tmp_path):
+    """Else the mapped file of a checkpoint that is rotated away would stay on the disk."""
+    model = build()
+    optimizer = torch.optim.SGD(model.parameters())
+    path = tmp_path / "optimizer.safetensors"
+    save_file({"norm.weight.velocity": torch.ones(8)}, path)
+    load_optimizer_tensors(model, optimizer, load_file(path))
+    assert optimizer.state[model.norm.weight]["velocity"].tolist() == [1.0] * 8
+    assert str(path) not in Path("/proc/self/maps").read_text()
 
 
 def test_optimizer_state_of_no_parameter_is_named():
