@@ -2,13 +2,15 @@
 
 Library code raises; only verbs print. A user's mistake is a `ValueError` (or an `OSError` from the
 system) whose text can stand alone; what to do about it follows on a line of its own that begins
-with `hint:`, or is attached with `add_note`. Everything goes to stderr, so that stdout carries data
-alone. Any other exception is our own bug and keeps its traceback.
+with `hint:`, or is attached with `add_note`. A Python warning becomes a `warning:` line. Everything
+goes to stderr, so that stdout carries data alone. Any other exception is our own bug and keeps its
+traceback.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,12 +70,14 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
 
     app.suppress_keyboard_interrupt = False  # Ctrl-C is reported here, not swallowed there
     try:
-        code = app(
-            arguments,
-            result_action="return_value",
-            exit_on_error=False,
-            error_formatter=_format_parse_error,
-        )
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = app(
+                arguments,
+                result_action="return_value",
+                exit_on_error=False,
+                error_formatter=_format_parse_error,
+            )
     except CycloptsError:
         return EXIT_USAGE
     except UsageError as error:
@@ -86,6 +90,11 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
         say("error: interrupted")
         return EXIT_INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """One line without a place in the code: it is about a setting."""
+    say(f"warning: {message}")
 
 
 def _format_parse_error(error: CycloptsError) -> str:

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_unknown_option_names_the_nearest(capsys):
     assert capsys.readouterr().err == (
         "error: unknown option: --batch-sze\nhint: did you mean `--batch-size`?\n"
     )
+
+
+def test_warning_is_one_line(capsys):
+    def verb() -> None:
+        warnings.warn("`a.b` has no effect", stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run(verb) == 0
+    assert capsys.readouterr().err == "warning: `a.b` has no effect\n"
 
 
 def test_ctrl_c_exits_with_130(capsys):
