@@ -6,7 +6,7 @@ from minillm.model.cache import KVCache
 from minillm.model.ffn import FeedForward, SwiGLU
 from minillm.model.functional import IGNORED
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
-from minillm.model.rope import rope_angles, rotate
+from minillm.model.rope import Rotation, rope_angles, rope_rotation, rotate
 from minillm.model.transformer import Transformer
 
 __all__ = [
@@ -19,8 +19,10 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "RMSNorm",
+    "Rotation",
     "SwiGLU",
     "Transformer",
     "rope_angles",
+    "rope_rotation",
     "rotate",
 ]

@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from minillm.model import rope_angles, rotate
-from minillm.model.rope import rope_rotation
+from minillm.model import rope_angles, rope_rotation, rotate
 
 
 def turned(x: torch.Tensor, positions: list[int]) -> torch.Tensor:
