@@ -39,6 +39,8 @@ def parse_fields(words: Sequence[str], *, own_options: Sequence[str]) -> dict[st
             raise UsageError(f"unexpected word `{word}`, expected an option such as --seed")
         field = _field(name, own_options)
         is_switch = _is_switch(field)
+        if is_switch and has_value and name.startswith("no-"):
+            raise UsageError(f"option `--{name}` takes no value, it is `{value}`")
         if is_switch and not has_value:
             value = "false" if name.startswith("no-") else "true"
         elif not has_value:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from minillm import messages
-from minillm.config import Config, DataConfig, TrainConfig, load_config
+from minillm.config import Config, TrainConfig, load_config
 from minillm.messages import UsageError
 from minillm.options import describe_short_flags, parse_fields
 
@@ -60,9 +60,9 @@ def main(
     if resume or eval_only:
         resolved = _config_of_run(presets, overrides)
     else:
-        resolved = _new_config(presets, overrides)
+        resolved = _new_config(presets, overrides, quiet=quiet)
     result = run(resolved, resume=resume, eval_only=eval_only, quiet=quiet)
-    if eval_only and result.is_complete:
+    if eval_only:
         record = {
             "step": result.steps,
             "val_loss": result.val_loss,
@@ -113,7 +113,7 @@ def run(
     return train_run(config, resume=has_run(folder), console=console)
 
 
-def _new_config(presets: Mapping[str, Any], overrides: dict[str, str]) -> Config:
+def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet: bool) -> Config:
     """The configuration of a new run; its vocabulary is the data's unless the shape has one."""
 
     def load(base: Mapping[str, Any]) -> Config:
@@ -129,10 +129,12 @@ def _new_config(presets: Mapping[str, Any], overrides: dict[str, str]) -> Config
         config = load({})
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if config.data == DataConfig() and not (config.data.path / "train.bin").exists():
+    # What was asked for by name and is not there is a mistake, not a wish for stories.
+    if not config.data.model_fields_set and not (config.data.path / "train.bin").exists():
         from minillm.data.prepare import prepare_stories  # noqa: PLC0415  imports torch
 
-        messages.say(f"no --data and no `./data`: training on built-in stories in `{STORIES}`")
+        if not quiet:
+            messages.say(f"no --data and no `./data`: training on built-in stories in `{STORIES}`")
         prepare_stories(STORIES)
         overrides["data.path"] = str(STORIES)
         config = load({})

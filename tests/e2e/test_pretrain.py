@@ -13,7 +13,7 @@ import torch
 from minillm import messages
 from minillm.checkpoint import RunLock, latest_checkpoint, list_checkpoints
 from minillm.pretrain import app, run
-from minillm.train import loop
+from minillm.train import loop, session
 from minillm.train.metrics import read_metrics
 
 
@@ -157,6 +157,17 @@ def test_eval_only_prints_the_numbers_of_the_run(make_config, call):
     }
 
 
+def test_interrupted_evaluation_has_nothing_to_resume(make_config, call, monkeypatch):
+    def interrupt(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    train(make_config(train__max_train_steps="1"))
+    monkeypatch.setattr(session, "evaluation_of", interrupt)
+    code, output, errors = call("--eval-only")
+    assert (code, output) == (messages.EXIT_INTERRUPTED, "")
+    assert errors.endswith("error: interrupted\n")
+
+
 def test_second_process_is_refused(make_config):
     config = make_config()
     config.train.out_dir.mkdir()
@@ -238,8 +249,9 @@ def call_bare(settings, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     del settings["data.path"]
 
-    def run_bare():
-        code = messages.run(app, [f"--{name}={value}" for name, value in settings.items()])
+    def run_bare(*words):
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        code = messages.run(app, [*options, *words])
         return code, capsys.readouterr().err
 
     return run_bare
@@ -251,6 +263,19 @@ def test_without_data_the_built_in_stories_are_taken(call_bare, data_folder, tmp
     assert code == 0
     assert "no --data and no `./data`: training on built-in stories in `runs/stories`" in errors
     assert "tokens in `runs/stories/train.bin`" in errors
+
+
+def test_stories_are_not_taken_for_data_that_was_asked_for(call_bare, data_folder, tmp_path):
+    data_folder.rename(tmp_path / "elsewhere")
+    code, errors = call_bare("--data", "data")
+    assert code == messages.EXIT_FAILED
+    assert "error: no training shard `data/train.bin`" in errors
+    assert not (tmp_path / "runs").exists()
+
+
+def test_quiet_run_says_nothing_of_the_stories_either(call_bare, data_folder, tmp_path):
+    data_folder.rename(tmp_path / "elsewhere")
+    assert call_bare("--quiet", "--train.max_train_steps=1") == (0, "")
 
 
 def test_data_folder_here_is_taken_before_the_stories(call_bare):
@@ -267,6 +292,18 @@ def test_bare_nanogpt_file_is_read_with_a_note(call, data_folder, tmp_path):
     assert "train.bin` has no manifest: read as bare 16-bit ids" in errors
     assert not (tmp_path / "run" / "samples.txt").exists()
     assert read_metrics(tmp_path / "run")[-1]["val_bits_per_byte"] is None
+
+
+def test_ids_beyond_the_tokenizer_are_never_sampled(make_config, tmp_path):
+    """Nearly all of these 20,000 are padding, which an untrained model would draw."""
+    train(make_config(model__vocab_size="20000", train__max_train_steps="1"))
+    assert "=== step 1 ===" in (tmp_path / "run" / "samples.txt").read_text()
+
+
+def test_prompt_that_cannot_be_read_is_told_before_the_first_step(make_config, tmp_path):
+    with pytest.raises(ValueError, match=r"sample\.prompts\[0\]: the prompt has 41 tokens"):
+        train(make_config(sample__prompts="a" * 40))
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_non_finite_loss_stops_and_saves_nothing(make_config, monkeypatch, tmp_path):
@@ -296,7 +333,7 @@ def test_non_finite_gradient_leaves_the_weights_alone(make_config, monkeypatch):
     seen, trained = [], []
     original = loop.train_step
     monkeypatch.setattr(loop, "train_step", step)
-    with pytest.raises(ValueError, match="stopped being finite by step 7: loss .*norm nan"):
+    with pytest.raises(ValueError, match=r"finite by step 7: loss .*norm nan"):
         train(make_config())
     assert all(torch.equal(before, now) for before, now in zip(seen, trained, strict=True))
 
@@ -340,6 +377,7 @@ def test_help_and_typo_do_not_import_torch():
         (["--batch-sze=3"], "unknown option `--batch-sze`\nhint: did you mean `--batch-size`?"),
         (["--eval-batches=3"], "hint: did you mean `--train.eval_batches`?"),
         (["--seed"], "option `--seed` needs a value"),
+        (["--no-compile=true"], "option `--no-compile` takes no value, it is `true`"),
         (["runs/a"], "unexpected word `runs/a`"),
         (["--batch-size=0"], "`train.batch_size` on the command line is 0, expected more than 0"),
         (["--model", "tinny"], "hint: did you mean `tiny`?"),

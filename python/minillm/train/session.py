@@ -87,11 +87,10 @@ def evaluate_run(config: Config, *, console: Console) -> RunResult:
     run = build_run(config, resume=True, say=lambda text: say(console, text))
     if run.val is None:
         raise ValueError("there is no validation shard to evaluate on, see data.val")
-    with StopRequest(lambda: None) as stop:
-        evaluation = evaluation_of(run, stop, max_batches=None)
-    if evaluation is not None:
-        say(console, f"step {run.step}  {evaluation}")
-    return _result(run, evaluation, is_complete=evaluation is not None)
+    # There is nothing to save: a signal ends it at once.
+    evaluation = evaluation_of(run, StopRequest(lambda: None), max_batches=None)
+    say(console, f"step {run.step}  {evaluation}")
+    return _result(run, evaluation, is_complete=True)
 
 
 def _final_evaluation(run: Run) -> Evaluation | None:
