@@ -154,7 +154,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     try:
         step, hashes = int(manifest["step"]), dict(manifest["hashes"])
-        files = {
+        files: dict[str, dict[str, Any]] = {
             name: {"bytes": int(facts["bytes"]), "sha256": str(facts["sha256"])}
             for name, facts in manifest["files"].items()
         }
