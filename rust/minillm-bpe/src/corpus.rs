@@ -223,8 +223,10 @@ impl CorpusReader {
 
     /// Where a block of `text`, which goes on, may end, and whether a document ends there.
     fn find_cut(&self, text: &[u8]) -> Option<(usize, bool)> {
-        // A special token that begins behind `certain` may turn out to be a longer one.
-        let certain = (text.len() + 1).checked_sub(self.specials.max_len())?;
+        // A special token that begins at `certain` or behind may turn out to be a longer one. Those
+        // before it end before `text` does: something is left for the next block, which can so tell
+        // that it is the last.
+        let certain = text.len().checked_sub(self.specials.max_len())?;
         let (mut document_end, mut from) = (0, 0);
         while let Some((range, _)) = self.specials.find(text, from) {
             if range.start >= certain {
@@ -235,14 +237,8 @@ impl CorpusReader {
         if document_end > 0 {
             return Some((document_end, true));
         }
-        let mut upto = certain;
-        loop {
-            let cut = self.pretokenizer.safe_cut(text, upto)?;
-            if !self.specials.spans(text, cut) {
-                return Some((cut, false));
-            }
-            upto = cut - 1;
-        }
+        // No special token begins before `certain`, so none reaches across a cut up to there.
+        Some((self.pretokenizer.safe_cut(text, certain)?, false))
     }
 }
 
@@ -314,6 +310,16 @@ mod tests {
         assert_eq!(texts, [&b"aa<|endoftext|>"[..], b"bb<|endoftext|>cc"]);
         assert!(found.iter().all(|b| b.ends_document));
         assert!(found[1].ends_source && !found[0].ends_source);
+    }
+
+    #[test]
+    fn the_last_block_of_a_source_says_so() {
+        let long = "<|longer than the other|>";
+        for n_letters in 0..20 {
+            let text = format!("{}{long}", "a".repeat(n_letters));
+            let found = blocks(reader(&[text.as_bytes()], text.len(), &[EOT, long]));
+            assert!(found.last().unwrap().ends_source, "{text}");
+        }
     }
 
     #[test]
