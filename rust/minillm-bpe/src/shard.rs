@@ -3,7 +3,7 @@
 //! `NAME.bin` holds little-endian ids and nothing else, so that `np.memmap` and other programs read
 //! it. `NAME.idx` holds where each document starts, in tokens, as u64. `NAME.json` is the manifest:
 //! what the ids are, where they come from, and checksums. All three are written aside and renamed,
-//! the manifest last; so a shard is either whole, or refused, or the one that was there before.
+//! the ids last; so a shard is either whole, or refused, or the one that was there before.
 
 mod document;
 mod pipeline;

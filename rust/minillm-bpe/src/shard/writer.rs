@@ -230,24 +230,21 @@ impl SealedShard {
         &self.manifest
     }
 
-    /// Gives the files of all `shards` their names, the manifests last.
+    /// Gives the files of all `shards` their names, of each the manifest first and the ids last.
     ///
-    /// Between the first and the last of these renames, a crash can leave new ids under an old
-    /// manifest; their checksums differ, and [`ShardReader`](super::ShardReader) refuses them.
+    /// Not the other way round: ids without a manifest would pass for a bare file of 16-bit ids. A
+    /// crash between the renames leaves no ids, or old ids under a new manifest; their number or
+    /// their checksums differ, and [`ShardReader`](super::ShardReader) refuses them.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if a file cannot be renamed.
     pub fn publish(shards: Vec<Self>) -> Result<()> {
-        let mut manifests = Vec::with_capacity(shards.len());
-        for shard in shards {
-            shard.bin.publish()?;
-            shard.idx.publish()?;
-            manifests.push(shard.json);
-        }
-        for json in manifests {
-            let path = json.path.clone();
-            json.publish()?;
+        for Self { bin, idx, json, .. } in shards {
+            let path = bin.path.clone();
+            for staged in [json, idx, bin] {
+                staged.publish()?;
+            }
             sync_folder(folder_of(&path))?;
         }
         Ok(())
@@ -306,6 +303,18 @@ mod tests {
         std::fs::write(folder.path().join("plain"), "").unwrap();
         let mode = |name: &str| folder.path().join(name).metadata().unwrap().permissions().mode();
         assert_eq!(mode("train.bin"), mode("plain"));
+    }
+
+    #[test]
+    fn no_ids_have_their_name_before_their_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.bin");
+        let sealed = ShardWriter::create(&path, facts(Dtype::Uint32, 10)).unwrap().seal(vec![]);
+        // A folder in the way of the index: the renames end half-way.
+        std::fs::create_dir_all(folder.path().join("train.idx/x")).unwrap();
+        let message = SealedShard::publish(vec![sealed.unwrap()]).unwrap_err().to_string();
+        assert!(message.contains("train.idx: "), "{message}");
+        assert!(!path.exists());
     }
 
     #[cfg(target_os = "linux")]
