@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    Result,
+    Result, at_work,
     corpus::{Block, CorpusReader},
     pretokenize::PreTokenizer,
     progress::{Phase, Progress},
@@ -66,7 +66,7 @@ impl Counts {
             }
         };
         let tallies: Vec<Result<Tally>> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(count)).collect();
+            let workers: Vec<_> = (0..at_work(threads)).map(|_| scope.spawn(count)).collect();
             let join = |worker: thread::ScopedJoinHandle<'_, _>| {
                 worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };

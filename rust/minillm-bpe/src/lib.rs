@@ -34,3 +34,21 @@ pub use vocab::{Merge, Vocab};
 
 /// The special token that ends a document, unless the caller names another.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// How many threads are started for so many that were asked for.
+///
+/// At least one, and never more than four a processor: a slip of the hand must not cost the memory
+/// of a hundred thousand threads, and what comes out does not depend on their number.
+fn at_work(threads: usize) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    threads.clamp(1, 4 * processors)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn threads_are_at_least_one_and_not_absurdly_many() {
+        assert_eq!((super::at_work(0), super::at_work(3)), (1, 3));
+        assert!(super::at_work(usize::MAX) < 100_000);
+    }
+}

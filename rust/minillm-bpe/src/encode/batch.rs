@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::{AllowedSpecial, Encoder, SpecialMatcher, State};
 use crate::special::Segment;
-use crate::{Result, TokenId};
+use crate::{Result, TokenId, at_work};
 
 /// What a thread takes at a time: some milliseconds of work. (Tests have short texts.)
 const TASK_BYTES: usize = if cfg!(test) { 16 } else { 1 << 18 };
@@ -143,8 +143,9 @@ impl Encoder {
         };
         let pool = &self.shared.pool;
         let mut done = std::thread::scope(|scope| {
-            let others: Vec<_> =
-                (1..threads.min(tasks.len())).map(|_| scope.spawn(|| pool.with(work))).collect();
+            let others: Vec<_> = (1..at_work(threads).min(tasks.len()))
+                .map(|_| scope.spawn(|| pool.with(work)))
+                .collect();
             let mut done = pool.with(work);
             for other in others {
                 done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

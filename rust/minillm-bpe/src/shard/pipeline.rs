@@ -11,13 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::document::{Cutter, DocumentSink, Job};
-use super::{Dtype, SealedShard, ShardFacts, ShardWriter, SourceFacts, misfit};
+use super::{Dtype, SealedShard, ShardFacts, ShardWriter, SourceFacts, beside, misfit};
 use crate::corpus::{CorpusReader, Source};
 use crate::encode::State;
 use crate::format::tokenizer_json;
 use crate::progress::{Phase, Progress};
 use crate::special::SpecialTokens;
-use crate::{AllowedSpecial, Encoder, Error, Result, TokenId};
+use crate::{AllowedSpecial, Encoder, Error, Result, TokenId, at_work};
 
 /// Text in a block. (Tests have short texts.)
 const BLOCK_BYTES: usize = if cfg!(test) { 32 } else { 1 << 20 };
@@ -109,7 +109,7 @@ pub fn encode_files(
     let reader = CorpusReader::new(sources, BLOCK_BYTES, cutter.tokens.clone(), pre_tokenizer);
     progress.begin(Phase::Encode, reader.total_bytes());
 
-    let threads = options.threads.max(1);
+    let threads = at_work(options.threads);
     let encode = |state: &mut State, job: &mut Job| {
         cutter.encode(encoder, state, lists[job.block.source], job)
     };
@@ -143,8 +143,9 @@ fn sink(encoder: &Encoder, options: &EncodeOptions) -> Result<DocumentSink> {
         let reason = format!("is {}, expected 0 to 1", options.val_fraction);
         return Err(misfit(&options.out, "val_fraction", reason));
     }
-    if options.val_out.as_ref() == Some(&options.out) {
-        return Err(misfit(&options.out, "val_out", "is the same file as `out`"));
+    if options.val_out.as_ref().is_some_and(|val_out| beside(val_out) == beside(&options.out)) {
+        let reason = "has the same index and manifest as `out`; expected another name";
+        return Err(misfit(&options.out, "val_out", reason));
     }
     let facts = ShardFacts {
         dtype: options.dtype.unwrap_or(Dtype::for_vocab(vocab.size())),

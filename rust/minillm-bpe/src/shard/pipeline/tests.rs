@@ -248,7 +248,11 @@ fn impossible_options_are_refused() {
         (EncodeOptions { val_fraction: f64::NAN, ..good.clone() }, "`val_fraction` is NaN"),
         (
             EncodeOptions { val_out: Some(good.out.clone()), ..good.clone() },
-            "`val_out` is the same",
+            "`val_out` has the same index",
+        ),
+        (
+            EncodeOptions { val_out: Some(good.out.with_extension("txt")), ..good.clone() },
+            "`val_out` has the same index",
         ),
         (
             EncodeOptions { out: folder.path().join("tokenizer.bin"), ..good.clone() },
