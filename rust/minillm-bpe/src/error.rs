@@ -48,9 +48,12 @@ pub enum Error {
     #[error("unknown tie-break `{name}`; known are lex, id, hf")]
     UnknownTieBreak { name: String },
 
-    /// Training numbers each byte of the distinct pre-tokens by 32 bits.
-    #[error("the distinct pre-tokens have {bytes} bytes, but training takes at most 4294967294")]
-    TooManyPreTokens { bytes: usize },
+    /// Training numbers the places of the distinct pre-tokens, and more than that, by 32 bits.
+    #[error(
+        "the distinct pre-tokens take {places} bytes, separators included, but training takes at \
+         most {most}; use a pattern that cuts them shorter, or less text"
+    )]
+    TooManyPreTokens { places: usize, most: usize },
 
     /// Some published vocabularies lack bytes that their training text did not hold.
     #[error("the vocabulary has no token for byte 0x{byte:02x} of the text")]

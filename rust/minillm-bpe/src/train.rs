@@ -29,6 +29,7 @@ use crate::{
     Error, Pair, Result, TokenId,
     corpus::{CorpusReader, Source},
     count::Counts,
+    format::byte_alphabet,
     pretokenize::{Pattern, PreTokenizer},
     progress::{Phase, Progress},
     special::SpecialTokens,
@@ -126,6 +127,7 @@ pub struct Trained {
 /// text; [`Error::Interrupted`] if `progress` is cancelled.
 pub fn train(sources: Vec<Source>, options: &TrainOptions, progress: &Progress) -> Result<Trained> {
     check_room(options)?;
+    refuse_bytes(&options.special_tokens)?;
     let specials = SpecialTokens::new(&options.special_tokens)?;
     let pretokenizer = PreTokenizer::new(&options.pattern)?;
     let names: Vec<String> = sources.iter().map(|s| s.name().display().to_string()).collect();
@@ -178,6 +180,19 @@ fn check_room(options: &TrainOptions) -> Result<u32> {
         return Err(Error::VocabTooSmall { got: options.vocab_size, taken });
     }
     Ok(n_specials)
+}
+
+/// Refuses special tokens that a file could not tell from one of the 256 bytes, before any work.
+fn refuse_bytes(special_tokens: &[String]) -> Result<()> {
+    let is_byte =
+        |token: &&String| byte_alphabet::decode(token).is_ok_and(|bytes| bytes.len() == 1);
+    match special_tokens.iter().find(is_byte) {
+        None => Ok(()),
+        Some(token) => Err(Error::SpecialToken {
+            token: token.clone(),
+            reason: "is how files write one of the 256 bytes; use more than one character".into(),
+        }),
+    }
 }
 
 /// The tokens learned so far and the rules for the next one.
@@ -366,6 +381,12 @@ mod tests {
             message(train_text("ab", &options(256, TieBreak::Lex))),
             "vocab_size is 256, but bytes and special tokens already take 257 ids"
         );
+        for token in ["a", "\u{120}"] {
+            let specials = vec![token.to_owned()];
+            let options = TrainOptions { special_tokens: specials, ..options(300, TieBreak::Lex) };
+            let message = message(train_text("ab", &options));
+            assert!(message.contains("is how files write one of the 256 bytes"), "{message}");
+        }
         assert_eq!(
             message(train_text("<|endoftext|>", &options(300, TieBreak::Lex))),
             "text: no text to train on"

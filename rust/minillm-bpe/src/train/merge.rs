@@ -50,6 +50,10 @@ struct Neighbour {
 
 const NO_LIST: u32 = u32::MAX;
 
+/// Postings have 32 bits too. An index has one for each place at most, and until it is made anew,
+/// each merged occurrence adds two and takes a place away: never more than three for each place.
+const MAX_PLACES: usize = NO_LIST as usize / 3;
+
 /// One occurrence of the merged pair with its neighbours.
 struct Occurrence {
     at: u32,
@@ -84,8 +88,8 @@ impl Merger {
     /// [`Error::TooManyPreTokens`] if they have more bytes than a posting can number.
     pub(super) fn new(counts: &Counts, max_token_bytes: Option<usize>) -> Result<Self> {
         let n_places = counts.distinct_bytes() + counts.len() + 1;
-        if n_places >= NO_LIST as usize {
-            return Err(Error::TooManyPreTokens { bytes: counts.distinct_bytes() });
+        if n_places > MAX_PLACES {
+            return Err(Error::TooManyPreTokens { places: n_places, most: MAX_PLACES });
         }
         let mut order: Vec<(u64, usize)> =
             (0..counts.len()).map(|index| (counts.get(index).1, index)).collect();
@@ -385,8 +389,7 @@ fn tally(neighbour: &mut Neighbour, id: TokenId, count: u64, touched: &mut Vec<T
     neighbour.n_postings += 1;
 }
 
-/// A place as it is stored. [`Merger::new`] made sure that all places fit, and there are never
-/// more postings than twice the places.
+/// A place or the index of a posting, as it is stored; [`MAX_PLACES`] makes sure that it fits.
 fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(NO_LIST)
 }
