@@ -63,6 +63,7 @@ class Tokenizer:
             ValueError: If a merge names a token that is not in `vocab`, an id or a token occurs
                 twice, or the pattern does not compile.
         """
+        _refuse_text(special_tokens)
         specials = special_tokens or ()
         with_ids = (
             list(specials.items())
@@ -117,6 +118,7 @@ class Tokenizer:
         """
         _refuse_out_of_range(vocab_size=vocab_size, min_frequency=min_frequency, threads=threads)
         _refuse_out_of_range(max_token_length=max_token_length or 0)
+        _refuse_text(special_tokens)
         trained = _core.train(
             files_or_texts(corpus),
             vocab_size,
@@ -165,6 +167,7 @@ class Tokenizer:
         pattern: str | None = "gpt2",
     ) -> Tokenizer:
         """Reads a `vocab.json` and a `merges.txt` as GPT-2 was published."""
+        _refuse_text(special_tokens)
         specials = [(token, None) for token in special_tokens]
         with named_in_errors(vocab):
             vocab_json = Path(vocab).read_text(encoding="utf-8")
@@ -373,6 +376,12 @@ def _refuse_out_of_range(**options: int) -> None:
     for name, value in options.items():
         if not 0 <= value < 1 << 32:
             raise ValueError(f"{name} is {value}, expected 0 to {(1 << 32) - 1}")
+
+
+def _refuse_text(special_tokens: object) -> None:
+    # A string is an iterable of strings: without this, each of its letters became a special token.
+    if isinstance(special_tokens, str):
+        raise ValueError(f"special_tokens is {special_tokens!r}, expected a list of them")
 
 
 def pretokenize(text: str, pattern: str | None = "gpt2") -> list[str]:

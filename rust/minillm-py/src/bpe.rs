@@ -220,8 +220,12 @@ impl Bpe {
         self.encoder.stream(&allowed(names)).map(Stream).map_err(to_py)
     }
 
-    fn decode<'py>(&self, py: Python<'py>, ids: Ids) -> PyResult<Bound<'py, PyBytes>> {
-        let ids = ids.to_vec(py)?;
+    fn decode<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let ids = Ids::new(ids)?.to_vec(py)?;
         let bytes = released(py, || {
             let mut bytes = Vec::new();
             self.decoder.decode(&ids, &mut bytes)?;

@@ -2,8 +2,8 @@
 
 use minillm_bpe::TokenId;
 use minillm_bpe::pretokenize::Pattern;
-use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyValueError;
+use pyo3::buffer::{Element, PyBuffer};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::PyString;
@@ -25,7 +25,8 @@ impl Text {
     /// command would print that as a hint.
     pub fn new(obj: &Bound<'_, PyAny>) -> PyResult<Self> {
         let Ok(text) = obj.cast::<PyString>() else {
-            return Ok(Self::Bytes(obj.extract()?));
+            let bytes = obj.extract().map_err(|_| not("text", obj, "str or bytes"));
+            return Ok(Self::Bytes(bytes?));
         };
         let utf8 = PyBackedStr::try_from(text.clone());
         Ok(Self::Str(utf8.map_err(|err| lone_surrogate(obj.py(), err))?))
@@ -51,7 +52,6 @@ fn lone_surrogate(py: Python<'_>, err: PyErr) -> PyErr {
 }
 
 /// Token ids from a list, or from an array of 16, 32 or 64 bits.
-#[derive(FromPyObject)]
 pub enum Ids {
     /// From an array of `uint16`.
     U16(PyBuffer<u16>),
@@ -64,6 +64,16 @@ pub enum Ids {
 }
 
 impl Ids {
+    /// Takes an array or any sequence of `int`. Not by `FromPyObject`, for the reason above.
+    pub fn new(obj: &Bound<'_, PyAny>) -> PyResult<Self> {
+        native(obj)
+            .map(Self::U16)
+            .or_else(|_| native(obj).map(Self::U32))
+            .or_else(|_| native(obj).map(Self::I64))
+            .or_else(|_| obj.extract().map(Self::List))
+            .map_err(|_| not("ids", obj, "a sequence of integers below 2^63, or an array"))
+    }
+
     /// The ids, copied.
     pub fn to_vec(&self, py: Python<'_>) -> PyResult<Vec<TokenId>> {
         match self {
@@ -73,6 +83,21 @@ impl Ids {
             Self::List(ids) => narrow(ids),
         }
     }
+}
+
+/// The buffer of an array whose numbers are of this type and of this machine's byte order, which
+/// `PyO3` does not look at. Another order is read as a sequence of `int`.
+fn native<T: Element>(obj: &Bound<'_, PyAny>) -> PyResult<PyBuffer<T>> {
+    let buffer = PyBuffer::get(obj)?;
+    match buffer.format().to_bytes() {
+        [b'<' | b'>' | b'!', ..] => Err(PyTypeError::new_err("of another byte order, perhaps")),
+        _ => Ok(buffer),
+    }
+}
+
+fn not(what: &str, obj: &Bound<'_, PyAny>, expected: &str) -> PyErr {
+    let kind = obj.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("{what} is of type {kind}, expected {expected}"))
 }
 
 fn narrow(ids: &[i64]) -> PyResult<Vec<TokenId>> {

@@ -126,6 +126,27 @@ def test_ids_of_any_integer_type_are_decoded(tokenizer):
     assert tokenizer.decode(tuple(ids)) == TEXT
     assert tokenizer.decode(np.array(ids, dtype=np.uint16)[::2]) == tokenizer.decode(ids[::2])
     assert tokenizer.decode([]) == ""
+    for swapped in (">u2", ">u4", ">i8"):
+        assert tokenizer.decode(np.array(ids, dtype=swapped)) == TEXT
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "abc", [1.5], [2**63], np.array([1.5])])
+def test_what_cannot_be_ids_is_named_by_its_type(tokenizer, wrong):
+    expected = f"^ids is of type {type(wrong).__name__}, expected a sequence of integers"
+    with pytest.raises(TypeError, match=expected):
+        tokenizer.decode(wrong)
+
+
+def test_what_is_no_text_is_named_by_its_type(tokenizer):
+    with pytest.raises(TypeError, match=r"^text is of type int, expected str or bytes$"):
+        tokenizer.encode_batch(["a", 5], disallowed_special=())
+
+
+def test_a_string_is_no_list_of_special_tokens():
+    with pytest.raises(ValueError, match=r"^special_tokens is '<eot>', expected a list of them$"):
+        Tokenizer.train(["abc"], 300, special_tokens="<eot>")
+    with pytest.raises(ValueError, match=r"^special_tokens is '<eot>'"):
+        Tokenizer({0: b"a"}, [], "<eot>")
 
 
 def test_cut_characters_are_replaced_or_refused(tokenizer):
