@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 from cyclopts import App, Parameter
-from cyclopts.types import NonNegativeInt, PositiveInt, UInt32
+from cyclopts.types import NonNegativeInt, UInt16, UInt32, UInt64
+from cyclopts.validators import Number
 
 from minillm import _core
 from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.corpus import cores
-from minillm.tokenizer.files import write_atomically
+from minillm.tokenizer.files import named_in_errors, write_atomically
+from minillm.tokenizer.outputs import prepare, token_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import encode_report, show, train_report
 from minillm.tokenizer.tokenizer import END_OF_TEXT, TieBreak, Tokenizer
@@ -37,9 +39,9 @@ def train(
     special: Annotated[tuple[str, ...], Parameter(negative=())] = (END_OF_TEXT,),
     pattern: str = "gpt2",
     tie_break: TieBreak = "lex",
-    min_frequency: NonNegativeInt = 1,
-    max_token_length: PositiveInt | None = None,
-    threads: NonNegativeInt = 0,
+    min_frequency: UInt64 = 1,
+    max_token_length: Annotated[int, Parameter(validator=Number(gte=1, lt=1 << 32))] | None = None,
+    threads: UInt16 = 0,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -60,7 +62,7 @@ def train(
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
-    _refuse_folder(out)
+    prepare(out, [out], read=files)
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
@@ -91,7 +93,7 @@ def encode(
     out: Path = Path("data/train.bin"),
     val_fraction: float = 0.01,
     dtype: Literal["auto", "uint16", "uint32"] = "auto",
-    threads: NonNegativeInt = 0,
+    threads: UInt16 = 0,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -110,15 +112,18 @@ def encode(
     if not 0 <= val_fraction < 1:
         raise UsageError(f"--val-fraction is {val_fraction}, expected 0 or more and less than 1")
     val_out = out.with_name("val.bin") if val_fraction > 0 else None
-    if val_out == out:
+    if val_out and val_out.stem == out.stem:
         raise with_hint(
             UsageError(f"--out is `{out}`, which is where the validation part goes"),
             "pass `--val-fraction 0` to put everything there",
         )
-    _refuse_folder(out)
+    source = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    copy = out.with_name("tokenizer.json")
     corpus = _corpus(files)
-    encoder = Tokenizer.load(tokenizer)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    encoder = Tokenizer.load(source)
+    written = token_files(out) + (token_files(val_out) if val_out else [])
+    prepare(out, written, read=[*files, source])
+    prepare(out, [copy], read=files)
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
@@ -133,8 +138,8 @@ def encode(
             separator=END_OF_TEXT,
             progress=progress,
         )
-    # Saved anew and not copied: a token file names its tokenizer by the hash of this very form.
-    encoder.save(out.with_name("tokenizer.json"))
+    if not (copy.exists() and copy.samefile(source)):
+        encoder.save(copy)
     if encoded.val is not None and encoded.val.documents == 0:
         say(f"warning: no document fell to `{val_out}`: {val_fraction} of them are too few")
     show(encode_report(encoded, elapsed_s=time.monotonic() - began), as_json=json, quiet=quiet)
@@ -158,7 +163,10 @@ def decode(
     try:
         for start in range(0, end, DECODE_TOKENS):
             ids = shard.read(start, min(DECODE_TOKENS, end - start))
-            sys.stdout.buffer.write(decoder.decode_bytes(ids))
+            # Its positions are those in this part of the file.
+            with named_in_errors(file if start == 0 else f"{file}, from token {start} on"):
+                text = decoder.decode_bytes(ids)
+            sys.stdout.buffer.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` perhaps, has seen enough. Python flushes once more when it ends.
@@ -179,9 +187,3 @@ def _corpus(files: tuple[Path, ...]) -> list[str] | BufferedReader:
             "name text files, or pipe text in: `cat corpus.txt | minillm-bpe ...`",
         )
     return cast("BufferedReader", sys.stdin.buffer)
-
-
-def _refuse_folder(out: Path) -> None:
-    """Fails before the work and not after it."""
-    if out.is_dir():
-        raise UsageError(f"--out `{out}` is a folder, expected a file")

@@ -180,6 +180,20 @@ def test_decode_ends_quietly_when_its_reader_does(folder):
         ("train corpus.txt --vocab-size 300 --tie-break x", 2, "error: "),
         ("train corpus.txt --vocab-size 300 --vocab-sise 3", 2, "error: unknown option: "),
         ("train corpus.txt --vocab-size 300 --out .", 2, "error: --out `.` is a folder"),
+        ("train corpus.txt --vocab-size 300 --min-frequency 1" + "0" * 30, 2, "error: "),
+        ("train corpus.txt --vocab-size 300 --max-token-length 1" + "0" * 30, 2, "error: "),
+        ("train corpus.txt --vocab-size 300 --threads 100000", 2, "error: "),
+        ("train corpus.txt --vocab-size 300 --special a", 1, 'error: special token "a": is how'),
+        (
+            "train corpus.txt --vocab-size 300 --out corpus.txt",
+            2,
+            "error: --out `corpus.txt` would overwrite `corpus.txt`, which is read\nhint: ",
+        ),
+        (
+            "train corpus.txt --vocab-size 300 --out corpus.txt/a/t.json",
+            2,
+            "error: --out is `corpus.txt/a/t.json`, but `corpus.txt` is a file and not a folder",
+        ),
         ("encode gone.txt", 1, "error: `gone.txt`: no such file or directory\n"),
         ("encode empty.txt", 1, "error: data/train.bin: no document"),
         ("encode corpus.txt --tokenizer gone.json", 1, "error: `gone.json`: no such file"),
@@ -187,6 +201,12 @@ def test_decode_ends_quietly_when_its_reader_does(folder):
         ("encode corpus.txt --val-fraction 1", 2, "error: --val-fraction is 1.0, expected"),
         ("encode corpus.txt --out data/val.bin", 2, "error: --out is `data/val.bin`, which is"),
         ("encode corpus.txt --dtype uint8", 2, "error: "),
+        ("encode corpus.txt --out data/val.txt", 2, "error: --out is `data/val.txt`, which is"),
+        (
+            "encode tokenizer.json --out tokenizer.bin",
+            2,
+            "error: --out `tokenizer.bin` would overwrite `tokenizer.json`, which is read\nhint: ",
+        ),
         ("decode gone.bin", 1, "error: `gone.bin`: no such file or directory\n"),
     ],
 )
@@ -199,6 +219,29 @@ def test_bad_input_is_one_message(folder, capsys, words, code, message):
     assert sorted(folder.rglob("*.*")) == [
         folder / name for name in ("corpus.txt", "empty.txt", "tokenizer.json")
     ]
+
+
+def test_a_manifest_never_replaces_the_corpus(folder, capsys):
+    (folder / "train.json").write_text(TEXT)
+    assert run("encode", "train.json", "--out", "train.bin", "--quiet") == 2
+    assert "--out `train.bin` would overwrite `train.json`" in capsys.readouterr().err
+    assert (folder / "train.json").read_text() == TEXT
+
+
+def test_what_is_no_regular_file_is_not_replaced(folder, capsys):
+    os.mkfifo("pipe")
+    assert run("train", "corpus.txt", "--vocab-size", 300, "--out", "pipe", "--quiet") == 2
+    assert capsys.readouterr().err == "error: --out `pipe` is no regular file, expected a file\n"
+    assert (folder / "pipe").is_fifo()
+
+
+def test_tokenizer_beside_the_token_file_stays_as_it_is(folder):
+    # Others write more into the file than this package reads.
+    facts = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": {"type": "X"}}
+    (folder / "tokenizer.json").write_text(json.dumps(facts))
+    assert run("encode", "corpus.txt", "--out", "train.bin", "--quiet") == 0
+    assert json.loads((folder / "tokenizer.json").read_text()) == facts
+    assert run("decode", "train.bin", "--tokens", 1) == 0
 
 
 def test_unreadable_file_is_named(folder, capsys):
@@ -244,7 +287,15 @@ def test_decode_refuses_a_file_that_is_cut_short(folder, capsys):
 def test_decode_names_an_id_beyond_the_vocabulary(folder, capfd):
     np.array([97, 300, 98], dtype="<u2").tofile("bare.bin")
     assert run("decode", "bare.bin", "--tokenizer", "tokenizer.json") == 1
-    assert "id 300 at position 1 is not in the vocabulary" in capfd.readouterr().err
+    message = "error: `bare.bin`: id 300 at position 1 is not in the vocabulary\n"
+    assert capfd.readouterr().err == message
+
+
+def test_decode_names_the_part_of_a_large_file_with_such_an_id(folder, monkeypatch, capfd):
+    monkeypatch.setattr(commands, "DECODE_TOKENS", 2)
+    np.array([97, 98, 97, 300], dtype="<u2").tofile("bare.bin")
+    assert run("decode", "bare.bin", "--tokenizer", "tokenizer.json") == 1
+    assert "error: `bare.bin, from token 2 on`: id 300 at position 1 " in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train --vocab-size 300", "encode"])
