@@ -235,6 +235,13 @@ def test_what_is_no_regular_file_is_not_replaced(folder, capsys):
     assert (folder / "pipe").is_fifo()
 
 
+def test_a_folder_that_takes_no_file_is_named_before_the_work(folder, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    assert run("train", "corpus.txt", "--vocab-size", 300, "--out", "a/t.json", "--quiet") == 2
+    message = "error: --out is `a/t.json`, but nothing may be written into `a`\n"
+    assert capsys.readouterr().err == message
+
+
 def test_tokenizer_beside_the_token_file_stays_as_it_is(folder):
     # Others write more into the file than this package reads.
     facts = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": {"type": "X"}}
