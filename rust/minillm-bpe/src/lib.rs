@@ -23,6 +23,7 @@ pub mod progress;
 pub mod reference;
 pub mod shard;
 pub mod special;
+mod staged;
 pub mod train;
 pub mod vocab;
 

@@ -14,11 +14,7 @@
 //! All numbers are little-endian; varints hold seven bits a byte, lowest first. Equal counts make
 //! equal files, whoever counted.
 
-use std::{
-    fs,
-    io::{BufWriter, Write},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -27,6 +23,7 @@ use super::Counts;
 use crate::{
     Error, Result,
     pretokenize::{Pattern, UNICODE_VERSION},
+    staged::Staged,
 };
 
 const MAGIC: &[u8; 8] = b"mlmcount";
@@ -65,17 +62,10 @@ impl CountsFile {
     ///
     /// [`Error::Io`], and nothing is changed then.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let bytes = self.to_bytes();
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let write = || -> std::io::Result<()> {
-            let mut file = BufWriter::new(tempfile::NamedTempFile::new_in(folder)?);
-            file.write_all(&bytes)?;
-            let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|err| err.error)?;
-            Ok(())
-        };
-        write().map_err(|source| Error::io(path, source))
+        let mut file = Staged::create(path)?;
+        file.write(&self.to_bytes())?;
+        file.sync()?;
+        file.publish()
     }
 
     /// Reads a file back.
@@ -125,7 +115,7 @@ impl CountsFile {
                 "counted with special tokens {found:?}, the files before with {expected:?}"
             ));
         }
-        let corpus_bytes = self.counts.corpus_bytes + other.counts.corpus_bytes;
+        let corpus_bytes = self.counts.corpus_bytes.saturating_add(other.counts.corpus_bytes);
         self.counts = Counts::from_pairs(self.counts.iter().chain(other.counts.iter()));
         self.counts.corpus_bytes = corpus_bytes;
         Ok(())

@@ -1,16 +1,14 @@
 //! Writes one shard, in order, with bounded memory.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::{
     BLOCK_BYTES, Dtype, FORMAT, FORMAT_VERSION, Manifest, SourceFacts, beside, check_width, hex,
     misfit,
 };
+use crate::staged::Staged;
 use crate::{Error, Result, TokenId};
 
 /// What the ids of a shard are.
@@ -42,47 +40,6 @@ pub struct ShardWriter {
     bytes: u64,
     /// Where the present document starts.
     document_start: u64,
-}
-
-/// A file that has its name only once it is complete.
-#[derive(Debug)]
-struct Staged {
-    path: PathBuf,
-    file: NamedTempFile,
-}
-
-impl Staged {
-    fn create(path: &Path) -> Result<Self> {
-        let folder = folder_of(path);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Opened as any file is: tempfile's own way would make it private, and wrap errors so that
-        // their number is lost.
-        let open = |path: &Path| File::options().write(true).create_new(true).open(path);
-        let file = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".tmp")
-            .make_in(folder, open)
-            .map_err(|source| Error::io(path, source))?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.as_file_mut().write_all(bytes).map_err(|source| Error::io(&self.path, source))
-    }
-
-    /// Waits until the bytes are on the disk.
-    fn sync(&self) -> Result<()> {
-        self.file.as_file().sync_all().map_err(|source| Error::io(&self.path, source))
-    }
-
-    fn publish(self) -> Result<()> {
-        let Self { path, file } = self;
-        file.persist(&path).map(|_| ()).map_err(|failed| Error::io(path, failed.error))
-    }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl ShardWriter {
@@ -241,23 +198,12 @@ impl SealedShard {
     /// [`Error::Io`] if a file cannot be renamed.
     pub fn publish(shards: Vec<Self>) -> Result<()> {
         for Self { bin, idx, json, .. } in shards {
-            let path = bin.path.clone();
             for staged in [json, idx, bin] {
                 staged.publish()?;
             }
-            sync_folder(folder_of(&path))?;
         }
         Ok(())
     }
-}
-
-/// Makes renames last through a loss of power. Not every system can; then there is nothing to do.
-fn sync_folder(folder: &Path) -> Result<()> {
-    if cfg!(unix) {
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| Error::io(folder, source))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -315,15 +261,5 @@ mod tests {
         let message = SealedShard::publish(vec![sealed.unwrap()]).unwrap_err().to_string();
         assert!(message.contains("train.idx: "), "{message}");
         assert!(!path.exists());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn full_disk_names_the_file() {
-        let mut staged = Staged::create(&std::env::temp_dir().join("train.bin")).unwrap();
-        *staged.file.as_file_mut() = File::options().write(true).open("/dev/full").unwrap();
-        let error = staged.write(&[0; 10]).unwrap_err();
-        assert!(error.to_string().contains("train.bin: No space left on device"), "{error}");
-        assert!(matches!(error, Error::Io { source, .. } if source.raw_os_error() == Some(28)));
     }
 }
