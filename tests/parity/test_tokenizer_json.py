@@ -62,21 +62,40 @@ def test_vocabulary_from_ranks_gives_equal_ids(tmp_path):
         assert theirs.encode(text).ids == ranked.encode(text, allowed_special="all")
 
 
+SLICE_BYTES = 100_000
+
+
+@pytest.fixture(scope="module")
+def gpt2(data_dir):
+    ranks = data_dir / "parity/tiktoken/r50k_base.tiktoken"
+    return Tokenizer.from_ranks(ranks, {"<|endoftext|>": 50256})
+
+
 @pytest.mark.data
-def test_ids_are_equal_on_the_torture_set(data_dir, tmp_path):
+def test_ids_are_equal_on_the_torture_set(data_dir, gpt2, tmp_path):
     from transformers import PreTrainedTokenizerFast
 
-    gpt2 = Tokenizer.from_ranks(
-        data_dir / "parity/tiktoken/r50k_base.tiktoken", {"<|endoftext|>": 50256}
-    )
     theirs = hugging_face(gpt2, tmp_path)
     lines = (data_dir / "torture/unicode/synthetic-edge-cases.jsonl").read_text().split("\n")
     texts = [json.loads(line) for line in lines if line]
     for file in sorted((data_dir / "torture").glob("*/*.txt")):
-        texts.append(file.read_bytes()[:100_000].decode(errors="ignore"))
+        texts.append(file.read_bytes()[:SLICE_BYTES].decode(errors="ignore"))
     ours = gpt2.encode_batch(texts, allowed_special="all")
     ids = [encoding.ids for encoding in theirs.encode_batch(texts)]
     assert [i for i in range(len(texts)) if ids[i] != ours[i]] == []
     loaded = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
     ids = loaded(texts)["input_ids"]
     assert [i for i in range(len(texts)) if ids[i] != ours[i]] == []
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_ids_are_equal_on_every_byte_of_the_torture_set(data_dir, gpt2, tmp_path):
+    """The whole files, in slices: half a minute."""
+    theirs = hugging_face(gpt2, tmp_path)
+    for file in sorted((data_dir / "torture").glob("*/*.txt")):
+        text = file.read_bytes().decode(errors="ignore")
+        slices = [text[i : i + SLICE_BYTES] for i in range(0, len(text), SLICE_BYTES)]
+        ours = gpt2.encode_batch(slices, allowed_special="all")
+        for i, encoding in enumerate(theirs.encode_batch(slices)):
+            assert encoding.ids == ours[i], f"{file.name}, slice {i}"
