@@ -25,8 +25,8 @@ pub enum Error {
     Pattern { pattern: String, reason: String },
 
     /// No pattern of that name.
-    #[error("unknown pattern `{name}`; known are {known}")]
-    UnknownPattern { name: String, known: String },
+    #[error("unknown pattern `{name}`; known are {}{}", known.join(", "), did_you_mean(name, known))]
+    UnknownPattern { name: String, known: Vec<&'static str> },
 
     /// An empty, repeated or otherwise unusable special token.
     #[error("special token {token:?}: {reason}")]
@@ -45,8 +45,8 @@ pub enum Error {
     EmptyCorpus { sources: String },
 
     /// No way to break ties has that name.
-    #[error("unknown tie-break `{name}`; known are lex, id, hf")]
-    UnknownTieBreak { name: String },
+    #[error("unknown tie-break `{name}`; known are {}{}", known.join(", "), did_you_mean(name, known))]
+    UnknownTieBreak { name: String, known: Vec<&'static str> },
 
     /// Training numbers the places of the distinct pre-tokens, and more than that, by 32 bits.
     #[error(
@@ -108,5 +108,49 @@ impl Error {
     /// Names the file that an I/O error belongs to.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source }
+    }
+}
+
+/// A line that names the nearest of the `known` names, empty if none is near `name`.
+fn did_you_mean(name: &str, known: &[&str]) -> String {
+    let nearest = known.iter().min_by_key(|known| edits(name, known));
+    match nearest {
+        // As many letters right as wrong, at least.
+        Some(known) if edits(name, known) * 2 <= known.len() => {
+            format!("\nhint: did you mean `{known}`?")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Letters to insert, delete or replace to make `b` of `a` (Levenshtein's distance).
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, right) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(left != right);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_count_insertions_deletions_and_replacements() {
+        assert_eq!((edits("gpt2", "gpt2"), edits("gtp2", "gpt2"), edits("", "lex")), (0, 2, 3));
+        assert_eq!((edits("llama", "llama3"), edits("cl1000k", "cl100k")), (1, 1));
+    }
+
+    #[test]
+    fn only_a_near_name_is_suggested() {
+        let known = ["gpt2", "cl100k"];
+        assert_eq!(did_you_mean("gtp2", &known), "\nhint: did you mean `gpt2`?");
+        assert_eq!(did_you_mean("whitespace", &known), "");
     }
 }

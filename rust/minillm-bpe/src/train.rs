@@ -74,7 +74,8 @@ impl TieBreak {
     /// [`Error::UnknownTieBreak`] if there is none.
     pub fn parse(name: &str) -> Result<Self> {
         let known = Self::ALL.into_iter().find(|mode| mode.name() == name);
-        known.ok_or_else(|| Error::UnknownTieBreak { name: name.to_owned() })
+        let names = || Self::ALL.map(Self::name).to_vec();
+        known.ok_or_else(|| Error::UnknownTieBreak { name: name.to_owned(), known: names() })
     }
 }
 
@@ -393,7 +394,7 @@ mod tests {
         );
         assert_eq!(
             message(TieBreak::parse("lexx").map(|_| unreachable!())),
-            "unknown tie-break `lexx`; known are lex, id, hf"
+            "unknown tie-break `lexx`; known are lex, id, hf\nhint: did you mean `lex`?"
         );
     }
 

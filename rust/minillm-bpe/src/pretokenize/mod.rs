@@ -116,7 +116,7 @@ impl Pattern {
             return Ok(Self::Named(named));
         }
         if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-            let known = NamedPattern::ALL.map(NamedPattern::name).join(", ");
+            let known = NamedPattern::ALL.map(NamedPattern::name).to_vec();
             return Err(Error::UnknownPattern { name: text.to_owned(), known });
         }
         Ok(Self::Regex(text.to_owned()))
@@ -346,7 +346,11 @@ mod tests {
     #[test]
     fn bare_words_are_names_and_never_patterns() {
         let message = Pattern::parse("gpt5").unwrap_err().to_string();
-        assert_eq!(message, "unknown pattern `gpt5`; known are gpt2, cl100k, llama3, qwen2, o200k");
+        assert_eq!(
+            message,
+            "unknown pattern `gpt5`; known are gpt2, cl100k, llama3, qwen2, o200k\n\
+             hint: did you mean `gpt2`?"
+        );
         assert_eq!(Pattern::parse(r"\w+").unwrap(), Pattern::Regex(r"\w+".to_owned()));
     }
 
