@@ -98,7 +98,7 @@ def test_interrupt_before_training_says_how_to_go_on(folder, call, monkeypatch):
     def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepare.commands, "train", interrupted)
+    monkeypatch.setattr(prepare, "train_tokenizer", interrupted)
     code, said = call("--seed", 3)
     assert code == messages.EXIT_RESUMABLE
     assert f"to go on: minillm demo --out-dir {folder} --steps 4 --seed 3" in said

@@ -15,7 +15,9 @@ from pathlib import Path
 from minillm.data.local_text import TextFile, file_documents, stdlib_documents, write_documents
 from minillm.data.stories import FLOOR_BITS_PER_BYTE, story_documents
 from minillm.messages import with_hint
-from minillm.tokenizer import Tokenizer, commands
+from minillm.tokenizer import Tokenizer
+from minillm.tokenizer.commands.encode import encode
+from minillm.tokenizer.commands.train import train as train_tokenizer
 from minillm.tokenizer.files import write_atomically
 
 STORIES, STDLIB = "stories", "stdlib"
@@ -117,7 +119,7 @@ def _write_text(source: str, folder: Path, *, seed: int) -> TextFile:
 def _train_tokenizer(folder: Path) -> str:
     began = time.monotonic()
     file = folder / "tokenizer.json"
-    commands.train(folder / "text.txt", vocab_size=VOCAB_SIZE, out=file, quiet=True)
+    train_tokenizer(folder / "text.txt", vocab_size=VOCAB_SIZE, out=file, quiet=True)
     tokenizer = Tokenizer.load(file)
     tokens = [ascii((a + b).decode("utf-8", "replace")) for a, b in tokenizer.merges]
     some = " ".join(tokens[:: max(len(tokens) // 8, 1)])
@@ -126,7 +128,7 @@ def _train_tokenizer(folder: Path) -> str:
 
 def _encode(folder: Path, text: TextFile) -> str:
     began = time.monotonic()
-    commands.encode(
+    encode(
         folder / "text.txt",
         tokenizer=folder / "tokenizer.json",
         out=folder / "train.bin",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from io import BufferedReader
+from pathlib import Path
+from typing import TypeAlias, cast
 
+from minillm.messages import UsageError, with_hint
 from minillm.tokenizer.files import FilePath
 
 Corpus: TypeAlias = FilePath | Iterable[FilePath]
@@ -37,6 +41,22 @@ def files_or_texts(corpus: Corpus) -> list[str] | Iterator[str]:
         error.add_note("pass pathlib.Path objects for files, or a generator for texts")
         raise error
     return (_text(item) for item in corpus)
+
+
+def files_or_stdin(files: tuple[Path, ...]) -> list[str] | BufferedReader:
+    """The files to read, or else standard input.
+
+    The extension reads standard input through Python's object and not by itself, because a read
+    that waits for a slow writer hears Ctrl-C only in Python.
+    """
+    if files:
+        return [str(file) for file in files]
+    if sys.stdin.isatty():
+        raise with_hint(
+            UsageError("no files given, and standard input is a terminal"),
+            "name text files, or pipe text in: `cat corpus.txt | minillm-bpe ...`",
+        )
+    return cast("BufferedReader", sys.stdin.buffer)
 
 
 def cores() -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from minillm import messages
 from minillm.tokenizer import Tokenizer, commands
+from minillm.tokenizer.commands import decode
 
 EOT = "<|endoftext|>"
 COMMAND = [sys.executable, "-c", "from minillm.cli import main_bpe; main_bpe()"]
@@ -299,7 +300,7 @@ def test_decode_names_an_id_beyond_the_vocabulary(folder, capfd):
 
 
 def test_decode_names_the_part_of_a_large_file_with_such_an_id(folder, monkeypatch, capfd):
-    monkeypatch.setattr(commands, "DECODE_TOKENS", 2)
+    monkeypatch.setattr(decode, "DECODE_TOKENS", 2)
     np.array([97, 98, 97, 300], dtype="<u2").tofile("bare.bin")
     assert run("decode", "bare.bin", "--tokenizer", "tokenizer.json") == 1
     assert "error: `bare.bin, from token 2 on`: id 300 at position 1 " in capfd.readouterr().err

@@ -1,0 +1,18 @@
+"""The command `minillm-bpe`: train a tokenizer, encode text to token files, decode them.
+
+Results for machines (`--json`, decoded text) go to stdout, everything for people to stderr.
+Without files, `train` and `encode` read standard input. Each verb is a module with a function of
+its name, imported when it is called.
+"""
+
+from cyclopts import App
+
+VERBS = {
+    "train": "Learn a vocabulary from text.",
+    "encode": "Turn text into a token file, its index and its manifest.",
+    "decode": "Write the text of a token file to standard output, byte for byte.",
+}
+
+app = App(name="minillm-bpe", help="Byte-level BPE: text to tokens and back.")
+for verb, summary in VERBS.items():
+    app.command(f"minillm.tokenizer.commands.{verb}:{verb}", name=verb, help=summary)
