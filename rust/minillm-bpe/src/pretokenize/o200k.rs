@@ -16,7 +16,7 @@
 use super::cl100k::{contraction_len, is_line_break, numbers_end, whitespace_end};
 use super::unicode::{Case, Class, case_at, class_at, run_end};
 
-const MAX_NUMBERS: usize = 3;
+pub(super) const MAX_NUMBERS: usize = 3;
 
 /// End of the pre-token that begins at `start`; the caller guarantees `start < text.len()`.
 pub(super) fn pre_token_end(text: &[u8], start: usize) -> usize {
