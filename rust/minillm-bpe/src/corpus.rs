@@ -11,7 +11,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use crate::{Error, Result, pretokenize::PreTokenizer, special::SpecialTokens};
@@ -82,6 +82,7 @@ pub struct CorpusReader {
     n_blocks: u64,
     total_bytes: u64,
     block_bytes: usize,
+    most_block_bytes: usize,
     specials: SpecialTokens,
     pretokenizer: PreTokenizer,
     /// Read already, but behind the cut of the last block.
@@ -91,7 +92,7 @@ pub struct CorpusReader {
 /// The source that is being read.
 enum Open {
     Stream { name: PathBuf, stream: Box<dyn Read + Send> },
-    Documents(Box<dyn Iterator<Item = Result<Vec<u8>>> + Send>),
+    Documents { name: PathBuf, documents: Box<dyn Iterator<Item = Result<Vec<u8>>> + Send> },
 }
 
 impl CorpusReader {
@@ -112,10 +113,17 @@ impl CorpusReader {
             n_blocks: 0,
             total_bytes,
             block_bytes: block_bytes.max(1),
+            most_block_bytes: usize::MAX,
             specials,
             pretokenizer,
             carry: Vec::new(),
         }
+    }
+
+    /// Refuses to hold a document of more than `most_block_bytes` that cannot be cut.
+    #[must_use]
+    pub fn limited(self, most_block_bytes: usize) -> Self {
+        Self { most_block_bytes, ..self }
     }
 
     /// Bytes of all sources; 0 if that is not known.
@@ -160,7 +168,9 @@ impl CorpusReader {
             block.ends.clear();
             match &mut open {
                 Open::Stream { name, stream } => self.fill_from_stream(block, name, stream)?,
-                Open::Documents(documents) => self.fill_from_documents(block, documents)?,
+                Open::Documents { name, documents } => {
+                    self.fill_from_documents(block, name, documents)?;
+                }
             }
             if !block.ends_source {
                 self.open = Some(open);
@@ -177,6 +187,7 @@ impl CorpusReader {
     fn fill_from_documents(
         &self,
         block: &mut Block,
+        name: &Path,
         documents: &mut dyn Iterator<Item = Result<Vec<u8>>>,
     ) -> Result<()> {
         (block.ends_document, block.ends_source) = (true, false);
@@ -185,7 +196,9 @@ impl CorpusReader {
                 block.ends_source = true;
                 break;
             };
-            block.bytes.extend_from_slice(&document?);
+            let document = document?;
+            self.check_length(name, document.len())?;
+            block.bytes.extend_from_slice(&document);
             block.ends.push(block.bytes.len());
         }
         Ok(())
@@ -194,7 +207,7 @@ impl CorpusReader {
     fn fill_from_stream(
         &mut self,
         block: &mut Block,
-        name: &PathBuf,
+        name: &Path,
         stream: &mut dyn Read,
     ) -> Result<()> {
         std::mem::swap(&mut block.bytes, &mut self.carry);
@@ -215,10 +228,18 @@ impl CorpusReader {
                 break;
             }
             // Nowhere to cut: double, so that the searches cost no more than reading.
-            wanted = wanted.saturating_mul(2);
+            self.check_length(name, wanted + 1)?;
+            wanted = wanted.saturating_mul(2).min(self.most_block_bytes);
         }
         block.ends.push(block.bytes.len());
         Ok(())
+    }
+
+    fn check_length(&self, name: &Path, n_bytes: usize) -> Result<()> {
+        if n_bytes <= self.most_block_bytes {
+            return Ok(());
+        }
+        Err(Error::NoPlaceToCut { path: name.to_owned(), bytes: self.most_block_bytes })
     }
 
     /// Where a block of `text`, which goes on, may end, and whether a document ends there.
@@ -251,12 +272,14 @@ fn open_source(source: Source) -> Result<Open> {
         }
         Source::Stdin => Open::Stream { name, stream: Box::new(io::stdin()) },
         Source::Reader(_, stream) => Open::Stream { name, stream },
-        Source::Documents(_, documents) => Open::Documents(documents),
+        Source::Documents(_, documents) => Open::Documents { name, documents },
     })
 }
 
 /// Appends up to `n` bytes of `stream` to `buffer`; fewer only at its end.
 fn read_up_to(stream: &mut dyn Read, n: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    // Else the buffer might grow to twice of what is needed.
+    buffer.reserve_exact(n);
     stream.take(n as u64).read_to_end(buffer)
 }
 

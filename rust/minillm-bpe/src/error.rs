@@ -99,6 +99,26 @@ pub enum Error {
     #[error("{}: {reason}", path.display())]
     BadCounts { path: PathBuf, reason: String },
 
+    /// Weights of files that are not one whole number each.
+    #[error("weights: {reason}")]
+    Weights { reason: String },
+
+    /// Weights, or damaged counts, that make a corpus longer than can be counted.
+    #[error("with its weights, the corpus has more bytes than 64 bits can tell")]
+    TooManyBytes,
+
+    /// A bound that leaves no room to work.
+    #[error("max_memory is {max_memory} bytes, but {what} takes at least {least}")]
+    MemoryTooSmall { max_memory: u64, least: u64, what: String },
+
+    /// A document that cannot be cut, and is too long to be held whole.
+    #[error(
+        "{}: more than {bytes} bytes of text offer no place to cut, and max_memory leaves no room \
+         for more; twice as much may do, or a pattern that splits at white space",
+        path.display()
+    )]
+    NoPlaceToCut { path: PathBuf, bytes: usize },
+
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -19,6 +19,8 @@ pub enum Phase {
     Merge = 2,
     /// Encoding text, in bytes.
     Encode = 3,
+    /// Adding up counts that lie on disk, in pre-tokens.
+    Fold = 4,
 }
 
 /// Shared by worker and watcher.
@@ -60,6 +62,7 @@ impl Progress {
             1 => Phase::Count,
             2 => Phase::Merge,
             3 => Phase::Encode,
+            4 => Phase::Fold,
             _ => Phase::Idle,
         }
     }

@@ -23,23 +23,22 @@ mod merge;
 mod pairs;
 mod queue;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
 use crate::{
     Error, Pair, Result, TokenId,
-    corpus::{CorpusReader, Source},
-    count::Counts,
+    corpus::Source,
+    count::{CountOptions, Counts, Spilled, count},
     format::byte_alphabet,
-    pretokenize::{Pattern, PreTokenizer},
+    pretokenize::Pattern,
     progress::{Phase, Progress},
-    special::SpecialTokens,
     vocab::Vocab,
 };
 use merge::Merger;
 use queue::Order;
-
-/// Bytes of text that a thread takes at a time.
-const BLOCK_BYTES: usize = 1 << 20;
 
 /// Which of the most frequent pairs is merged first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,8 +95,28 @@ pub struct TrainOptions {
     pub min_frequency: u64,
     /// No token gets longer than this many bytes.
     pub max_token_bytes: Option<usize>,
+    /// How often each source counts; empty: once.
+    pub weights: Vec<u64>,
     /// Threads that count.
     pub threads: usize,
+    /// Bytes that training may hold; what it counts goes to disk when they are used up.
+    pub max_memory: Option<u64>,
+    /// Where on disk; [`None`] is the system's folder for temporary files.
+    pub temp_dir: Option<PathBuf>,
+}
+
+impl TrainOptions {
+    /// How a corpus is counted for it.
+    fn counting(&self) -> CountOptions {
+        CountOptions {
+            special_tokens: self.special_tokens.clone(),
+            pattern: self.pattern.clone(),
+            weights: self.weights.clone(),
+            threads: self.threads,
+            max_memory: self.max_memory,
+            temp_dir: self.temp_dir.clone(),
+        }
+    }
 }
 
 /// What was learned, and from how much.
@@ -115,6 +134,8 @@ pub struct Trained {
     pub distinct_pre_tokens: usize,
     /// Tokens that the corpus now takes, special tokens not counted.
     pub corpus_tokens: u64,
+    /// What was on disk while the corpus was counted.
+    pub spilled: Spilled,
     /// Why there are fewer tokens than were asked for, if so.
     pub stopped_early: Option<&'static str>,
 }
@@ -129,15 +150,14 @@ pub struct Trained {
 pub fn train(sources: Vec<Source>, options: &TrainOptions, progress: &Progress) -> Result<Trained> {
     check_room(options)?;
     refuse_bytes(&options.special_tokens)?;
-    let specials = SpecialTokens::new(&options.special_tokens)?;
-    let pretokenizer = PreTokenizer::new(&options.pattern)?;
     let names: Vec<String> = sources.iter().map(|s| s.name().display().to_string()).collect();
-    let reader = CorpusReader::new(sources, BLOCK_BYTES, specials.clone(), pretokenizer.clone());
-    let counts = Counts::of_corpus(reader, &specials, &pretokenizer, options.threads, progress)?;
-    if counts.is_empty() {
+    let counted = count(sources, &options.counting(), progress)?;
+    if counted.is_empty() {
         return Err(Error::EmptyCorpus { sources: names.join(", ") });
     }
-    train_counts(&counts, options, progress)
+    let spilled = counted.spilled;
+    let counts = counted.into_counts(options.max_memory)?;
+    Ok(Trained { spilled, ..train_counts(&counts, options, progress)? })
 }
 
 /// Learns a tokenizer from counted pre-tokens.
@@ -168,6 +188,7 @@ pub fn train_counts(
         bytes: counts.corpus_bytes,
         pre_tokens: counts.total(),
         distinct_pre_tokens: counts.len(),
+        spilled: Spilled::default(),
         corpus_tokens: merger.total_tokens() + counts.total_single_bytes(),
         stopped_early,
     })
@@ -287,7 +308,10 @@ mod tests {
             tie_break,
             min_frequency: 0,
             max_token_bytes: None,
+            weights: vec![],
             threads: 1,
+            max_memory: None,
+            temp_dir: None,
         }
     }
 

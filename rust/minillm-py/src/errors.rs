@@ -27,6 +27,10 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::UnknownId { .. }
         | Error::InvalidUtf8 { .. }
         | Error::BadCounts { .. }
+        | Error::Weights { .. }
+        | Error::TooManyBytes
+        | Error::MemoryTooSmall { .. }
+        | Error::NoPlaceToCut { .. }
         | Error::Format { .. }
         | Error::Shard { .. }
         | Error::DtypeTooNarrow { .. }

@@ -24,6 +24,7 @@ impl Progress {
             Phase::Count => "count",
             Phase::Merge => "merge",
             Phase::Encode => "encode",
+            Phase::Fold => "fold",
         }
     }
 

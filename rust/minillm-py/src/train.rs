@@ -50,7 +50,10 @@ pub fn train(
         tie_break: TieBreak::parse(tie_break).map_err(to_py)?,
         min_frequency,
         max_token_bytes,
+        weights: Vec::new(),
         threads,
+        max_memory: None,
+        temp_dir: None,
     };
     let (sources, feeder) = corpus.into_sources();
     let work = || learn(sources, &options, &progress.0);

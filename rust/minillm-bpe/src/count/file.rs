@@ -11,18 +11,29 @@
 //! xxh3 of everything before         u64
 //! ```
 //!
-//! All numbers are little-endian; varints hold seven bits a byte, lowest first. Equal counts make
-//! equal files, whoever counted.
+//! All numbers are little-endian, and varints hold seven bits a byte, lowest first. Equal counts
+//! make equal files, whoever counted. Files are read and added up entry by entry, so that it is
+//! only the sum that must find room in memory.
 
-use std::{fs, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::Xxh3;
 
-use super::Counts;
+use super::{
+    CountOptions, Counts, check_memory, check_weights,
+    entries::{Entries, fold, put_entry},
+    runs::Run,
+    table::sort_key,
+};
 use crate::{
     Error, Result,
     pretokenize::{Pattern, UNICODE_VERSION},
+    progress::{Phase, Progress},
     staged::Staged,
 };
 
@@ -30,8 +41,16 @@ const MAGIC: &[u8; 8] = b"mlmcount";
 const VERSION: u32 = 1;
 const BYTE_ORDER_MARK: u32 = 0x0A0B_0C0D;
 /// Magic, version, mark and header length; the checksum at the end.
-const PREFIX_BYTES: usize = 20;
-const CHECKSUM_BYTES: usize = 8;
+const PREFIX_BYTES: u64 = 20;
+const CHECKSUM_BYTES: u64 = 8;
+/// A header that claims to be longer is damaged.
+const MOST_HEADER_BYTES: u64 = 1 << 24;
+
+const WRITE_BYTES: usize = 1 << 16;
+/// For reading: of all files together, and of each.
+const READ_BYTES: usize = 1 << 22;
+const LEAST_READ_BYTES: usize = 1 << 12;
+const MOST_READ_BYTES: usize = 1 << 16;
 
 /// Counts, and how the text was cut that they count.
 #[derive(Debug)]
@@ -44,6 +63,19 @@ pub struct CountsFile {
     pub special_tokens: Vec<String>,
 }
 
+/// What files must be to be added up, and how often each counts.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// How often each file counts; empty: once.
+    pub weights: Vec<u64>,
+    /// The only pattern that will do; [`None`]: any, if it is the same in all files.
+    pub pattern: Option<Pattern>,
+    /// The only special tokens that will do; [`None`]: any, if they are the same in all files.
+    pub special_tokens: Option<Vec<String>>,
+    /// Bytes that the counts may take.
+    pub max_memory: Option<u64>,
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -52,7 +84,7 @@ struct Header {
     special_tokens: Vec<String>,
     unicode_version: String,
     corpus_bytes: u64,
-    pre_tokens: usize,
+    pre_tokens: u64,
 }
 
 impl CountsFile {
@@ -62,182 +94,352 @@ impl CountsFile {
     ///
     /// [`Error::Io`], and nothing is changed then.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut file = Staged::create(path)?;
-        file.write(&self.to_bytes())?;
-        file.sync()?;
-        file.publish()
+        let counts = &self.counts;
+        let mut writer = Writer::create(
+            path,
+            &self.pattern,
+            &self.special_tokens,
+            counts.corpus_bytes,
+            counts.len() as u64,
+        )?;
+        let mut order: Vec<(u128, usize)> =
+            (0..counts.len()).map(|index| (sort_key(counts.get(index).0), index)).collect();
+        // Only the keys of long texts are ever equal.
+        order.sort_unstable_by(|a, b| {
+            a.0.cmp(&b.0).then_with(|| counts.get(a.1).0.cmp(counts.get(b.1).0))
+        });
+        for (_, index) in order {
+            let (text, count) = counts.get(index);
+            writer.put(text, count)?;
+        }
+        writer.publish()
     }
 
     /// Reads a file back.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::BadCounts`] if it is no counts file, of another version or byte
-    /// order, damaged, or was counted with other Unicode tables.
+    /// As [`load_all`](Self::load_all).
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|source| Error::io(path, source))?;
-        Self::from_bytes(&bytes)
-            .map_err(|reason| Error::BadCounts { path: path.to_owned(), reason })
+        Self::load_all(&[path], &LoadOptions::default(), &Progress::default())
     }
 
-    /// Adds up several files.
+    /// Adds up several files, at least one.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load), and [`Error::BadCounts`] for a file whose text was cut otherwise
-    /// than the first one's.
-    pub fn load_all(paths: &[impl AsRef<Path>]) -> Result<Option<Self>> {
-        let mut sum: Option<Self> = None;
+    /// [`Error::Io`]; [`Error::BadCounts`] for what is no counts file, is of another version or
+    /// byte order, is damaged, was counted with other Unicode tables or cut otherwise than
+    /// `options` or the files before say, and for sums that 64 bits cannot hold;
+    /// [`Error::Weights`]; [`Error::MemoryTooSmall`]; [`Error::Interrupted`].
+    pub fn load_all(
+        paths: &[impl AsRef<Path>],
+        options: &LoadOptions,
+        progress: &Progress,
+    ) -> Result<Self> {
+        check_weights(&options.weights, paths.len())?;
+        let mut files: Vec<Opened> = Vec::with_capacity(paths.len());
         for path in paths {
-            let file = Self::load(path.as_ref())?;
-            match &mut sum {
-                None => sum = Some(file),
-                Some(sum) => sum.add(&file).map_err(|reason| Error::BadCounts {
-                    path: path.as_ref().to_owned(),
-                    reason,
-                })?,
-            }
+            let file = Opened::new(path.as_ref())?;
+            file.check(files.first(), options)?;
+            files.push(file);
         }
-        Ok(sum)
+        let Some(first) = files.first() else {
+            return Err(Error::EmptyCorpus { sources: "no counts files".to_owned() });
+        };
+        // Once for the size of the sum, and once more to fill just as much.
+        progress
+            .begin(Phase::Fold, files.iter().map(|f| f.header.pre_tokens.saturating_mul(2)).sum());
+        let (mut len, mut text_bytes) = (0, 0);
+        let mut lists = all_entries(&files, &options.weights);
+        fold(&mut lists, progress, |text, _| {
+            len += 1;
+            text_bytes += text.len();
+            Ok(())
+        })?;
+        let corpus_bytes = check_totals(&files, &lists, &options.weights)?;
+        check_memory(options.max_memory, len as u64, text_bytes as u64)?;
+        let mut counts = Counts::with_capacity(len, text_bytes);
+        counts.corpus_bytes = corpus_bytes;
+        fold(&mut all_entries(&files, &options.weights), progress, |text, count| {
+            counts.push(text, count);
+            Ok(())
+        })?;
+        let (pattern, special_tokens) =
+            (first.pattern.clone(), first.header.special_tokens.clone());
+        Ok(Self { counts, pattern, special_tokens })
+    }
+}
+
+/// Writes a run that is sorted already.
+pub(super) fn save_run(
+    path: &Path,
+    run: &Run,
+    corpus_bytes: u64,
+    options: &CountOptions,
+) -> Result<()> {
+    let (pattern, special_tokens) = (&options.pattern, &options.special_tokens);
+    let mut writer = Writer::create(path, pattern, special_tokens, corpus_bytes, run.n_entries())?;
+    let mut stream = run.stream();
+    loop {
+        let n_read = stream.by_ref().take(WRITE_BYTES as u64).read_to_end(&mut writer.buffer);
+        if n_read.map_err(|source| Error::io(run.folder(), source))? == 0 {
+            return writer.publish();
+        }
+        writer.write()?;
+    }
+}
+
+fn weight_of(weights: &[u64], index: usize) -> u64 {
+    weights.get(index).copied().unwrap_or(1)
+}
+
+fn all_entries(files: &[Opened], weights: &[u64]) -> Vec<Entries<Body>> {
+    let buffer_bytes = (READ_BYTES / files.len()).clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
+    let entries = |(index, file): (usize, &Opened)| {
+        Entries::new(
+            &file.path,
+            file.body(),
+            file.body_bytes,
+            buffer_bytes,
+            weight_of(weights, index),
+        )
+    };
+    files.iter().enumerate().map(entries).collect()
+}
+
+/// Whether each file held what its header says, and all that is summed up over the entries, or by
+/// whoever trains on them, fits 64 bits. Returns the bytes of the corpus.
+fn check_totals(files: &[Opened], lists: &[Entries<Body>], weights: &[u64]) -> Result<u64> {
+    let (mut corpus_bytes, mut covered_bytes) = (0_u64, 0_u64);
+    for (index, (file, list)) in files.iter().zip(lists).enumerate() {
+        let (found, expected) = (list.n_read(), file.header.pre_tokens);
+        if found != expected {
+            return Err(list.bad(format!("holds {found} pre-tokens, its header says {expected}")));
+        }
+        let bytes = file.header.corpus_bytes.checked_mul(weight_of(weights, index));
+        let sum = bytes.and_then(|bytes| bytes.checked_add(corpus_bytes));
+        corpus_bytes = sum.ok_or_else(|| list.overflow())?;
+        let sum = covered_bytes.checked_add(list.covered_bytes());
+        covered_bytes = sum.ok_or_else(|| list.overflow())?;
+    }
+    Ok(corpus_bytes)
+}
+
+/// A file whose first part has been read.
+struct Opened {
+    path: PathBuf,
+    header: Header,
+    pattern: Pattern,
+    /// Hash of what is before the entries.
+    hash: Xxh3,
+    /// Where the entries begin, and how many bytes they take.
+    start: u64,
+    body_bytes: u64,
+}
+
+impl Opened {
+    fn new(path: &Path) -> Result<Self> {
+        let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
+        Self::read(path, &mut file).map_err(|refused| match refused {
+            Refused::Io(source) => Error::io(path, source),
+            Refused::Because(reason) => Error::BadCounts { path: path.to_owned(), reason },
+        })
     }
 
-    fn add(&mut self, other: &Self) -> Result<(), String> {
-        if self.pattern != other.pattern {
-            let show = |pattern: &Pattern| pattern.regex().unwrap_or("none").to_owned();
-            let (found, expected) = (show(&other.pattern), show(&self.pattern));
-            return Err(format!(
-                "counted with pattern `{found}`, the files before with `{expected}`"
-            ));
+    fn read(path: &Path, file: &mut File) -> Result<Self, Refused> {
+        let n_bytes = file.metadata()?.len();
+        let mut prefix = Vec::new();
+        file.take(PREFIX_BYTES).read_to_end(&mut prefix)?;
+        if !prefix.starts_with(MAGIC) {
+            return Err("not a counts file".to_owned().into());
         }
-        if self.special_tokens != other.special_tokens {
-            let (found, expected) = (&other.special_tokens, &self.special_tokens);
-            return Err(format!(
-                "counted with special tokens {found:?}, the files before with {expected:?}"
-            ));
+        let number = |at: usize| {
+            let four = prefix.get(at..).and_then(<[u8]>::first_chunk::<4>);
+            four.map(|four| u32::from_le_bytes(*four))
+        };
+        let (Some(version), Some(mark), Some(header_len)) = (number(8), number(12), number(16))
+        else {
+            return Err("cut short in its first bytes".to_owned().into());
+        };
+        if mark == BYTE_ORDER_MARK.swap_bytes() {
+            return Err("big-endian; counts files are little-endian".to_owned().into());
         }
-        let corpus_bytes = self.counts.corpus_bytes.saturating_add(other.counts.corpus_bytes);
-        self.counts = Counts::from_pairs(self.counts.iter().chain(other.counts.iter()));
-        self.counts.corpus_bytes = corpus_bytes;
+        if version != VERSION {
+            return Err(format!("format version {version}, expected {VERSION}").into());
+        }
+        let start = PREFIX_BYTES + u64::from(header_len);
+        let body_bytes = n_bytes.checked_sub(start + CHECKSUM_BYTES);
+        let body_bytes = body_bytes.ok_or_else(|| "cut short in its header".to_owned())?;
+        if start > MOST_HEADER_BYTES {
+            return Err(format!("damaged: its header has {header_len} bytes").into());
+        }
+        let mut header = Vec::new();
+        file.take(u64::from(header_len)).read_to_end(&mut header)?;
+        let mut hash = Xxh3::new();
+        hash.update(&prefix);
+        hash.update(&header);
+        let header: Header = serde_json::from_slice(&header)
+            .map_err(|err| format!("damaged: its header is not understood: {err}"))?;
+        if header.unicode_version != UNICODE_VERSION {
+            let found = header.unicode_version;
+            return Err(format!("counted with Unicode {found}, expected {UNICODE_VERSION}").into());
+        }
+        let pattern = header.pattern.as_deref().map_or(Ok(Pattern::None), Pattern::parse);
+        let pattern = pattern.map_err(|err| err.to_string())?;
+        Ok(Self { path: path.to_owned(), header, pattern, hash, start, body_bytes })
+    }
+
+    /// Whether the text was cut as in the files before, and as `options` demand.
+    fn check(&self, before: Option<&Self>, options: &LoadOptions) -> Result<()> {
+        let bad = |reason| Err(Error::BadCounts { path: self.path.clone(), reason });
+        let of_before = before.map(|file| (&file.pattern, "the files before with"));
+        let expected = options.pattern.as_ref().map(|pattern| (pattern, "expected"));
+        let found = &self.pattern;
+        for (pattern, who) in expected.into_iter().chain(of_before) {
+            if found != pattern {
+                return bad(format!(
+                    "counted with pattern `{}`, {who} `{}`",
+                    found.shown(),
+                    pattern.shown()
+                ));
+            }
+        }
+        let of_before = before.map(|f| (&f.header.special_tokens, "the files before with"));
+        let expected = options.special_tokens.as_ref().map(|tokens| (tokens, "expected"));
+        let found = &self.header.special_tokens;
+        for (tokens, who) in expected.into_iter().chain(of_before) {
+            if found != tokens {
+                return bad(format!("counted with special tokens {found:?}, {who} {tokens:?}"));
+            }
+        }
         Ok(())
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    /// The entries' bytes.
+    fn body(&self) -> Body {
+        Body {
+            path: self.path.clone(),
+            at: self.start,
+            n_left: self.body_bytes,
+            hash: self.hash.clone(),
+        }
+    }
+}
+
+/// Why a file cannot be used.
+enum Refused {
+    Io(io::Error),
+    Because(String),
+}
+
+impl From<io::Error> for Refused {
+    fn from(source: io::Error) -> Self {
+        Self::Io(source)
+    }
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Because(reason)
+    }
+}
+
+/// The entries of a file, as bytes; their last read ends with a look at the checksum.
+///
+/// The file is opened for each read, so that thousands of files can be added up at once.
+struct Body {
+    path: PathBuf,
+    at: u64,
+    n_left: u64,
+    hash: Xxh3,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.n_left == 0 || buffer.is_empty() {
+            return Ok(0);
+        }
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.at))?;
+        let n_read = (&file).take(self.n_left).read(buffer)?;
+        self.hash.update(&buffer[..n_read]);
+        self.at += n_read as u64;
+        self.n_left -= n_read as u64;
+        if self.n_left == 0 {
+            let mut stored = [0; 8];
+            file.read_exact(&mut stored)?;
+            let (found, stored) = (self.hash.digest(), u64::from_le_bytes(stored));
+            if found != stored {
+                let reason = format!("damaged: checksum {found:016x}, expected {stored:016x}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            }
+        }
+        Ok(n_read)
+    }
+}
+
+/// A file that is being written, entry by entry.
+pub(super) struct Writer {
+    file: Staged,
+    hash: Xxh3,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Writes all that is before the entries.
+    pub(super) fn create(
+        path: &Path,
+        pattern: &Pattern,
+        special_tokens: &[String],
+        corpus_bytes: u64,
+        pre_tokens: u64,
+    ) -> Result<Self> {
         let header = Header {
-            pattern: self.pattern.name().or(self.pattern.regex()).map(str::to_owned),
-            special_tokens: self.special_tokens.clone(),
+            pattern: pattern.name().or(pattern.regex()).map(str::to_owned),
+            special_tokens: special_tokens.to_vec(),
             unicode_version: UNICODE_VERSION.to_owned(),
-            corpus_bytes: self.counts.corpus_bytes,
-            pre_tokens: self.counts.len(),
+            corpus_bytes,
+            pre_tokens,
         };
         let header = serde_json::json!(header).to_string();
         let header_len = u32::try_from(header.len()).unwrap_or(u32::MAX);
-        let mut bytes = Vec::with_capacity(self.counts.distinct_bytes() + 4 * self.counts.len());
-        bytes.extend_from_slice(MAGIC);
+        let mut buffer = MAGIC.to_vec();
         for number in [VERSION, BYTE_ORDER_MARK, header_len] {
-            bytes.extend_from_slice(&number.to_le_bytes());
+            buffer.extend_from_slice(&number.to_le_bytes());
         }
-        bytes.extend_from_slice(header.as_bytes());
-        let mut entries: Vec<(&[u8], u64)> = self.counts.iter().collect();
-        entries.sort_unstable();
-        for (text, count) in entries {
-            put_varint(&mut bytes, text.len() as u64);
-            put_varint(&mut bytes, count);
-            bytes.extend_from_slice(text);
-        }
-        bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
-        bytes
+        buffer.extend_from_slice(header.as_bytes());
+        Ok(Self { file: Staged::create(path)?, hash: Xxh3::new(), buffer })
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let number = |at: usize| {
-            let four = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>);
-            four.map(|four| u32::from_le_bytes(*four))
-        };
-        if !bytes.starts_with(MAGIC) {
-            return Err("not a counts file".to_owned());
-        }
-        let (Some(version), Some(mark), Some(header_len)) = (number(8), number(12), number(16))
-        else {
-            return Err("cut short in its first bytes".to_owned());
-        };
-        if mark == BYTE_ORDER_MARK.swap_bytes() {
-            return Err("big-endian; counts files are little-endian".to_owned());
-        }
-        if version != VERSION {
-            return Err(format!("format version {version}, expected {VERSION}"));
-        }
-        let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
-            return Err("cut short in its first bytes".to_owned());
-        };
-        let (found, stored) = (xxh3_64(body), u64::from_le_bytes(*checksum));
-        if found != stored {
-            return Err(format!("damaged: checksum {found:016x}, expected {stored:016x}"));
-        }
-        let end = PREFIX_BYTES + header_len as usize;
-        let header = body.get(PREFIX_BYTES..end).ok_or("its header is cut short")?;
-        let header: Header = serde_json::from_slice(header).map_err(|err| err.to_string())?;
-        if header.unicode_version != UNICODE_VERSION {
-            let found = header.unicode_version;
-            return Err(format!("counted with Unicode {found}, expected {UNICODE_VERSION}"));
-        }
-        let pattern = header.pattern.map_or(Ok(Pattern::None), |text| Pattern::parse(&text));
-        let mut counts = read_entries(&body[end..], header.pre_tokens)?;
-        counts.corpus_bytes = header.corpus_bytes;
-        Ok(Self {
-            counts,
-            pattern: pattern.map_err(|err| err.to_string())?,
-            special_tokens: header.special_tokens,
-        })
+    /// Appends an entry; entries must ascend.
+    pub(super) fn put(&mut self, text: &[u8], count: u64) -> Result<()> {
+        put_entry(&mut self.buffer, text, count);
+        if self.buffer.len() < WRITE_BYTES { Ok(()) } else { self.write() }
     }
-}
 
-fn read_entries(mut rest: &[u8], expected: usize) -> Result<Counts, String> {
-    let mut counts = Counts::default();
-    let mut before: Option<&[u8]> = None;
-    while !rest.is_empty() {
-        let entry = take_varint(&mut rest).zip(take_varint(&mut rest)).and_then(|(len, count)| {
-            let text = rest.split_off(..usize::try_from(len).ok()?)?;
-            Some((text, count))
-        });
-        let Some((text, count)) = entry else {
-            return Err(format!("entry {} is cut short", counts.len()));
-        };
-        if before.is_some_and(|before| before >= text) || text.is_empty() {
-            return Err(format!("entry {} is out of order", counts.len()));
-        }
-        before = Some(text);
-        counts.push(text, count);
+    /// Gives the file its name.
+    pub(super) fn publish(mut self) -> Result<()> {
+        self.write()?;
+        self.file.write(&self.hash.digest().to_le_bytes())?;
+        self.file.sync()?;
+        self.file.publish()
     }
-    if counts.len() != expected {
-        return Err(format!("holds {} pre-tokens, its header says {expected}", counts.len()));
-    }
-    Ok(counts)
-}
 
-#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
-fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push((number & 0x7F) as u8 | 0x80);
-        number >>= 7;
+    fn write(&mut self) -> Result<()> {
+        self.hash.update(&self.buffer);
+        self.file.write(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
     }
-    bytes.push(number as u8);
-}
-
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *rest.split_off_first()?;
-        number |= u64::from(byte & 0x7F).checked_shl(shift)?;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
+    use xxhash_rust::xxh3::xxh3_64;
 
     use super::*;
     use crate::pretokenize::NamedPattern;
@@ -250,10 +452,45 @@ mod tests {
         }
     }
 
+    fn bytes_of(file: &CountsFile) -> Vec<u8> {
+        let saved = tempfile::NamedTempFile::new().unwrap();
+        file.save(saved.path()).unwrap();
+        fs::read(saved.path()).unwrap()
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Result<CountsFile> {
+        let saved = tempfile::NamedTempFile::new().unwrap();
+        fs::write(saved.path(), bytes).unwrap();
+        CountsFile::load(saved.path())
+    }
+
+    fn sum(paths: &[&PathBuf], options: &LoadOptions) -> Result<CountsFile> {
+        CountsFile::load_all(paths, options, &Progress::default())
+    }
+
     fn sorted(file: &CountsFile) -> Vec<(Vec<u8>, u64)> {
         let mut entries: Vec<_> = file.counts.iter().map(|(t, n)| (t.to_vec(), n)).collect();
         entries.sort_unstable();
         entries
+    }
+
+    /// A file with these entries, as they are, and a checksum that fits them.
+    fn forged(entries: &[(&[u8], u64)]) -> Vec<u8> {
+        let mut bytes = bytes_of(&file(&[]));
+        bytes.truncate(bytes.len() - 8);
+        let header = String::from_utf8(bytes[20..].to_vec()).unwrap();
+        let wrong =
+            header.replace("\"pre_tokens\":0", &format!("\"pre_tokens\":{}", entries.len()));
+        bytes.splice(20.., wrong.into_bytes());
+        for (text, count) in entries {
+            put_entry(&mut bytes, text, *count);
+        }
+        sealed(bytes)
+    }
+
+    fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
+        bytes
     }
 
     #[test]
@@ -262,11 +499,16 @@ mod tests {
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         file(&[(b"x", 1 << 40), (b"yy", 2)]).save(&a).unwrap();
         file(&[(b"yy", 3), (&[0xFF; 300], 1)]).save(&b).unwrap();
-        let sum = CountsFile::load_all(&[&a, &b]).unwrap().unwrap();
+        let weights =
+            |weights: &[u64]| LoadOptions { weights: weights.to_vec(), ..LoadOptions::default() };
+        let total = sum(&[&a, &b], &weights(&[])).unwrap();
         let expected = [(b"x".to_vec(), 1 << 40), (b"yy".to_vec(), 5), (vec![0xFF; 300], 1)];
-        assert_eq!(sorted(&sum), expected);
-        let reversed = CountsFile::load_all(&[&b, &a]).unwrap().unwrap();
-        assert_eq!(sum.to_bytes(), reversed.to_bytes());
+        assert_eq!(sorted(&total), expected);
+        assert_eq!(bytes_of(&total), bytes_of(&sum(&[&b, &a], &weights(&[])).unwrap()));
+        let weighted = sum(&[&a, &b], &weights(&[3, 1])).unwrap();
+        let expected = [(b"x".to_vec(), 3 << 40), (b"yy".to_vec(), 9), (vec![0xFF; 300], 1)];
+        assert_eq!(sorted(&weighted), expected);
+        assert_eq!(bytes_of(&weighted), bytes_of(&sum(&[&a, &b, &a, &a], &weights(&[])).unwrap()));
     }
 
     #[test]
@@ -275,38 +517,96 @@ mod tests {
         let good = file(&[(b"x", 1)]);
         let other_pattern = CountsFile { pattern: Pattern::None, ..file(&[(b"x", 1)]) };
         let other_specials = CountsFile { special_tokens: vec![], ..file(&[(b"x", 1)]) };
-        let mut newer = good.to_bytes();
+        let mut newer = bytes_of(&good);
         newer[8] = 2;
-        let mut big_endian = good.to_bytes();
+        let mut big_endian = bytes_of(&good);
         big_endian[12..16].reverse();
-        let cases: [(Vec<u8>, &str); 6] = [
-            (other_pattern.to_bytes(), "counted with pattern `none`, the files before with `'(?:"),
-            (other_specials.to_bytes(), "counted with special tokens [], the files before with"),
+        let older = String::from_utf8_lossy(&bytes_of(&good)).replace("16.0.0", "15.1.0");
+        let mut long_header = bytes_of(&good);
+        long_header[16..20].fill(0xFF);
+        let overflow = "with its counts, the corpus has more bytes than 64 bits can tell";
+        let cases: [(Vec<u8>, &str); 14] = [
+            (bytes_of(&other_pattern), "counted with pattern `none`, the files before with `gpt2`"),
+            (
+                bytes_of(&other_specials),
+                "counted with special tokens [], the files before with [\"",
+            ),
             (newer, "format version 2, expected 1"),
             (big_endian, "big-endian; counts files are little-endian"),
+            (older.into_bytes(), "counted with Unicode 15.1.0, expected 16.0.0"),
             (b"hello".to_vec(), "not a counts file"),
             (MAGIC.to_vec(), "cut short in its first bytes"),
+            (long_header, "cut short in its header"),
+            (forged(&[(b"b", 1), (b"a", 1)]), "entry 1 is out of order"),
+            (forged(&[(b"a", 1), (b"a", 1)]), "entry 1 is out of order"),
+            (forged(&[(b"", 1)]), "entry 0 is out of order"),
+            (forged(&[(b"a", 0)]), "entry 0 has a count of zero"),
+            (forged(&[(b"ab", 1 << 63)]), overflow),
+            (forged(&[(b"a", u64::MAX)]), overflow),
         ];
         let (first, second) = (folder.path().join("first"), folder.path().join("second"));
         good.save(&first).unwrap();
         for (bytes, expected) in cases {
             fs::write(&second, bytes).unwrap();
-            let message = CountsFile::load_all(&[&first, &second]).unwrap_err().to_string();
+            let message = sum(&[&first, &second], &LoadOptions::default()).unwrap_err().to_string();
             let expected = format!("{}: {expected}", second.display());
             assert!(message.starts_with(&expected), "{message} should begin with {expected}");
         }
     }
 
     #[test]
+    fn what_is_expected_is_named_with_what_is_found() {
+        let saved = tempfile::NamedTempFile::new().unwrap();
+        let path = saved.path().to_owned();
+        file(&[(b"x", 1)]).save(&path).unwrap();
+        let message = |options| {
+            let message = sum(&[&path], &options).unwrap_err().to_string();
+            message.split_once(": ").unwrap().1.to_owned()
+        };
+        let pattern = Some(Pattern::Named(NamedPattern::Cl100k));
+        assert_eq!(
+            message(LoadOptions { pattern, ..LoadOptions::default() }),
+            "counted with pattern `gpt2`, expected `cl100k`"
+        );
+        let special_tokens = Some(vec!["<|a|>".to_owned()]);
+        assert_eq!(
+            message(LoadOptions { special_tokens, ..LoadOptions::default() }),
+            "counted with special tokens [\"<|endoftext|>\"], expected [\"<|a|>\"]"
+        );
+        assert_eq!(
+            sum(&[&path], &LoadOptions { max_memory: Some(12), ..LoadOptions::default() })
+                .unwrap_err()
+                .to_string(),
+            "max_memory is 12 bytes, but holding 1 distinct pre-tokens takes at least 13"
+        );
+    }
+
+    #[test]
+    fn lengths_that_are_not_there_allocate_nothing() {
+        let mut bytes = bytes_of(&file(&[]));
+        bytes.truncate(bytes.len() - 8);
+        // A text of 2^62 bytes, counted once.
+        bytes.extend_from_slice(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40, 1, b'a']);
+        let message = of_bytes(&sealed(bytes.clone())).unwrap_err().to_string();
+        assert!(message.ends_with(": entry 0 is cut short"), "{message}");
+        // A length of more than 64 bits.
+        bytes.truncate(bytes.len() - 11);
+        bytes.extend_from_slice(&[0xFF; 9]);
+        bytes.extend_from_slice(&[2, 1, b'a']);
+        let message = of_bytes(&sealed(bytes)).unwrap_err().to_string();
+        assert!(message.ends_with(": entry 0 is cut short"), "{message}");
+    }
+
+    #[test]
     fn every_flipped_bit_and_every_cut_is_found() {
-        let bytes = file(&[(b"abc", 300), (b"b", 1)]).to_bytes();
+        let bytes = bytes_of(&file(&[(b"abc", 300), (b"b", 1)]));
         for bit in 0..8 * bytes.len() {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(CountsFile::from_bytes(&flipped).is_err(), "bit {bit}");
+            assert!(of_bytes(&flipped).is_err(), "bit {bit}");
         }
         for len in 0..bytes.len() {
-            assert!(CountsFile::from_bytes(&bytes[..len]).is_err(), "{len} bytes");
+            assert!(of_bytes(&bytes[..len]).is_err(), "{len} bytes");
         }
     }
 
@@ -314,12 +614,12 @@ mod tests {
         #[test]
         fn prop_files_read_back(
             pairs in proptest::collection::btree_map(
-                proptest::collection::vec(any::<u8>(), 1..40), any::<u64>(), 0..50
+                proptest::collection::vec(any::<u8>(), 1..40), 1_u64..1 << 50, 0..50
             )
         ) {
             let pairs: Vec<(&[u8], u64)> = pairs.iter().map(|(t, &n)| (t.as_slice(), n)).collect();
             let written = file(&pairs);
-            let read = CountsFile::from_bytes(&written.to_bytes()).unwrap();
+            let read = of_bytes(&bytes_of(&written)).unwrap();
             prop_assert_eq!(sorted(&read), sorted(&written));
             prop_assert_eq!((read.pattern, read.special_tokens), (written.pattern, written.special_tokens));
         }

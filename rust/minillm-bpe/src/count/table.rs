@@ -4,35 +4,68 @@
 //! and its length, compared as one number, in an open-addressing table of their own. Longer ones
 //! lie in an arena, found by hash.
 
-use super::Counts;
+mod combine;
+mod spill;
+
 use crate::{
-    Result,
+    Error, Result,
     corpus::Block,
     pretokenize::PreTokenizer,
     special::{Segment, SpecialTokens},
 };
+pub(super) use combine::{combine, total_bytes};
+use spill::Spill;
 
 /// Pre-tokens wait here until there are enough of them that looking up one hides the wait for
 /// the memory of the next.
 const BATCH: usize = 64;
 
 /// One thread's counts.
-#[derive(Default)]
 pub(super) struct Tally {
     short: ShortTable,
     long: LongTable,
     waiting: Vec<u128>,
+    /// How often a pre-token counts that is waiting or found next.
+    weight: u64,
+    /// Bytes of the text, each as often as its weight says. No count is greater.
     bytes: u64,
+    /// Where the tables go when they are full; without it, they grow.
+    spill: Option<Box<Spill>>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            short: ShortTable::default(),
+            long: LongTable::default(),
+            waiting: Vec::with_capacity(BATCH),
+            weight: 1,
+            bytes: 0,
+            spill: None,
+        }
+    }
 }
 
 impl Tally {
+    /// Counts a block, each pre-token `weight` times.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyBytes`] if 64 bits are too few; those of cutting and of spilling.
     pub(super) fn add_block(
         &mut self,
         block: &Block,
+        weight: u64,
         specials: &SpecialTokens,
         pretokenizer: &PreTokenizer,
     ) -> Result<()> {
-        self.bytes += block.bytes.len() as u64;
+        if weight != self.weight {
+            self.flush();
+            self.weight = weight;
+        }
+        let bytes = (block.bytes.len() as u64).checked_mul(weight);
+        let bytes = bytes.and_then(|bytes| self.bytes.checked_add(bytes));
+        self.bytes = bytes.ok_or(Error::TooManyBytes)?;
         for text in block.texts() {
             for segment in specials.split(text) {
                 if let Segment::Text(text) = segment {
@@ -41,7 +74,7 @@ impl Tally {
                 }
             }
         }
-        Ok(())
+        self.check_spill()
     }
 
     #[inline]
@@ -53,10 +86,17 @@ impl Tally {
                     self.flush();
                 }
             }
-            None => self.long.add(&text[start..end], 1),
+            None => self.add_long(&text[start..end]),
         }
     }
 
+    fn add_long(&mut self, text: &[u8]) {
+        if self.spill.is_none() || self.make_room_for_long(text) {
+            self.long.add(text, self.weight);
+        }
+    }
+
+    /// Counts one pre-token `count` times.
     pub(super) fn add(&mut self, text: &[u8], count: u64) {
         match short_key(text, 0, text.len()) {
             Some(key) => self.short.add(key, count),
@@ -66,42 +106,18 @@ impl Tally {
 
     /// Counts the waiting pre-tokens.
     pub(super) fn flush(&mut self) {
-        self.short.reserve(BATCH);
+        if !self.short.has_room(BATCH) {
+            self.make_room(BATCH);
+        }
         let mut slots = [0; BATCH];
         for (slot, &key) in slots.iter_mut().zip(&self.waiting) {
             *slot = self.short.home(key);
             prefetch(&self.short.slots[*slot]);
         }
         for (&slot, &key) in slots.iter().zip(&self.waiting) {
-            self.short.add_at(slot, key, 1);
+            self.short.add_at(slot, key, self.weight);
         }
         self.waiting.clear();
-    }
-
-    /// Adds another thread's counts; the smaller table goes into the larger.
-    pub(super) fn absorb(&mut self, mut other: Self) {
-        if other.short.n_used > self.short.n_used {
-            std::mem::swap(self, &mut other);
-        }
-        self.bytes += other.bytes;
-        for slot in other.short.slots.iter().filter(|slot| slot.key != 0) {
-            self.short.add(slot.key, slot.count);
-        }
-        for (text, count) in other.long.iter() {
-            self.long.add(text, count);
-        }
-    }
-
-    pub(super) fn into_counts(self) -> Counts {
-        let mut counts = Counts { corpus_bytes: self.bytes, ..Counts::default() };
-        for slot in self.short.slots.iter().filter(|slot| slot.key != 0) {
-            let bytes = slot.key.to_le_bytes();
-            counts.push(&bytes[..usize::from(bytes[15])], slot.count);
-        }
-        for (text, count) in self.long.iter() {
-            counts.push(text, count);
-        }
-        counts
     }
 }
 
@@ -135,6 +151,23 @@ fn short_key(text: &[u8], start: usize, end: usize) -> Option<u128> {
         u128::from_le_bytes(buffer)
     };
     Some(bytes | ((len as u128) << 120))
+}
+
+/// The text of a key, with what lies behind it.
+fn text_of(key: u128) -> ([u8; 16], usize) {
+    let bytes = key.to_le_bytes();
+    (bytes, usize::from(bytes[15]))
+}
+
+/// A number that ascends with the text. Texts of 16 bytes and more that begin alike share one.
+pub(super) fn sort_key(text: &[u8]) -> u128 {
+    let key = short_key(text, 0, text.len());
+    key.unwrap_or_else(|| {
+        let mut bytes = [16; 16];
+        bytes[..15].copy_from_slice(&text[..15]);
+        u128::from_le_bytes(bytes)
+    })
+    .swap_bytes()
 }
 
 /// Spreads a key over 64 bits: two halves folded by a widening product.
@@ -193,18 +226,29 @@ impl ShortTable {
         }
     }
 
+    /// Whether there is room for `n` more keys.
+    #[inline]
+    fn has_room(&self, n: usize) -> bool {
+        (self.n_used + n) * 2 <= self.slots.len()
+    }
+
     /// Makes room for `n` more keys.
     #[inline]
     fn reserve(&mut self, n: usize) {
-        if (self.n_used + n) * 2 > self.slots.len() {
+        if !self.has_room(n) {
             self.grow(n);
         }
     }
 
+    /// Number of slots when it has grown for `n` more keys.
+    fn grown(&self, n: usize) -> usize {
+        ((self.n_used + n) * 4).next_power_of_two().max(1 << 12)
+    }
+
     #[cold]
     fn grow(&mut self, n: usize) {
-        let size = ((self.n_used + n) * 4).next_power_of_two().max(1 << 12);
-        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); size]);
+        let slots = vec![Slot::default(); self.grown(n)];
+        let old = std::mem::replace(&mut self.slots, slots);
         self.n_used = 0;
         for slot in old.into_iter().filter(|slot| slot.key != 0) {
             self.add_at(self.home(slot.key), slot.key, slot.count);
@@ -263,9 +307,5 @@ impl LongTable {
             }
             self.slots[at] = index as u32 + 1;
         }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.entries.iter().map(|entry| (&self.text[entry.start..entry.end], entry.count))
     }
 }

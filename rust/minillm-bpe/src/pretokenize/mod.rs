@@ -130,6 +130,11 @@ impl Pattern {
         }
     }
 
+    /// What messages call it: its name, its regular expression, or `none`.
+    pub fn shown(&self) -> &str {
+        self.name().or(self.regex()).unwrap_or("none")
+    }
+
     /// The regular expression, if there is one.
     pub fn regex(&self) -> Option<&str> {
         match self {

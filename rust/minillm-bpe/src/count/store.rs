@@ -1,0 +1,124 @@
+//! Distinct pre-tokens with their counts, as tightly as they can be walked through.
+
+use super::table::Tally;
+
+/// Distinct pre-tokens with their counts, in no particular order.
+#[derive(Debug, Default)]
+pub struct Counts {
+    text: Vec<u8>,
+    ends: Ends,
+    occurrences: Vec<u64>,
+    /// Bytes of the corpus, special tokens included, each source as often as its weight says.
+    pub corpus_bytes: u64,
+}
+
+impl Counts {
+    /// Takes counts as they are; a pre-token that comes twice counts twice.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a [u8], u64)>) -> Self {
+        let mut tally = Tally::default();
+        for (text, count) in pairs {
+            tally.add(text, count);
+        }
+        tally.into_counts()
+    }
+
+    /// Room for just so many pre-tokens, and bytes of their text.
+    pub(super) fn with_capacity(len: usize, text_bytes: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(text_bytes),
+            ends: Ends { low: Vec::with_capacity(len), wraps: Vec::new() },
+            occurrences: Vec::with_capacity(len),
+            corpus_bytes: 0,
+        }
+    }
+
+    /// Number of distinct pre-tokens.
+    pub fn len(&self) -> usize {
+        self.occurrences.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.occurrences.is_empty()
+    }
+
+    /// Number of pre-tokens, each as often as it occurs.
+    pub fn total(&self) -> u64 {
+        self.occurrences.iter().sum()
+    }
+
+    /// Number of pre-tokens of a single byte, each as often as it occurs.
+    pub fn total_single_bytes(&self) -> u64 {
+        self.iter().filter(|(text, _)| text.len() == 1).map(|(_, count)| count).sum()
+    }
+
+    /// Bytes of the distinct pre-tokens.
+    pub fn distinct_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Bytes that counts of so many pre-tokens take in memory.
+    pub(super) fn memory(len: u64, text_bytes: u64) -> u64 {
+        text_bytes.saturating_add(len.saturating_mul((size_of::<u32>() + size_of::<u64>()) as u64))
+    }
+
+    /// The pre-token of this index and its count.
+    pub fn get(&self, index: usize) -> (&[u8], u64) {
+        let start = if index == 0 { 0 } else { self.ends.get(index - 1) };
+        (&self.text[start..self.ends.get(index)], self.occurrences[index])
+    }
+
+    /// All pre-tokens with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// Appends a pre-token, which must not be there yet.
+    pub(super) fn push(&mut self, text: &[u8], count: u64) {
+        self.text.extend_from_slice(text);
+        self.ends.push(self.text.len());
+        self.occurrences.push(count);
+    }
+}
+
+/// Ascending positions in four bytes each, though they may pass 2^32.
+#[derive(Debug, Default)]
+struct Ends {
+    /// The lower 32 bits of each.
+    low: Vec<u32>,
+    /// How many positions are below 2^32, below 2 * 2^32, and so on.
+    wraps: Vec<usize>,
+}
+
+impl Ends {
+    fn push(&mut self, end: usize) {
+        while self.wraps.len() < end >> 32 {
+            self.wraps.push(self.low.len());
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "`wraps` keeps the upper bits")]
+        self.low.push(end as u32);
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> usize {
+        let high = self.wraps.iter().take_while(|&&wrap| wrap <= index).count();
+        high << 32 | self.low[index] as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_pass_32_bits() {
+        let positions =
+            [7, 0xFFFF_FFFF, 0x1_0000_0000, 0x1_0000_0000, 0x4_0000_0001, 0x4_1234_5678];
+        let mut ends = Ends::default();
+        for end in positions {
+            ends.push(end);
+        }
+        let read: Vec<usize> = (0..positions.len()).map(|index| ends.get(index)).collect();
+        assert_eq!(read, positions);
+    }
+}
