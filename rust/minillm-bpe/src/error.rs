@@ -20,6 +20,18 @@ pub enum Error {
     #[error("vocab_size is {got}, but bytes and special tokens already take {taken} ids")]
     VocabTooSmall { got: u32, taken: u32 },
 
+    /// The vocabulary has no room for the tokens that are there already.
+    #[error("vocab_size is {got}, but the tokenizer to continue from has {base} ids")]
+    VocabBelowBase { got: u32, base: u32 },
+
+    /// An option that the tokenizer to continue from has settled otherwise.
+    #[error("{option} is {got}, but the tokenizer to continue from has {base}")]
+    BaseDiffers { option: &'static str, got: String, base: String },
+
+    /// A vocabulary that has no smaller one of that size in it.
+    #[error("cannot shorten the vocabulary to {size} ids: {reason}")]
+    CannotTruncate { size: u32, reason: String },
+
     /// A regular expression that does not compile, or gives up while matching.
     #[error("pattern `{pattern}`: {reason}")]
     Pattern { pattern: String, reason: String },

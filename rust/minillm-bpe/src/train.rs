@@ -14,31 +14,37 @@
 //! Which pair wins among equal counts is a documented total order ([`TieBreak`]). Nothing depends
 //! on threads, block size, file order or hash seeds: counts are sums, and sums have no order.
 //!
-//! When a merge yields bytes that are a token already (`ab c` after `a bc`), it is listed but
-//! gets that token's id, as in Hugging Face's trainer; a pair that so occurs again after it
-//! was merged is merged again and not listed twice. A merge that would yield a special
-//! token's bytes is never made.
+//! Learned from bytes, no two merges yield the same bytes. A token's bytes were never shared with
+//! a token beyond them, for tokens only grow; so what happened inside is what happens to these
+//! bytes alone, and merges happen everywhere at once. Equal tokens came to be in the same way.
+//! A merge that would yield a special token's bytes is never made.
+//!
+//! Training goes on from a given tokenizer as if it had made that one's merges itself: they are
+//! made first, in their order and whatever their counts, and then the next ones are learned
+//! (`learner.rs`). So the steps of one long run are those of several short ones, and every smaller
+//! vocabulary is a prefix of the larger ([`Vocab::truncated`]). A tokenizer made elsewhere may list
+//! merges that training would never make, and then a learned merge can yield bytes that are a token
+//! already. It is listed and gets that token's id; a pair that so occurs again after it was merged
+//! is merged again and not listed twice.
 
+mod learner;
 mod merge;
 mod pairs;
 mod queue;
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::PathBuf,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    Error, Pair, Result, TokenId,
+    Error, Result,
     corpus::Source,
     count::{CountOptions, Counts, Spilled, count},
     format::byte_alphabet,
     pretokenize::Pattern,
-    progress::{Phase, Progress},
-    vocab::Vocab,
+    progress::Progress,
+    vocab::{MAX_RANKED_BYTES, Vocab},
 };
+use learner::Learner;
 use merge::Merger;
-use queue::Order;
 
 /// Which of the most frequent pairs is merged first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +89,11 @@ impl TieBreak {
 pub struct TrainOptions {
     /// Number of tokens, the 256 bytes and the special tokens included.
     pub vocab_size: u32,
+    /// Sizes on the way there for which [`Trained::smaller`] tells what the corpus took.
+    pub smaller_sizes: Vec<u32>,
+    /// The tokenizer to continue from, with its pattern and special tokens. All of its ids stay
+    /// what they are; new tokens have the ids above them.
+    pub base: Option<Arc<Vocab>>,
     /// They separate documents, are not counted, and get the last ids.
     pub special_tokens: Vec<String>,
     /// Gives the special tokens the first ids instead, before the bytes.
@@ -117,15 +128,23 @@ impl TrainOptions {
             temp_dir: self.temp_dir.clone(),
         }
     }
+
+    /// The limit on the length of learned tokens; ranked ones have one of their own.
+    fn longest(&self) -> Option<usize> {
+        let is_ranked = self.base.as_ref().is_some_and(|base| base.is_ranked());
+        let ranked = is_ranked.then_some(MAX_RANKED_BYTES);
+        self.max_token_bytes.into_iter().chain(ranked).min()
+    }
 }
 
 /// What was learned, and from how much.
 #[derive(Debug)]
 pub struct Trained {
-    /// The tokenizer.
+    /// The tokenizer, which knows how often each of its merges occurred.
     pub vocab: Vocab,
-    /// How often each listed merge's pair occurred when it was merged.
-    pub merge_counts: Vec<u64>,
+    /// Each of [`TrainOptions::smaller_sizes`], ascending, with the tokens that the corpus took
+    /// when there were so many ids.
+    pub smaller: Vec<(u32, u64)>,
     /// Bytes of the corpus, special tokens included.
     pub bytes: u64,
     /// Pre-tokens in the corpus.
@@ -144,9 +163,11 @@ pub struct Trained {
 ///
 /// # Errors
 ///
-/// [`Error::VocabTooSmall`], [`Error::SpecialToken`], [`Error::Pattern`] for options that cannot
-/// work; [`Error::Io`] for a source that cannot be read; [`Error::EmptyCorpus`] if there is no
-/// text; [`Error::Interrupted`] if `progress` is cancelled.
+/// [`Error::VocabTooSmall`], [`Error::VocabBelowBase`], [`Error::BaseDiffers`],
+/// [`Error::SpecialToken`], [`Error::Pattern`] for options that cannot work;
+/// [`Error::BadVocab`] for a tokenizer to continue from that lacks a byte; [`Error::Io`] for a
+/// source that cannot be read; [`Error::EmptyCorpus`] if there is no text; [`Error::Interrupted`]
+/// if `progress` is cancelled.
 pub fn train(sources: Vec<Source>, options: &TrainOptions, progress: &Progress) -> Result<Trained> {
     check_room(options)?;
     refuse_bytes(&options.special_tokens)?;
@@ -170,38 +191,58 @@ pub fn train_counts(
     options: &TrainOptions,
     progress: &Progress,
 ) -> Result<Trained> {
-    let n_specials = check_room(options)?;
-    let n_tokens = (options.vocab_size - n_specials) as usize;
-    progress.begin(Phase::Merge, n_tokens as u64 - 256);
-    let mut learner = Learner::new(options, n_tokens);
-    let mut merger = Merger::new(counts, options.max_token_bytes)?;
-    let stopped_early = learner.learn(&mut merger, options, progress)?;
-    let mut merge_counts = Vec::new();
-    let mut merges = Vec::new();
-    for ((left, right), count) in &learner.merges {
-        merges.push((learner.order.bytes(*left).to_vec(), learner.order.bytes(*right).to_vec()));
-        merge_counts.push(*count);
-    }
+    check_room(options)?;
+    let mut learner = Learner::new(options)?;
+    let mut merger = Merger::new(counts, options.longest())?;
+    let single_bytes = counts.total_single_bytes();
+    learner.replay(&mut merger, progress)?;
+    let stopped_early = learner.learn(&mut merger, progress)?;
+    let corpus_tokens = merger.total_tokens() + single_bytes;
+    let smaller = learner.smaller.iter().map(|&(size, tokens)| (size, tokens + single_bytes));
     Ok(Trained {
-        vocab: build_vocab(learner.order.into_tokens(), merges, options)?,
-        merge_counts,
+        smaller: smaller.collect(),
+        vocab: learner.into_vocab()?,
         bytes: counts.corpus_bytes,
         pre_tokens: counts.total(),
         distinct_pre_tokens: counts.len(),
         spilled: Spilled::default(),
-        corpus_tokens: merger.total_tokens() + counts.total_single_bytes(),
+        corpus_tokens,
         stopped_early,
     })
 }
 
-/// Number of special tokens, if they and the bytes fit into the vocabulary.
-fn check_room(options: &TrainOptions) -> Result<u32> {
+/// Refuses sizes without room for what is there already, and options that contradict the base.
+fn check_room(options: &TrainOptions) -> Result<()> {
+    let smallest = options.smaller_sizes.iter().copied().chain([options.vocab_size]).min();
+    let got = smallest.unwrap_or(options.vocab_size);
+    if let Some(base) = &options.base {
+        check_same(base, options)?;
+        let base = base.size();
+        return if got < base { Err(Error::VocabBelowBase { got, base }) } else { Ok(()) };
+    }
     let n_specials = u32::try_from(options.special_tokens.len()).unwrap_or(u32::MAX);
     let taken = n_specials.saturating_add(256);
-    if options.vocab_size < taken {
-        return Err(Error::VocabTooSmall { got: options.vocab_size, taken });
+    if got < taken { Err(Error::VocabTooSmall { got, taken }) } else { Ok(()) }
+}
+
+/// What the base has settled can only be repeated.
+fn check_same(base: &Vocab, options: &TrainOptions) -> Result<()> {
+    let differs = |option, got: String, base| Err(Error::BaseDiffers { option, got, base });
+    if *base.pattern() != options.pattern {
+        let show = |pattern: &Pattern| match pattern.name().or(pattern.regex()) {
+            Some(text) => format!("`{text}`"),
+            None => "none".to_owned(),
+        };
+        return differs("pattern", show(&options.pattern), show(base.pattern()));
     }
-    Ok(n_specials)
+    let mut got = options.special_tokens.clone();
+    let mut specials: Vec<String> = base.specials().iter().map(|(text, _)| text.clone()).collect();
+    got.sort_unstable();
+    specials.sort_unstable();
+    if got != specials {
+        return differs("special_tokens", format!("{got:?}"), format!("{specials:?}"));
+    }
+    Ok(())
 }
 
 /// Refuses special tokens that a file could not tell from one of the 256 bytes, before any work.
@@ -217,79 +258,6 @@ fn refuse_bytes(special_tokens: &[String]) -> Result<()> {
     }
 }
 
-/// The tokens learned so far and the rules for the next one.
-struct Learner {
-    order: Order,
-    by_bytes: HashMap<Vec<u8>, TokenId>,
-    forbidden: HashSet<Vec<u8>>,
-    merged: HashSet<Pair>,
-    merges: Vec<(Pair, u64)>,
-    n_tokens: usize,
-}
-
-impl Learner {
-    fn new(options: &TrainOptions, n_tokens: usize) -> Self {
-        let order = Order::new(options.tie_break);
-        let by_bytes = (0..=u8::MAX).map(|byte| (vec![byte], TokenId::from(byte))).collect();
-        let forbidden = options.special_tokens.iter().map(|s| s.clone().into_bytes()).collect();
-        Self { order, by_bytes, forbidden, merged: HashSet::new(), merges: Vec::new(), n_tokens }
-    }
-
-    /// Merges until there are enough tokens; says why if there are not.
-    fn learn(
-        &mut self,
-        merger: &mut Merger,
-        options: &TrainOptions,
-        progress: &Progress,
-    ) -> Result<Option<&'static str>> {
-        while self.order.len() < self.n_tokens {
-            let Some((pair, count)) = merger.most_frequent(&self.order, options.min_frequency)
-            else {
-                return Ok(Some(if options.min_frequency > 1 {
-                    "no pair of neighbours occurs min_frequency times any more"
-                } else {
-                    "no two neighbours are left to merge"
-                }));
-            };
-            let bytes = [self.order.bytes(pair.0), self.order.bytes(pair.1)].concat();
-            if self.forbidden.contains(&bytes) {
-                merger.forget(pair);
-                continue;
-            }
-            let known = self.by_bytes.get(&bytes).copied();
-            let result = known.unwrap_or_else(|| self.order.push(bytes.clone()));
-            if known.is_none() {
-                self.by_bytes.insert(bytes, result);
-            }
-            if self.merged.insert(pair) {
-                self.merges.push((pair, count));
-            }
-            merger.merge(pair, result, &self.order);
-            progress.advance(u64::from(known.is_none()))?;
-        }
-        Ok(None)
-    }
-}
-
-/// Gives the tokens their ids: bytes, merges, special tokens, or the latter first.
-fn build_vocab(
-    tokens: Vec<Vec<u8>>,
-    merges: Vec<(Vec<u8>, Vec<u8>)>,
-    options: &TrainOptions,
-) -> Result<Vocab> {
-    let n_specials = check_room(options)?;
-    let n_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-    let (first_token, first_special) =
-        if options.specials_first { (n_specials, 0) } else { (0, n_tokens) };
-    let specials = options.special_tokens.iter().cloned().zip((first_special..).map(Some));
-    Vocab::new(
-        (first_token..).zip(tokens).collect(),
-        merges,
-        specials.collect(),
-        options.pattern.clone(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -299,9 +267,11 @@ mod tests {
     use super::*;
     use crate::{pretokenize::NamedPattern, reference};
 
-    fn options(vocab_size: u32, tie_break: TieBreak) -> TrainOptions {
+    pub(super) fn options(vocab_size: u32, tie_break: TieBreak) -> TrainOptions {
         TrainOptions {
             vocab_size,
+            smaller_sizes: vec![],
+            base: None,
             special_tokens: vec!["<|endoftext|>".to_owned()],
             specials_first: false,
             pattern: Pattern::Named(NamedPattern::Gpt2),
@@ -325,6 +295,10 @@ mod tests {
         trained.vocab.merge_bytes().map(|(left, right)| (text(left), text(right))).collect()
     }
 
+    fn merge_counts(trained: &Trained) -> &[u64] {
+        trained.vocab.merge_counts().unwrap()
+    }
+
     #[test]
     fn the_course_example_merges_as_published() {
         // Sennrich et al., arXiv:1508.07909, in the form that CS336 gives it.
@@ -337,7 +311,7 @@ mod tests {
         let trained = train_counts(&counts, &options, &Progress::default()).unwrap();
         let found: Vec<String> = merges(&trained).iter().map(|(a, b)| format!("{a} {b}")).collect();
         assert_eq!(found, ["s t", "e st", "o w", "l ow", "w est", "n e"], "{text}");
-        assert_eq!(trained.merge_counts, [9, 9, 7, 7, 6, 6]);
+        assert_eq!(merge_counts(&trained), [9, 9, 7, 7, 6, 6]);
     }
 
     #[test]
@@ -356,7 +330,7 @@ mod tests {
         let trained = train_counts(&counts, &options(259, TieBreak::Lex), &Progress::default());
         let trained = trained.unwrap();
         assert_eq!(merges(&trained)[0], ("c".to_owned(), "d".to_owned()));
-        assert_eq!(trained.merge_counts, [big * 4 + 1, big * 4]);
+        assert_eq!(merge_counts(&trained), [big * 4 + 1, big * 4]);
     }
 
     #[test]
@@ -427,11 +401,11 @@ mod tests {
         let trained = train_text(&"a".repeat(1_000_000), &options(1000, TieBreak::Lex)).unwrap();
         let longest = trained.vocab.tokens().map(|(_, token)| token.len()).max();
         assert_eq!((longest, trained.corpus_tokens), (Some(1_000_000), 1));
-        assert!(trained.merge_counts.len() < 40);
+        assert!(merge_counts(&trained).len() < 40);
     }
 
-    /// Corpora on which many pairs tie, tokens repeat and the same bytes arise in several ways.
-    fn tied_words() -> impl Strategy<Value = Vec<(Vec<u8>, u64)>> {
+    /// Corpora on which many pairs tie and tokens repeat.
+    pub(super) fn tied_words() -> impl Strategy<Value = Vec<(Vec<u8>, u64)>> {
         let word = prop_oneof!["[ab]{1,12}", "[abc]{1,6}", "(ab|ba|aab){1,6}", " ?[a-e]{1,4}"];
         let count = prop_oneof![1_u64..4, Just(1 << 33)];
         proptest::collection::vec((word.prop_map(String::into_bytes), count), 1..30)
@@ -461,7 +435,7 @@ mod tests {
                 .vocab
                 .merge_bytes()
                 .map(|(left, right)| (left.to_vec(), right.to_vec()))
-                .zip(fast.merge_counts.clone())
+                .zip(merge_counts(&fast).to_vec())
                 .collect();
             prop_assert_eq!(fast_merges, slow.merges);
             prop_assert_eq!(fast.corpus_tokens, slow.corpus_tokens);

@@ -11,6 +11,7 @@
 
 mod build;
 mod ranks;
+mod truncate;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use crate::TokenId;
 use crate::pretokenize::Pattern;
 pub(crate) use build::show;
+pub(crate) use ranks::MAX_RANKED_BYTES;
 
 /// Two neighbours and what they become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +46,9 @@ enum MergeOrigin {
 /// Ids, their bytes, the merges between them, special tokens, and the pre-tokenizer's pattern.
 ///
 /// Immutable. Two vocabularies are equal when they encode and decode everything alike by
-/// construction: same ids, bytes, merges, ranks, special tokens, and pattern.
-#[derive(Clone, Debug, PartialEq)]
+/// construction: same ids, bytes, merges, ranks, special tokens, and pattern. How often the
+/// merges occurred in training makes no difference.
+#[derive(Clone, Debug)]
 pub struct Vocab {
     /// Every id in use, ascending, special tokens included.
     ids: Vec<TokenId>,
@@ -60,6 +63,19 @@ pub struct Vocab {
     specials: Vec<(String, TokenId)>,
     pattern: Pattern,
     whole_pretoken_lookup: bool,
+    merge_counts: Option<Vec<u64>>,
+}
+
+impl PartialEq for Vocab {
+    fn eq(&self, other: &Self) -> bool {
+        // Named one by one, so that a new field has to say whether it counts.
+        let Self { ids, ends, bytes, by_bytes: _, merges, merge_origin, .. } = self;
+        let Self { specials, pattern, whole_pretoken_lookup, merge_counts: _, .. } = self;
+        (ids, ends, bytes) == (&other.ids, &other.ends, &other.bytes)
+            && (merges, merge_origin) == (&other.merges, &other.merge_origin)
+            && (specials, pattern) == (&other.specials, &other.pattern)
+            && *whole_pretoken_lookup == other.whole_pretoken_lookup
+    }
 }
 
 impl Vocab {
@@ -127,6 +143,11 @@ impl Vocab {
         merges
             .into_iter()
             .filter_map(|merge| Some((self.token(merge.left)?, self.token(merge.right)?)))
+    }
+
+    /// How often each listed merge's pair occurred when training merged it, if that is known.
+    pub fn merge_counts(&self) -> Option<&[u64]> {
+        self.merge_counts.as_deref()
     }
 
     /// Special tokens, ascending by id.
@@ -226,6 +247,20 @@ mod tests {
         let merges = vec![merge("a", "a"), merge("aa", "a"), merge("a", "aa")];
         let vocab = new(tokens, merges, &[]).unwrap();
         assert_eq!(vocab.merges()[1].result, vocab.merges()[2].result);
+    }
+
+    #[test]
+    fn counts_of_merges_fit_the_merges_and_make_no_difference() {
+        let plain = new(bytes_and(&[b"ab"]), vec![merge("a", "b")], &[]).unwrap();
+        let counted = plain.clone().with_merge_counts(vec![9]).unwrap();
+        assert_eq!((counted.merge_counts(), plain.merge_counts()), (Some(&[9][..]), None));
+        assert_eq!(counted, plain);
+        let message = plain.with_merge_counts(vec![9, 8]).unwrap_err().to_string();
+        assert_eq!(message, "merge_counts: has 2 counts for 1 merges");
+        let ranks = vec![(b"a".to_vec(), 0), (b"aa".to_vec(), 1)];
+        let ranked = Vocab::from_ranks(ranks, vec![], Pattern::None).unwrap();
+        let message = ranked.with_merge_counts(vec![9]).unwrap_err().to_string();
+        assert_eq!(message, "merge_counts: given, but the merges are those of ranks");
     }
 
     #[test]

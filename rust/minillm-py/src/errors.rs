@@ -13,6 +13,9 @@ pub fn to_py(err: Error) -> PyErr {
         Error::Io { path, source } => os_error(&path, &source, message),
         Error::Interrupted => PyKeyboardInterrupt::new_err(message),
         Error::VocabTooSmall { .. }
+        | Error::VocabBelowBase { .. }
+        | Error::BaseDiffers { .. }
+        | Error::CannotTruncate { .. }
         | Error::Pattern { .. }
         | Error::UnknownPattern { .. }
         | Error::UnknownTieBreak { .. }

@@ -14,11 +14,11 @@ use crate::work::watched;
 #[pyclass(frozen, get_all, module = "minillm._core")]
 pub struct Trained {
     bpe: Py<Bpe>,
-    merge_counts: Vec<u64>,
     corpus_bytes: u64,
     pre_tokens: u64,
     distinct_pre_tokens: usize,
     corpus_tokens: u64,
+    smaller: Vec<(u32, u64)>,
     stopped_early: Option<&'static str>,
 }
 
@@ -60,11 +60,11 @@ pub fn train(
     let trained = watched(py, &progress.0, work, || feeder.run(py))?;
     Ok(Trained {
         bpe: Py::new(py, Bpe::build(py, || Ok(trained.vocab))?)?,
-        merge_counts: trained.merge_counts,
         corpus_bytes: trained.bytes,
         pre_tokens: trained.pre_tokens,
         distinct_pre_tokens: trained.distinct_pre_tokens,
         corpus_tokens: trained.corpus_tokens,
+        smaller: trained.smaller,
         stopped_early: trained.stopped_early,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! What is written loads in `tokenizers` and `transformers` and gives the same ids there. What
 //! only this crate knows (the pattern's name, the Unicode version of its tables, that merges come
-//! from ranks) stands in `model.minillm`, a place where other readers look for nothing.
+//! from ranks, how often each merge's pair occurred) stands in `model.minillm`, a place where other readers look for nothing.
 //!
 //! Read are byte-level BPE files; `decoder`, `post_processor`, `padding` and `truncation` are
 //! passed over, because they act before or after what an encoder does here.
@@ -73,16 +73,22 @@ struct Facts {
     unicode_version: String,
     pattern: Option<String>,
     ranked: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merge_counts: Option<Vec<u64>>,
 }
 
 const FACTS_VERSION: u32 = 1;
 
-/// The text of `tokenizer.json`; the same for equal vocabularies, byte for byte.
+/// The text of `tokenizer.json`; the same for equal vocabularies with equal counts, byte for byte.
 ///
 /// # Errors
 ///
 /// [`Error::SpecialToken`] if one is written like an ordinary token.
 pub fn to_json(vocab: &Vocab) -> Result<String> {
+    write(vocab, vocab.merge_counts())
+}
+
+fn write(vocab: &Vocab, merge_counts: Option<&[u64]>) -> Result<String> {
     let added_tokens: Vec<Value> = vocab.specials().iter().map(added_token).collect();
     let merges: Vec<Value> = vocab
         .merge_bytes()
@@ -93,6 +99,7 @@ pub fn to_json(vocab: &Vocab) -> Result<String> {
         unicode_version: UNICODE_VERSION.to_owned(),
         pattern: vocab.pattern().name().map(str::to_owned),
         ranked: vocab.is_ranked(),
+        merge_counts: merge_counts.map(<[u64]>::to_vec),
     };
     let file = json!({
         "version": "1.0",
@@ -120,14 +127,15 @@ pub fn to_json(vocab: &Vocab) -> Result<String> {
     Ok(format!("{file:#}\n"))
 }
 
-/// SHA-256 of [`to_json`], in hexadecimal: what token files name their tokenizer by.
+/// SHA-256 of [`to_json`] without the counts of the merges, in hexadecimal: what token files name
+/// their tokenizer by. Equal vocabularies have equal sums, whatever corpus they were counted in.
 ///
 /// # Errors
 ///
 /// As [`to_json`].
 pub fn sha256(vocab: &Vocab) -> Result<String> {
     let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(to_json(vocab)?) {
+    for byte in Sha256::digest(write(vocab, None)?) {
         // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
@@ -173,7 +181,7 @@ pub fn from_json(text: &str) -> Result<Vocab> {
         })
     });
     let merges = merges.collect::<Result<Vec<_>>>()?;
-    if facts.is_some_and(|facts| facts.ranked) {
+    if facts.as_ref().is_some_and(|facts| facts.ranked) {
         let ranks = tokens.into_iter().map(|(id, token)| (token, id)).collect();
         let vocab = Vocab::from_ranks(ranks, specials.collect(), pattern)?;
         let implied = vocab.merge_bytes();
@@ -184,7 +192,14 @@ pub fn from_json(text: &str) -> Result<Vocab> {
     }
     let specials = specials.map(|(content, id)| (content, Some(id))).collect();
     let vocab = Vocab::new(tokens, merges, specials, pattern)?;
-    Ok(vocab.with_whole_pretoken_lookup(ignore_merges))
+    let vocab = vocab.with_whole_pretoken_lookup(ignore_merges);
+    match facts.and_then(|facts| facts.merge_counts) {
+        None => Ok(vocab),
+        Some(counts) => vocab.with_merge_counts(counts).map_err(|error| match error {
+            Error::Format { field, reason } => bad(format!("model.minillm.{field}"), reason),
+            other => other,
+        }),
+    }
 }
 
 fn read_merge(entry: &MergeEntry) -> Option<(Vec<u8>, Vec<u8>)> {
@@ -280,6 +295,14 @@ mod tests {
     }
 
     #[test]
+    fn counts_of_merges_are_written_and_not_summed() {
+        let counted = vocab(gpt2()).with_merge_counts(vec![u64::MAX, 3]).unwrap();
+        let read = from_json(&to_json(&counted).unwrap()).unwrap();
+        assert_eq!(read.merge_counts(), Some(&[u64::MAX, 3][..]));
+        assert_eq!(sha256(&counted).unwrap(), sha256(&vocab(gpt2())).unwrap());
+    }
+
+    #[test]
     fn ranked_vocabulary_reads_back_ranked() {
         let tokens = ["a", "b", "ab", "ba", "aba", "zzz"];
         let ranks = tokens.iter().zip(3..).map(|(token, id)| (token.as_bytes().to_vec(), id));
@@ -338,6 +361,14 @@ mod tests {
             (
                 |file| file["model"]["minillm"]["format_version"] = json!(2),
                 "format_version: is not 1",
+            ),
+            (
+                |file| file["model"]["minillm"]["merge_counts"] = json!([1, 2, 3]),
+                "model.minillm.merge_counts: has 3 counts for 2 merges",
+            ),
+            (
+                |file| file["model"]["minillm"]["merge_counts"] = json!([-1, 2]),
+                "tokenizer.json: invalid value",
             ),
             (|file| *file = json!({}), "tokenizer.json: missing field `model`"),
             (|file| *file = json!([]), "tokenizer.json: "),

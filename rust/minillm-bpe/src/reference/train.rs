@@ -21,16 +21,19 @@ pub struct Learned {
 
 /// Learns merges from words with their counts; a word may be listed more than once.
 ///
+/// A base must have been trained here, so that its merges are all its tokens but for the bytes.
+///
 /// Takes time in proportion to merges times text.
 pub fn train(words: &[(Vec<u8>, u64)], options: &TrainOptions) -> Learned {
     let n_merged_tokens = options.vocab_size as usize - 256 - options.special_tokens.len();
+    let mut given = options.base.iter().flat_map(|base| base.merge_bytes());
     let mut tokens: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
     let mut words: Vec<(Vec<u32>, u64)> = words
         .iter()
         .map(|(word, count)| (word.iter().map(|&byte| u32::from(byte)).collect(), *count))
         .collect();
     let mut merges: Vec<CountedMerge> = Vec::new();
-    while tokens.len() < 256 + n_merged_tokens {
+    loop {
         let mut counts: BTreeMap<Pair, u64> = BTreeMap::new();
         for (ids, count) in &words {
             for pair in ids.windows(2) {
@@ -40,13 +43,22 @@ pub fn train(words: &[(Vec<u8>, u64)], options: &TrainOptions) -> Learned {
         let token = |pair: Pair| [&tokens[pair.0 as usize][..], &tokens[pair.1 as usize]].concat();
         let is_special =
             |token: &[u8]| options.special_tokens.iter().any(|s| s.as_bytes() == token);
+        let given = given.next().map(|halves| {
+            let id = |half: &[u8]| tokens.iter().position(|token| token == half);
+            let id = |half| id(half).and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
+            let pair = (id(halves.0), id(halves.1));
+            (pair, counts.get(&pair).copied().unwrap_or(0))
+        });
+        if given.is_none() && tokens.len() >= 256 + n_merged_tokens {
+            break;
+        }
         counts.retain(|&pair, count| {
             let token = token(pair);
             *count >= options.min_frequency
                 && token.len() <= options.max_token_bytes.unwrap_or(usize::MAX)
                 && !is_special(&token)
         });
-        let best = counts.into_iter().max_by(|a, b| {
+        let learned = counts.into_iter().max_by(|a, b| {
             let bytes = |pair: Pair| (&tokens[pair.0 as usize], &tokens[pair.1 as usize]);
             let tie = match options.tie_break {
                 TieBreak::Lex => bytes(a.0).cmp(&bytes(b.0)),
@@ -55,7 +67,7 @@ pub fn train(words: &[(Vec<u8>, u64)], options: &TrainOptions) -> Learned {
             };
             a.1.cmp(&b.1).then(tie)
         });
-        let Some((pair, count)) = best else { break };
+        let Some((pair, count)) = given.or(learned) else { break };
         let merged = token(pair);
         let known = tokens.iter().position(|token| *token == merged);
         let id = u32::try_from(known.unwrap_or(tokens.len())).unwrap_or(u32::MAX);

@@ -128,6 +128,24 @@ impl Merger {
         })
     }
 
+    /// Enters every pair, however rare or long, so that any may be merged next.
+    pub(super) fn index_all(&mut self, order: &Order) {
+        self.max_token_bytes = usize::MAX;
+        self.floor = Some(1);
+        self.index(order, 1);
+    }
+
+    /// How often `pair` occurs; known of every pair after [`index_all`](Self::index_all).
+    pub(super) fn count_of(&mut self, pair: Pair) -> u64 {
+        self.pairs.get_mut(pair).map_or(0, |entry| entry.count)
+    }
+
+    /// Drops what [`index_all`](Self::index_all) entered; the corpus stays as it is.
+    pub(super) fn start_over(&mut self, max_token_bytes: Option<usize>) {
+        self.max_token_bytes = max_token_bytes.unwrap_or(usize::MAX);
+        self.floor = None;
+    }
+
     /// Tokens that the corpus takes now, pre-tokens of a single byte not counted.
     pub(super) fn total_tokens(&self) -> u64 {
         let mut total = 0;

@@ -24,16 +24,8 @@ impl Order {
         TokenId::try_from(self.tokens.len() - 1).unwrap_or(TokenId::MAX)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.tokens.len()
-    }
-
     pub(super) fn bytes(&self, id: TokenId) -> &[u8] {
         &self.tokens[id as usize]
-    }
-
-    pub(super) fn into_tokens(self) -> Vec<Vec<u8>> {
-        self.tokens
     }
 
     /// [`Ordering::Less`] if, at equal counts, `a` is merged before `b`.

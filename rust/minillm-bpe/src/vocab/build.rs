@@ -53,6 +53,24 @@ impl Vocab {
         self
     }
 
+    /// The same vocabulary, which knows how often each listed merge occurred in training.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] unless there is one count for each merge, and the merges are listed.
+    pub fn with_merge_counts(mut self, counts: Vec<u64>) -> Result<Self> {
+        let refuse = |reason| Err(Error::Format { field: "merge_counts".to_owned(), reason });
+        if self.is_ranked() {
+            return refuse("given, but the merges are those of ranks".to_owned());
+        }
+        let (got, expected) = (counts.len(), self.merges.len());
+        if got != expected {
+            return refuse(format!("has {got} counts for {expected} merges"));
+        }
+        self.merge_counts = Some(counts);
+        Ok(self)
+    }
+
     pub(super) fn without_merges(
         mut tokens: Vec<(TokenId, Vec<u8>)>,
         specials: Vec<(String, Option<TokenId>)>,
@@ -93,6 +111,7 @@ impl Vocab {
             specials,
             pattern,
             whole_pretoken_lookup: false,
+            merge_counts: None,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::pretokenize::Pattern;
 use crate::{Error, Pair, Result, TokenId};
 
 /// Splitting a token takes time in the square of its length. Published ones have up to 128 bytes.
-const MAX_TOKEN_BYTES: usize = 1024;
+pub(crate) const MAX_RANKED_BYTES: usize = 1024;
 
 impl Vocab {
     /// A vocabulary in tiktoken's manner: `ranks` are ids and merge order at once.
@@ -28,10 +28,10 @@ impl Vocab {
         specials: Vec<(String, TokenId)>,
         pattern: Pattern,
     ) -> Result<Self> {
-        if let Some((token, id)) = ranks.iter().find(|(token, _)| token.len() > MAX_TOKEN_BYTES) {
+        if let Some((token, id)) = ranks.iter().find(|(token, _)| token.len() > MAX_RANKED_BYTES) {
             let length = token.len();
             let reason =
-                format!("token {id} has {length} bytes; ranked, at most {MAX_TOKEN_BYTES}");
+                format!("token {id} has {length} bytes; ranked, at most {MAX_RANKED_BYTES}");
             return Err(Error::BadVocab { reason });
         }
         let tokens = ranks.into_iter().map(|(token, id)| (id, token)).collect();
@@ -81,7 +81,7 @@ impl Vocab {
     }
 
     /// Ordinary tokens by ascending id.
-    fn ordinary(&self) -> impl Iterator<Item = (TokenId, &[u8])> {
+    pub(super) fn ordinary(&self) -> impl Iterator<Item = (TokenId, &[u8])> {
         self.tokens().filter(|&(id, token)| self.id(token) == Some(id))
     }
 }

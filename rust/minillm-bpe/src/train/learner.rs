@@ -1,0 +1,396 @@
+//! Which merges are made: first those of the tokenizer to continue from, then the learned ones.
+//!
+//! Two numberings of the tokens meet here. *Steps* number them in the order in which they came to
+//! be: the 256 bytes, then each merge's new token. [`Merger`] and [`Order`] know only these, and
+//! ties between ids are ties between these, whatever the ids of a file may be. The *vocabulary's*
+//! ids are what is written: those of the base stay, and new ones are given out from above it.
+//!
+//! A base may hold tokens to which none of its merges leads. Such a token gets a step once a
+//! learned merge yields its bytes, and keeps its id.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use super::{TrainOptions, merge::Merger, queue::Order};
+use crate::{
+    Error, Pair, Result, TokenId,
+    progress::{Phase, Progress},
+    vocab::{Merge, Vocab},
+};
+
+/// The tokens learned so far and the rules for the next one.
+pub(super) struct Learner<'o> {
+    options: &'o TrainOptions,
+    /// The vocabulary before the first learned merge.
+    start: Cow<'o, Vocab>,
+    order: Order,
+    by_bytes: HashMap<Vec<u8>, TokenId>,
+    /// The vocabulary's id of each step.
+    ids: Vec<TokenId>,
+    forbidden: HashSet<Vec<u8>>,
+    /// Ids of the halves of each listed merge.
+    listed: HashSet<Pair>,
+    counts: Vec<u64>,
+    learned: Vec<Pair>,
+    next_id: TokenId,
+    /// The first id that is not for learned tokens.
+    end_id: TokenId,
+    /// Each smaller size that was reached, with the tokens that the corpus took then, those of
+    /// pre-tokens of a single byte not counted.
+    pub(super) smaller: Vec<(u32, u64)>,
+}
+
+impl<'o> Learner<'o> {
+    /// The 256 bytes, which the base may have anywhere.
+    pub(super) fn new(options: &'o TrainOptions) -> Result<Self> {
+        let start = match &options.base {
+            Some(base) => Cow::Borrowed(&**base),
+            None => Cow::Owned(bytes_alone(options)?),
+        };
+        let id_of = |byte| {
+            let reason = || format!("no token for byte 0x{byte:02x}, so it cannot be continued");
+            start.byte_id(byte).ok_or_else(|| Error::BadVocab { reason: reason() })
+        };
+        let n_specials = options.special_tokens.len() - start.specials().len();
+        Ok(Self {
+            options,
+            order: Order::new(options.tie_break),
+            by_bytes: (0..=u8::MAX).map(|byte| (vec![byte], TokenId::from(byte))).collect(),
+            ids: (0..=u8::MAX).map(id_of).collect::<Result<_>>()?,
+            forbidden: options.special_tokens.iter().map(|s| s.clone().into_bytes()).collect(),
+            listed: HashSet::new(),
+            counts: Vec::new(),
+            learned: Vec::new(),
+            next_id: start.size(),
+            end_id: options.vocab_size - u32::try_from(n_specials).unwrap_or(u32::MAX),
+            smaller: Vec::new(),
+            start,
+        })
+    }
+
+    /// Makes the merges of the base in their order, whatever their counts.
+    pub(super) fn replay(&mut self, merger: &mut Merger, progress: &Progress) -> Result<()> {
+        let Some(base) = self.options.base.as_deref() else { return Ok(()) };
+        let merges = base.listed_merges().into_owned();
+        progress.begin(Phase::Merge, merges.len() as u64);
+        merger.index_all(&self.order);
+        for merge in merges {
+            let count = self.apply(base, &merge, merger);
+            self.counts.push(count);
+            self.listed.insert((merge.left, merge.right));
+            progress.advance(1)?;
+        }
+        merger.start_over(self.options.longest());
+        Ok(())
+    }
+
+    /// Makes one merge of the base; returns how often its pair occurred.
+    fn apply(&mut self, base: &Vocab, merge: &Merge, merger: &mut Merger) -> u64 {
+        let bytes = |id| base.token(id).unwrap_or_default();
+        let (left, right) = (bytes(merge.left), bytes(merge.right));
+        let step = |bytes: &[u8]| self.by_bytes.get(bytes).copied();
+        // A half that no merge has yet led to occurs nowhere.
+        let (Some(left_step), Some(right_step)) = (step(left), step(right)) else { return 0 };
+        let pair = (left_step, right_step);
+        let result = [left, right].concat();
+        let count = merger.count_of(pair);
+        match step(&result) {
+            Some(_) if count == 0 => {}
+            Some(known) => merger.merge(pair, known, &self.order),
+            None => {
+                let new = self.add(result, merge.result);
+                merger.merge(pair, new, &self.order);
+            }
+        }
+        count
+    }
+
+    /// Merges until there are enough tokens; says why if there are not.
+    pub(super) fn learn(
+        &mut self,
+        merger: &mut Merger,
+        progress: &Progress,
+    ) -> Result<Option<&'static str>> {
+        progress.begin(Phase::Merge, u64::from(self.end_id - self.next_id));
+        let mut sizes = self.options.smaller_sizes.clone();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        let n_trailing = self.options.vocab_size - self.end_id;
+        let mut stopped_early = None;
+        while self.next_id < self.end_id {
+            while let Some(size) = sizes.pop_if(|size| *size <= self.next_id + n_trailing) {
+                self.smaller.push((size, merger.total_tokens()));
+            }
+            let Some((pair, count)) = merger.most_frequent(&self.order, self.options.min_frequency)
+            else {
+                stopped_early = Some(if self.options.min_frequency > 1 {
+                    "no pair of neighbours occurs min_frequency times any more"
+                } else {
+                    "no two neighbours are left to merge"
+                });
+                break;
+            };
+            let bytes = [self.order.bytes(pair.0), self.order.bytes(pair.1)].concat();
+            if self.forbidden.contains(&bytes) {
+                merger.forget(pair);
+                continue;
+            }
+            if self.listed.insert((self.ids[pair.0 as usize], self.ids[pair.1 as usize])) {
+                self.counts.push(count);
+                self.learned.push(pair);
+            }
+            let n_ids = self.next_id;
+            let result = match self.by_bytes.get(&bytes) {
+                Some(&known) => known,
+                None => self.learn_token(bytes),
+            };
+            merger.merge(pair, result, &self.order);
+            progress.advance(u64::from(self.next_id - n_ids))?;
+        }
+        let total = merger.total_tokens();
+        self.smaller.extend(sizes.into_iter().rev().map(|size| (size, total)));
+        Ok(stopped_early)
+    }
+
+    /// Gives new bytes their step, and the next id unless the base has one for them.
+    fn learn_token(&mut self, bytes: Vec<u8>) -> TokenId {
+        let id = self.start.id(&bytes).unwrap_or_else(|| {
+            self.next_id += 1;
+            self.next_id - 1
+        });
+        self.add(bytes, id)
+    }
+
+    fn add(&mut self, bytes: Vec<u8>, id: TokenId) -> TokenId {
+        let step = self.order.push(bytes.clone());
+        self.by_bytes.insert(bytes, step);
+        self.ids.push(id);
+        step
+    }
+
+    /// What the vocabulary was before, the learned tokens, and special tokens that come last.
+    pub(super) fn into_vocab(self) -> Result<Vocab> {
+        let (start, order) = (&self.start, &self.order);
+        let is_ordinary = |id, token: &[u8]| start.id(token) == Some(id);
+        let old = start.tokens().filter(|&(id, token)| is_ordinary(id, token));
+        let old = old.map(|(id, token)| (id, token.to_vec()));
+        let new = self.ids.iter().zip(0..).filter(|&(&id, _)| id >= start.size());
+        let new = new.map(|(&id, step)| (id, order.bytes(step).to_vec()));
+        let tokens = old.chain(new);
+        let mut specials = start.specials().to_vec();
+        let trailing = self.options.special_tokens.iter().skip(specials.len());
+        specials.extend(trailing.cloned().zip(self.next_id..));
+        let pattern = start.pattern().clone();
+        let vocab = if start.is_ranked() {
+            let ranks = tokens.map(|(id, token)| (token, id)).collect();
+            Vocab::from_ranks(ranks, specials, pattern)?
+        } else {
+            let merges = start.merge_bytes().map(|(left, right)| (left.to_vec(), right.to_vec()));
+            let bytes = |step| order.bytes(step).to_vec();
+            let learned = self.learned.iter().map(|&(left, right)| (bytes(left), bytes(right)));
+            let merges = merges.chain(learned).collect();
+            let specials = specials.into_iter().map(|(text, id)| (text, Some(id))).collect();
+            Vocab::new(tokens.collect(), merges, specials, pattern)?
+                .with_merge_counts(self.counts)?
+        };
+        Ok(vocab.with_whole_pretoken_lookup(start.whole_pretoken_lookup()))
+    }
+}
+
+/// The bytes in order, behind the special tokens if those come first.
+fn bytes_alone(options: &TrainOptions) -> Result<Vocab> {
+    let n_first = if options.specials_first { options.special_tokens.len() } else { 0 };
+    let specials = options.special_tokens[..n_first].iter().cloned().zip((0..).map(Some));
+    let first_byte = u32::try_from(n_first).unwrap_or(u32::MAX);
+    let bytes = (first_byte..).zip((0..=u8::MAX).map(|byte| vec![byte]));
+    Vocab::new(bytes.collect(), vec![], specials.collect(), options.pattern.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::tests::{options, tied_words};
+    use super::super::{TieBreak, Trained, train_counts};
+    use super::*;
+    use crate::format::tokenizer_json::to_json;
+    use crate::pretokenize::{NamedPattern, Pattern};
+    use crate::{count::Counts, reference};
+
+    type Words = Vec<(Vec<u8>, u64)>;
+
+    fn train(words: &Words, options: &TrainOptions) -> Result<Trained> {
+        let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n)));
+        train_counts(&counts, options, &Progress::default())
+    }
+
+    fn words(words: &[(&str, u64)]) -> Words {
+        words.iter().map(|&(word, count)| (word.as_bytes().to_vec(), count)).collect()
+    }
+
+    /// `options` that continue from `base`.
+    fn from(base: &Vocab, options: &TrainOptions) -> TrainOptions {
+        TrainOptions { base: Some(Arc::new(base.clone())), ..options.clone() }
+    }
+
+    fn gpt2() -> Pattern {
+        Pattern::Named(NamedPattern::Gpt2)
+    }
+
+    #[test]
+    fn ids_of_the_base_stay_and_new_ones_lie_above() {
+        // Bytes from 1000 down, gaps, a token without merges, a special token in the middle.
+        let bytes = (0..=u8::MAX).map(|byte| (1000 - u32::from(byte), vec![byte]));
+        let more = [(1002, b"ab".to_vec()), (1500, b"cd".to_vec())];
+        let specials = vec![("<|endoftext|>".to_owned(), Some(1001))];
+        let merges = vec![(b"a".to_vec(), b"b".to_vec())];
+        let base = Vocab::new(bytes.chain(more).collect(), merges, specials, gpt2()).unwrap();
+        let words = words(&[("abcd", 9), ("cd", 4), ("xyz", 2)]);
+        let trained = train(&words, &from(&base, &options(1504, TieBreak::Lex))).unwrap();
+        for (id, token) in base.tokens() {
+            assert_eq!(trained.vocab.token(id), Some(token));
+        }
+        assert_eq!(trained.vocab.eot_id(), Some(1001));
+        let merges: Vec<_> = trained.vocab.merge_bytes().collect();
+        let pair = |left: &'static str, right: &'static str| (left.as_bytes(), right.as_bytes());
+        let learned = [pair("c", "d"), pair("ab", "cd"), pair("y", "z"), pair("x", "yz")];
+        assert_eq!(merges[0], pair("a", "b"));
+        assert_eq!(merges[1..], learned);
+        // The token without merges keeps its id; the others follow the highest.
+        let results: Vec<_> = trained.vocab.merges().iter().map(|merge| merge.result).collect();
+        assert_eq!(results, [1002, 1500, 1501, 1502, 1503]);
+        assert_eq!(trained.vocab.merge_counts(), Some(&[9, 13, 9, 2, 2][..]));
+    }
+
+    #[test]
+    fn merges_of_the_base_come_first_even_if_they_never_occur() {
+        let base = train(&words(&[("xyxyz", 5)]), &options(260, TieBreak::Lex)).unwrap().vocab;
+        let listed: Vec<_> = base.merge_bytes().collect();
+        let limited = TrainOptions {
+            max_token_bytes: Some(2),
+            min_frequency: 3,
+            ..options(261, TieBreak::Lex)
+        };
+        let continued = train(&words(&[("ab", 9)]), &from(&base, &limited)).unwrap().vocab;
+        let merges: Vec<_> = continued.merge_bytes().collect();
+        assert_eq!(merges[..listed.len()], listed);
+        assert_eq!(merges[listed.len()..], [(&b"a"[..], &b"b"[..])]);
+        assert_eq!(continued.merge_counts(), Some(&[0, 0, 0, 9][..]));
+    }
+
+    #[test]
+    fn ranked_bases_stay_ranked() {
+        let ranks = (0..=u8::MAX).map(|byte| (vec![byte], u32::from(byte)));
+        let ranks = ranks.chain([(b"ab".to_vec(), 256), (b"zzz".to_vec(), 257)]).collect();
+        let specials = vec![("<|endoftext|>".to_owned(), 300)];
+        let base = Vocab::from_ranks(ranks, specials, gpt2()).unwrap();
+        let words = words(&[("abc", 5), (&"q".repeat(5000), 1)]);
+        let trained = train(&words, &from(&base, &options(400, TieBreak::Lex))).unwrap();
+        assert!(trained.vocab.is_ranked());
+        assert_eq!(trained.vocab.eot_id(), Some(300));
+        assert!(trained.vocab.id(b"abc") > Some(300));
+        assert!(trained.vocab.id(&[b'q'; 1024]).is_some());
+        assert_eq!(trained.vocab.merge_counts(), None);
+    }
+
+    #[test]
+    fn what_contradicts_the_base_is_refused() {
+        let words = words(&[("abab", 5)]);
+        let options = options(258, TieBreak::Lex);
+        let base = train(&words, &options).unwrap().vocab;
+        let message =
+            |options: &TrainOptions| train(&words, &from(&base, options)).unwrap_err().to_string();
+        assert_eq!(
+            message(&TrainOptions { vocab_size: 257, ..options.clone() }),
+            "vocab_size is 257, but the tokenizer to continue from has 258 ids"
+        );
+        assert_eq!(
+            message(&TrainOptions { pattern: Pattern::None, ..options.clone() }),
+            "pattern is none, but the tokenizer to continue from has `gpt2`"
+        );
+        assert_eq!(
+            message(&TrainOptions { special_tokens: vec![], ..options.clone() }),
+            "special_tokens is [], but the tokenizer to continue from has [\"<|endoftext|>\"]"
+        );
+        let tokens = vec![(0, b"a".to_vec())];
+        let specials = vec![("<|endoftext|>".to_owned(), None)];
+        let partial = Vocab::new(tokens, vec![], specials, gpt2()).unwrap();
+        let error = train(&words, &from(&partial, &options)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "vocabulary: no token for byte 0x00, so it cannot be continued"
+        );
+    }
+
+    fn tied_options() -> impl Strategy<Value = TrainOptions> {
+        let longest = prop_oneof![Just(None), (2_usize..6).prop_map(Some)];
+        let parts = (275_u32..330, 0_usize..3, 0_u64..4, longest, any::<bool>());
+        parts.prop_map(|(vocab_size, mode, min_frequency, max_token_bytes, specials_first)| {
+            TrainOptions {
+                min_frequency,
+                max_token_bytes,
+                specials_first,
+                special_tokens: vec!["<|endoftext|>".to_owned(), "aba".to_owned()],
+                ..options(vocab_size, TieBreak::ALL[mode])
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn prop_smaller_vocabularies_are_prefixes(
+            words in tied_words(),
+            options in tied_options(),
+            cut in 258_u32..330,
+        ) {
+            let cut = cut.min(options.vocab_size);
+            let smaller_sizes = vec![cut, 258];
+            let large = train(&words, &TrainOptions { smaller_sizes, ..options.clone() }).unwrap();
+            for (size, tokens) in large.smaller {
+                let options = TrainOptions { vocab_size: size, ..options.clone() };
+                let small = train(&words, &options).unwrap();
+                let truncated = large.vocab.truncated(size.min(large.vocab.size())).unwrap();
+                prop_assert_eq!(to_json(&truncated).unwrap(), to_json(&small.vocab).unwrap());
+                prop_assert_eq!(tokens, small.corpus_tokens);
+            }
+        }
+
+        #[test]
+        fn prop_continued_training_equals_one_run(
+            words in tied_words(),
+            options in tied_options(),
+            cut in 258_u32..330,
+        ) {
+            let whole = train(&words, &options).unwrap();
+            let cut = TrainOptions { vocab_size: cut.min(options.vocab_size), ..options.clone() };
+            let base = train(&words, &cut).unwrap().vocab;
+            let continued = train(&words, &from(&base, &options)).unwrap();
+            prop_assert_eq!(continued.vocab.merge_counts(), whole.vocab.merge_counts());
+            prop_assert!(continued.vocab.merge_bytes().eq(whole.vocab.merge_bytes()));
+            prop_assert_eq!(continued.corpus_tokens, whole.corpus_tokens);
+            if options.specials_first {
+                prop_assert_eq!(continued.vocab, whole.vocab);
+            }
+        }
+
+        #[test]
+        fn prop_continued_training_equals_the_textbook(
+            first in tied_words(),
+            second in tied_words(),
+            options in tied_options(),
+            cut in 258_u32..330,
+        ) {
+            let cut = TrainOptions { vocab_size: cut.min(options.vocab_size), ..options.clone() };
+            let options = from(&train(&first, &cut).unwrap().vocab, &options);
+            let fast = train(&second, &options).unwrap();
+            let slow = reference::train::train(&second, &options);
+            let halves = fast.vocab.merge_bytes().map(|(left, right)| (left.to_vec(), right.to_vec()));
+            let counts = fast.vocab.merge_counts().unwrap().iter().copied();
+            prop_assert_eq!(halves.zip(counts).collect::<Vec<_>>(), slow.merges);
+            prop_assert_eq!(fast.corpus_tokens, slow.corpus_tokens);
+        }
+    }
+}
