@@ -18,12 +18,15 @@ __all__ = [
     "Trained",
     "__version__",
     "encode_files",
+    "measure",
     "permuted_index",
     "pretokenize",
     "train",
+    "unicode_version",
 ]
 
 __version__: str
+unicode_version: str
 
 _Text: TypeAlias = str | bytes | bytearray
 _Corpus: TypeAlias = Sequence[str] | BufferedReader | Iterator[str]
@@ -73,6 +76,9 @@ class Bpe:
     def sha256(self) -> str: ...
     def vocab(self) -> dict[int, bytes]: ...
     def merges(self) -> list[tuple[bytes, bytes]]: ...
+    def token_id(self, token: bytes) -> int | None: ...
+    def merge_counts(self) -> list[int] | None: ...
+    def truncated(self, vocab_size: int) -> Bpe: ...
     def special_tokens(self) -> dict[str, int]: ...
     @property
     def pattern(self) -> str | None: ...
@@ -100,9 +106,9 @@ class Trained:
     @property
     def bpe(self) -> Bpe: ...
     @property
-    def merge_counts(self) -> list[int]: ...
-    @property
     def corpus_bytes(self) -> int: ...
+    @property
+    def text_bytes(self) -> int: ...
     @property
     def pre_tokens(self) -> int: ...
     @property
@@ -110,12 +116,16 @@ class Trained:
     @property
     def corpus_tokens(self) -> int: ...
     @property
+    def smaller(self) -> list[tuple[int, int]]: ...
+    @property
     def stopped_early(self) -> str | None: ...
 
 def train(
     corpus: _Corpus,
     vocab_size: int,
     *,
+    smaller_sizes: Sequence[int],
+    base: Bpe | None,
     special_tokens: Sequence[str],
     specials_first: bool,
     pattern: str | None,
@@ -125,6 +135,7 @@ def train(
     threads: int,
     progress: Progress,
 ) -> Trained: ...
+def measure(corpus: _Corpus, bpe: Bpe, *, threads: int, progress: Progress) -> tuple[int, int]: ...
 
 @final
 class ShardReport:

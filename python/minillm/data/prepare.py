@@ -119,7 +119,7 @@ def _write_text(source: str, folder: Path, *, seed: int) -> TextFile:
 def _train_tokenizer(folder: Path) -> str:
     began = time.monotonic()
     file = folder / "tokenizer.json"
-    train_tokenizer(folder / "text.txt", vocab_size=VOCAB_SIZE, out=file, quiet=True)
+    train_tokenizer(folder / "text.txt", vocab_size=(VOCAB_SIZE,), out=file, quiet=True)
     tokenizer = Tokenizer.load(file)
     tokens = [ascii((a + b).decode("utf-8", "replace")) for a, b in tokenizer.merges]
     some = " ".join(tokens[:: max(len(tokens) // 8, 1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from minillm.messages import UsageError, with_hint
@@ -12,6 +12,13 @@ from minillm.messages import UsageError, with_hint
 def token_files(out: Path) -> list[Path]:
     """The token file `out`, its index and its manifest."""
     return [out, out.with_suffix(".idx"), out.with_suffix(".json")]
+
+
+def tokenizer_files(out: Path, sizes: Sequence[int]) -> list[Path]:
+    """`out`, or `tokenizer-8000.json` and so on beside it where there are several sizes."""
+    if len(sizes) == 1:
+        return [out]
+    return [out.with_name(f"{out.stem}-{size}{out.suffix}") for size in sizes]
 
 
 def prepare(out: Path, written: Iterable[Path], *, read: Iterable[Path]) -> None:

@@ -56,32 +56,32 @@ def drawn(work: _core.Progress, *, quiet: bool) -> Iterator[None]:
     if quiet:
         yield
         return
-    with _bar() if sys.stderr.isatty() else _lines() as (draw, every_s):
-        stop = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(work, stop, draw, every_s), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            watcher.join()
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(work, stop), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
 
 
-def _watch(
-    work: _core.Progress, stop: threading.Event, draw: Callable[[Snapshot], None], every_s: float
-) -> None:
+def _watch(work: _core.Progress, stop: threading.Event) -> None:
+    # What ends before the first look needs no bar, and does without the 60 ms of its import.
+    if stop.wait(BAR_EVERY_S):
+        return
     phase, began = "idle", time.monotonic()
-    while not stop.wait(every_s):
-        if work.phase != phase:
-            phase, began = work.phase, time.monotonic()
-        if phase != "idle":
-            draw(Snapshot(phase, work.done, work.total, time.monotonic() - began))
+    with _bar() if sys.stderr.isatty() else _lines() as (draw, every_s):
+        while not stop.wait(every_s):
+            if work.phase != phase:
+                phase, began = work.phase, time.monotonic()
+            if phase != "idle":
+                draw(Snapshot(phase, work.done, work.total, time.monotonic() - began))
 
 
 @contextmanager
 def _bar() -> Iterator[tuple[Callable[[Snapshot], None], float]]:
-    # Here, because a quiet command does without the 60 ms that it takes to import.
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415  imported while the work runs
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description:>8}"), BarColumn(), TextColumn("{task.fields[text]}"))

@@ -1,41 +1,44 @@
-"""What a command says when it is done: a table for people, or JSON for machines."""
+"""What a command says when it is done: JSON for machines, or a table for people.
+
+A report is a flat mapping; its keys are what programs read. For people, `_LABELS` gives some keys
+other words, numbers get their units, and a list of mappings becomes a table in the table. Written
+without a library: it costs nothing to import, and a pipe gets the same lines as a terminal.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
+import shutil
 import sys
-from pathlib import Path
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import TextIO, TypeAlias, TypeGuard
 
 from minillm import _core
 
-Value: TypeAlias = int | float | str | list[str] | None
+Cell: TypeAlias = int | float | str | None
+Row: TypeAlias = dict[str, Cell]
+Value: TypeAlias = Cell | list[str] | list[Row]
 Report: TypeAlias = dict[str, Value]
 
-EXAMPLES = 8
+TOKEN_CHARACTERS = 32
+MIN_WIDTH = 40
 
+_NAMES = ("id", "rank")  # numbers that nobody adds up
 
-def train_report(trained: _core.Trained, out: Path, *, elapsed_s: float) -> Report:
-    """What was learned, from how much text, in which time."""
-    bpe = trained.bpe
-    merges = bpe.merges()
-    longest = sorted((left + right for left, right in merges), key=lambda t: (-len(t), t))
-    every = max(len(merges) // EXAMPLES, 1)
-    return {
-        "tokenizer": str(out),
-        "vocabulary": len(bpe),
-        "merges": len(merges),
-        "bytes": trained.corpus_bytes,
-        "pre_tokens": trained.pre_tokens,
-        "distinct_pre_tokens": trained.distinct_pre_tokens,
-        "tokens": trained.corpus_tokens,
-        "bytes_per_token": trained.corpus_bytes / max(trained.corpus_tokens, 1),
-        "longest_tokens": [readable(token) for token in longest[:EXAMPLES]],
-        "sample_merges": [f"{readable(a)} + {readable(b)}" for a, b in merges[::every][:EXAMPLES]],
-        "stopped_early": trained.stopped_early,
-        **_cost(elapsed_s),
-    }
+_LABELS = {
+    "bytes": "text read",
+    "text_bytes": "ordinary text",
+    "elapsed_s": "time",
+    "peak_memory_bytes": "peak memory",
+    "bytes_per_token": "bytes/token",
+    "held_out_text_bytes": "held-out text",
+    "held_out_tokens": "held-out tokens",
+    "held_out_bytes_per_token": "held-out bytes/token",
+    "pre_tokens": "pre-tokens",
+    "distinct_pre_tokens": "distinct pre-tokens",
+}
 
 
 def encode_report(encoded: _core.Encoded, *, elapsed_s: float) -> Report:
@@ -53,16 +56,28 @@ def encode_report(encoded: _core.Encoded, *, elapsed_s: float) -> Report:
     return report | {
         "blank_documents": encoded.blank_documents,
         "bytes_per_token": encoded.corpus_bytes / tokens,
-        **_cost(elapsed_s),
+        **cost(elapsed_s),
     }
 
 
+def cost(elapsed_s: float) -> Row:
+    """What every report ends with."""
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"elapsed_s": round(elapsed_s, 3), "peak_memory_bytes": peak}
+
+
 def readable(token: bytes) -> str:
-    """A token as one would write it in Python, so that its spaces and broken characters show."""
+    """A token as one would write it in Python, so that its spaces and broken characters show.
+
+    A long one is cut: some are rules of thousands of dashes.
+    """
     try:
-        return repr(token.decode())
+        text = repr(token.decode())
     except UnicodeDecodeError:
-        return repr(token)
+        text = repr(token)
+    return text if len(text) <= TOKEN_CHARACTERS else f"{text[: TOKEN_CHARACTERS - 4]}...{text[-1]}"
 
 
 def show(report: Report, *, as_json: bool, quiet: bool) -> None:
@@ -70,37 +85,77 @@ def show(report: Report, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         print(json.dumps(report))  # noqa: T201  stdout is for data
     elif not quiet:
-        _table(report)
+        print_table(report, sys.stderr)
 
 
-def _cost(elapsed_s: float) -> Report:
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"elapsed_s": round(elapsed_s, 3), "peak_memory_bytes": peak}
+def print_table(report: Report, stream: TextIO) -> None:
+    """Prints `report` for people, no wider than the terminal."""
+    width = max(shutil.get_terminal_size().columns, MIN_WIDTH)
+    rows = {name: value for name, value in report.items() if value not in (None, [])}
+    indent = max(len(_label(name)) for name in rows) + 2
+    for name, value in rows.items():
+        label = _label(name)
+        if _is_table(value):
+            lines = [label, *(f"  {line}" for line in _nested(value, width - 2))]
+        else:
+            lines = _wrapped(_texts(name, value), width - indent)
+            labels = itertools.chain([label], itertools.repeat(""))
+            lines = [f"{next(labels):<{indent}}{line}" for line in lines]
+        print("\n".join(lines), file=stream)
 
 
-def _table(report: Report) -> None:
-    from rich.console import Console  # noqa: PLC0415  a quiet command does without it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(show_header=False, box=None)
-    for name, value in report.items():
-        if value is not None:
-            table.add_row(name.replace("_", " "), Text(_cell(name, value)))
-    Console(stderr=True).print(table)
+def _label(name: str) -> str:
+    return _LABELS.get(name, name.replace("_", " "))
 
 
-def _cell(name: str, value: Value) -> str:
+def _is_table(value: Value) -> TypeGuard[list[Row]]:
+    return isinstance(value, list) and isinstance(value[0], dict)
+
+
+def _texts(name: str, value: Value) -> list[str]:
+    return list(map(str, value)) if isinstance(value, list) else [_cell(name, value)]
+
+
+def _wrapped(items: Sequence[str], width: int) -> list[str]:
+    """As many items in a line as there is room for; none is broken."""
+    lines = [items[0]]
+    for item in items[1:]:
+        longer = f"{lines[-1]}  {item}"
+        lines[-1:] = [longer] if len(longer) <= width else [lines[-1], item]
+    return lines
+
+
+def _nested(rows: Sequence[Row], width: int) -> list[str]:
+    """One line for each row under a line of names; numbers to the right, the last column as is."""
+    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    cells = [[_label(name) for name in names]]
+    cells += [[_cell(name, row[name]) for name in names] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names) - 1)]
+    lines = []
+    for line in cells:
+        numbers = [f"{cell:>{room}}" for cell, room in zip(line, widths, strict=False)]
+        text = "  ".join([*numbers, line[-1]])
+        lines.append(text if len(text) <= width else f"{text[: width - 3]}...")
+    return lines
+
+
+def _cell(name: str, value: Cell) -> str:
     match value:
-        case list():
-            return "  ".join(value)
-        case int() if name.endswith("bytes"):
-            return f"{value / 1e6:,.1f} MB"
+        case None:
+            return "-"
         case float():
-            return f"{value:,.2f}"
-        case int():
+            return f"{value:,.2f}" + (" s" if name.endswith("_s") else "")
+        case int() if name.endswith("bytes"):
+            return size(value)
+        case int() if name not in _NAMES:
             return f"{value:,}"
         case _:
             return str(value)
+
+
+def size(n_bytes: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:,.1f} {name}"
+    return f"{n_bytes} bytes"

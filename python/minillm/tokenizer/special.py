@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from minillm import _core
 
+END_OF_TEXT = "<|endoftext|>"
+
 AllowedSpecial: TypeAlias = Literal["all"] | AbstractSet[str]
 DisallowedSpecial: TypeAlias = Literal["all"] | Collection[str]
 
@@ -56,3 +58,10 @@ def allowed_names(
     error.add_note(f"to encode it as its id, pass allowed_special={{{token!r}}} or 'all'")
     error.add_note("to encode it as ordinary text, pass disallowed_special=()")
     raise error
+
+
+def refuse_text(special_tokens: object) -> None:
+    """Refuses a string where a list of them is expected."""
+    # A string is an iterable of strings: without this, each of its letters became a special token.
+    if isinstance(special_tokens, str):
+        raise ValueError(f"special_tokens is {special_tokens!r}, expected a list of them")

@@ -17,6 +17,7 @@ pub mod encode;
 pub mod error;
 pub mod format;
 pub mod ids;
+pub mod measure;
 pub mod order;
 pub mod pretokenize;
 pub mod progress;

@@ -147,6 +147,8 @@ pub struct Trained {
     pub smaller: Vec<(u32, u64)>,
     /// Bytes of the corpus, special tokens included.
     pub bytes: u64,
+    /// Bytes of its text, special tokens left out.
+    pub text_bytes: u64,
     /// Pre-tokens in the corpus.
     pub pre_tokens: u64,
     /// Different ones among them.
@@ -156,7 +158,7 @@ pub struct Trained {
     /// What was on disk while the corpus was counted.
     pub spilled: Spilled,
     /// Why there are fewer tokens than were asked for, if so.
-    pub stopped_early: Option<&'static str>,
+    pub stopped_early: Option<String>,
 }
 
 /// Learns a tokenizer from text.
@@ -203,6 +205,7 @@ pub fn train_counts(
         smaller: smaller.collect(),
         vocab: learner.into_vocab()?,
         bytes: counts.corpus_bytes,
+        text_bytes: counts.iter().map(|(text, count)| text.len() as u64 * count).sum(),
         pre_tokens: counts.total(),
         distinct_pre_tokens: counts.len(),
         spilled: Spilled::default(),
@@ -348,11 +351,12 @@ mod tests {
     fn training_stops_early_and_says_why() {
         let trained = train_text("ab ab", &options(1000, TieBreak::Lex)).unwrap();
         assert_eq!(trained.vocab.len(), 257 + 2);
-        assert_eq!(trained.stopped_early, Some("no two neighbours are left to merge"));
+        assert_eq!(trained.stopped_early.as_deref(), Some("no two neighbours are left to merge"));
         let rare = TrainOptions { min_frequency: 2, ..options(1000, TieBreak::Lex) };
         let trained = train_text("ab ab", &rare).unwrap();
         assert_eq!(trained.vocab.len(), 257 + 1);
-        assert!(trained.stopped_early.is_some_and(|why| why.contains("min_frequency")));
+        let reason = "no pair of neighbours occurs 2 times any more (min_frequency)";
+        assert_eq!(trained.stopped_early.as_deref(), Some(reason));
     }
 
     #[test]

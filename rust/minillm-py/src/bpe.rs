@@ -1,8 +1,9 @@
 //! `Bpe`: a vocabulary with its encoder and decoder, as a Python object that never changes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use minillm_bpe::format::{gpt2_files, tiktoken, tokenizer_json};
+use minillm_bpe::pretokenize::PreTokenizer;
 use minillm_bpe::special::SpecialTokens;
 use minillm_bpe::{AllowedSpecial, Decoder, Encoder, Result, TokenId, Vocab};
 use numpy::{IntoPyArray, PyArray1};
@@ -18,26 +19,42 @@ use crate::work::released;
 /// Special tokens to recognize; `None` stands for all.
 pub type Names = Option<Vec<String>>;
 
-/// A vocabulary with its encoder and decoder.
+/// A vocabulary with its encoder and decoder, which are built when they are first needed: training
+/// saves what it learned, and needs neither.
 #[pyclass(frozen, module = "minillm._core")]
 pub struct Bpe {
-    pub encoder: Encoder,
-    decoder: Decoder,
+    vocab: Arc<Vocab>,
+    encoder: OnceLock<Encoder>,
+    decoder: OnceLock<Decoder>,
 }
 
 impl Bpe {
     /// Takes the vocabulary that `make` returns; all with the GIL released.
     pub fn build(py: Python<'_>, make: impl FnOnce() -> Result<Vocab> + Send) -> PyResult<Self> {
         released(py, || {
-            let vocab = Arc::new(make()?);
-            let encoder = Encoder::new(Arc::clone(&vocab))?;
-            let decoder = Decoder::new(&vocab);
-            Ok(Self { encoder, decoder })
+            let vocab = make()?;
+            // A pattern that does not compile is refused at once.
+            PreTokenizer::new(vocab.pattern())?;
+            Ok(Self { vocab: Arc::new(vocab), encoder: OnceLock::new(), decoder: OnceLock::new() })
         })
     }
 
-    fn vocabulary(&self) -> &Vocab {
-        self.encoder.vocab()
+    /// The vocabulary itself, shared.
+    pub fn vocabulary(&self) -> &Arc<Vocab> {
+        &self.vocab
+    }
+
+    /// Several threads may build one at the same time; the first to be ready is kept.
+    pub fn encoder(&self) -> Result<&Encoder> {
+        if let Some(encoder) = self.encoder.get() {
+            return Ok(encoder);
+        }
+        let encoder = Encoder::new(Arc::clone(&self.vocab))?;
+        Ok(self.encoder.get_or_init(|| encoder))
+    }
+
+    fn decoder(&self) -> &Decoder {
+        self.decoder.get_or_init(|| Decoder::new(&self.vocab))
     }
 }
 
@@ -132,6 +149,18 @@ impl Bpe {
         self.vocabulary().merge_bytes().map(to_py).collect()
     }
 
+    fn token_id(&self, token: &[u8]) -> Option<TokenId> {
+        self.vocabulary().id(token)
+    }
+
+    fn merge_counts(&self) -> Option<Vec<u64>> {
+        self.vocabulary().merge_counts().map(<[u64]>::to_vec)
+    }
+
+    fn truncated(&self, py: Python<'_>, vocab_size: u32) -> PyResult<Self> {
+        Self::build(py, || self.vocab.truncated(vocab_size))
+    }
+
     fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let tokens = PyDict::new(py);
         for (token, id) in self.vocabulary().specials() {
@@ -168,7 +197,7 @@ impl Bpe {
     ) -> PyResult<Option<(String, usize)>> {
         let text = Text::new(text)?;
         released(py, || match names {
-            None => self.encoder.find_special(text.as_bytes(), &AllowedSpecial::All),
+            None => self.encoder()?.find_special(text.as_bytes(), &AllowedSpecial::All),
             Some(names) => {
                 let found = SpecialTokens::new(&names)?.find(text.as_bytes(), 0);
                 Ok(found.map(|(range, index)| (names[index].clone(), range.start)))
@@ -185,7 +214,7 @@ impl Bpe {
         let text = Text::new(text)?;
         released(py, || {
             let mut ids = Vec::new();
-            self.encoder.encode(text.as_bytes(), &allowed(names), &mut ids)?;
+            self.encoder()?.encode(text.as_bytes(), &allowed(names), &mut ids)?;
             Ok(ids)
         })
     }
@@ -209,7 +238,7 @@ impl Bpe {
         let texts = texts.iter().map(Text::new).collect::<PyResult<Vec<_>>>()?;
         released(py, || {
             let texts: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect();
-            let (ids, starts) = self.encoder.encode_batch(&texts, &allowed(names), threads)?;
+            let (ids, starts) = self.encoder()?.encode_batch(&texts, &allowed(names), threads)?;
             let mut ids = ids.into_iter();
             let n_ids = |ends: &[u64]| usize::try_from(ends[1] - ends[0]).unwrap_or(usize::MAX);
             Ok(starts.windows(2).map(|ends| ids.by_ref().take(n_ids(ends)).collect()).collect())
@@ -217,7 +246,10 @@ impl Bpe {
     }
 
     fn stream(&self, names: Names) -> PyResult<Stream> {
-        self.encoder.stream(&allowed(names)).map(Stream).map_err(to_py)
+        self.encoder()
+            .and_then(|encoder| encoder.stream(&allowed(names)))
+            .map(Stream)
+            .map_err(to_py)
     }
 
     fn decode<'py>(
@@ -228,7 +260,7 @@ impl Bpe {
         let ids = Ids::new(ids)?.to_vec(py)?;
         let bytes = released(py, || {
             let mut bytes = Vec::new();
-            self.decoder.decode(&ids, &mut bytes)?;
+            self.decoder().decode(&ids, &mut bytes)?;
             Ok(bytes)
         })?;
         Ok(PyBytes::new(py, &bytes))

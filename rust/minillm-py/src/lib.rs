@@ -16,7 +16,7 @@ mod train;
 mod work;
 
 use minillm_bpe::order::Permutation;
-use minillm_bpe::pretokenize::PreTokenizer;
+use minillm_bpe::pretokenize::{PreTokenizer, UNICODE_VERSION};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 
@@ -27,6 +27,7 @@ use crate::work::released;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("unicode_version", UNICODE_VERSION)?;
     module.add_class::<bpe::Bpe>()?;
     module.add_class::<progress::Progress>()?;
     module.add_class::<shard::Encoded>()?;
@@ -35,6 +36,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::Stream>()?;
     module.add_class::<train::Trained>()?;
     module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;
+    module.add_function(wrap_pyfunction!(train::measure, module)?)?;
     module.add_function(wrap_pyfunction!(permuted_index, module)?)?;
     module.add_function(wrap_pyfunction!(pretokenize, module)?)?;
     module.add_function(wrap_pyfunction!(train::train, module)?)

@@ -74,7 +74,7 @@ pub fn encode_files(
         allowed: AllowedSpecial::None,
     };
     let (sources, feeder) = corpus.into_sources();
-    let work = || encode(sources, &bpe.encoder, &options, &progress.0);
+    let work = || encode(sources, bpe.encoder()?, &options, &progress.0);
     let report = watched(py, &progress.0, work, || feeder.run(py))?;
     Ok(Encoded {
         train: report_to_py(py, report.train)?,

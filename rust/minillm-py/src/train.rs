@@ -1,5 +1,8 @@
-//! `train`: text -> vocabulary.
+//! `train`: text -> vocabulary; `measure`: how well one fits other text.
 
+use std::sync::Arc;
+
+use minillm_bpe::measure::measure as measure_sources;
 use minillm_bpe::train::{TieBreak, TrainOptions, train as learn};
 use pyo3::prelude::*;
 
@@ -15,24 +18,27 @@ use crate::work::watched;
 pub struct Trained {
     bpe: Py<Bpe>,
     corpus_bytes: u64,
+    text_bytes: u64,
     pre_tokens: u64,
     distinct_pre_tokens: usize,
     corpus_tokens: u64,
     smaller: Vec<(u32, u64)>,
-    stopped_early: Option<&'static str>,
+    stopped_early: Option<String>,
 }
 
 /// Learns a vocabulary from `corpus`.
 #[pyfunction]
 #[pyo3(signature = (
-    corpus, vocab_size, *, special_tokens, specials_first, pattern, tie_break, min_frequency,
-    max_token_bytes, threads, progress
+    corpus, vocab_size, *, smaller_sizes, base, special_tokens, specials_first, pattern, tie_break,
+    min_frequency, max_token_bytes, threads, progress
 ))]
 #[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
 pub fn train(
     py: Python<'_>,
     corpus: Corpus<'_>,
     vocab_size: u32,
+    smaller_sizes: Vec<u32>,
+    base: Option<&Bpe>,
     special_tokens: Vec<String>,
     specials_first: bool,
     pattern: Option<&str>,
@@ -44,6 +50,8 @@ pub fn train(
 ) -> PyResult<Trained> {
     let options = TrainOptions {
         vocab_size,
+        smaller_sizes,
+        base: base.map(|base| Arc::clone(base.vocabulary())),
         special_tokens,
         specials_first,
         pattern: parse_pattern(pattern)?,
@@ -61,10 +69,27 @@ pub fn train(
     Ok(Trained {
         bpe: Py::new(py, Bpe::build(py, || Ok(trained.vocab))?)?,
         corpus_bytes: trained.bytes,
+        text_bytes: trained.text_bytes,
         pre_tokens: trained.pre_tokens,
         distinct_pre_tokens: trained.distinct_pre_tokens,
         corpus_tokens: trained.corpus_tokens,
         smaller: trained.smaller,
         stopped_early: trained.stopped_early,
     })
+}
+
+/// Bytes and tokens of `corpus`, special tokens left out.
+#[pyfunction]
+#[pyo3(signature = (corpus, bpe, *, threads, progress))]
+pub fn measure(
+    py: Python<'_>,
+    corpus: Corpus<'_>,
+    bpe: &Bpe,
+    threads: usize,
+    progress: &Progress,
+) -> PyResult<(u64, u64)> {
+    let (sources, feeder) = corpus.into_sources();
+    let work = || measure_sources(sources, bpe.encoder()?, threads, &progress.0);
+    let measured = watched(py, &progress.0, work, || feeder.run(py))?;
+    Ok((measured.bytes, measured.tokens))
 }

@@ -1,6 +1,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -69,9 +70,12 @@ def test_report_of_train_is_a_table_on_stderr(folder, capsys):
     assert run("train", "corpus.txt", "--vocab-size", 300) == 0
     printed = capsys.readouterr()
     assert printed.out == ""
-    for name in ("vocabulary", "bytes per token", "longest tokens", "sample merges", "elapsed s"):
+    for name in ("vocabulary", "bytes/token", "longest tokens", "sample merges", "time"):
         assert name in printed.err
     assert "' lowest'" in printed.err
+    assert "elapsed_s" not in printed.err
+    # Rank, id, count and halves of the first merge.
+    assert re.search(r"^ +0  256 +900  'o' \+ 'w'$", printed.err, re.MULTILINE)
 
 
 def test_report_of_train_is_json_on_stdout(folder, capsys):

@@ -1,6 +1,6 @@
-"""The command `minillm-bpe`: train a tokenizer, encode text to token files, decode them.
+"""The command `minillm-bpe`: train a tokenizer, look into it, encode text, decode token files.
 
-Results for machines (`--json`, decoded text) go to stdout, everything for people to stderr.
+Results for machines (`--json`, `show`, decoded text) go to stdout, everything for people to stderr.
 Without files, `train` and `encode` read standard input. Each verb is a module with a function of
 its name, imported when it is called.
 """
@@ -10,6 +10,7 @@ from cyclopts import App
 VERBS = {
     "train": "Learn a vocabulary from text.",
     "encode": "Turn text into a token file, its index and its manifest.",
+    "show": "Print what a tokenizer is, and its first and last merges, on standard output.",
     "decode": "Write the text of a token file to standard output, byte for byte.",
 }
 

@@ -15,7 +15,8 @@ from minillm.tokenizer.corpus import cores, files_or_stdin
 from minillm.tokenizer.outputs import prepare, token_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import encode_report, show
-from minillm.tokenizer.tokenizer import END_OF_TEXT, Tokenizer
+from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.tokenizer import Tokenizer
 
 
 def encode(

@@ -1,8 +1,9 @@
-"""`minillm-bpe train`: text to a vocabulary."""
+"""`minillm-bpe train`: text to a vocabulary, or to several of different sizes."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,24 +12,38 @@ from cyclopts.types import UInt16, UInt32, UInt64
 from cyclopts.validators import Number
 
 from minillm import _core
-from minillm.messages import say
+from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.corpus import cores, files_or_stdin
 from minillm.tokenizer.files import write_atomically
-from minillm.tokenizer.outputs import prepare
+from minillm.tokenizer.merges import longest_tokens, merge_rows
+from minillm.tokenizer.outputs import prepare, tokenizer_files
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import show, train_report
-from minillm.tokenizer.tokenizer import END_OF_TEXT, TieBreak
+from minillm.tokenizer.report import Report, Row, cost, show
+from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.tokenizer import TieBreak, Tokenizer
+
+SAMPLES = 8
+# What differs between the sizes of one run.
+SIZE_FACTS = (
+    "vocabulary",
+    "tokens",
+    "bytes_per_token",
+    "held_out_bytes_per_token",
+    "tokenizer",
+)
 
 
 def train(
     *files: Path,
-    vocab_size: UInt32,
+    vocab_size: Annotated[tuple[UInt32, ...], Parameter(negative=())],
     out: Path = Path("tokenizer.json"),
-    special: Annotated[tuple[str, ...], Parameter(negative=())] = (END_OF_TEXT,),
-    pattern: str = "gpt2",
+    special: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    pattern: str | None = None,
     tie_break: TieBreak = "lex",
     min_frequency: UInt64 = 1,
     max_token_length: Annotated[int, Parameter(validator=Number(gte=1, lt=1 << 32))] | None = None,
+    continue_from: Path | None = None,
+    held_out: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
     threads: UInt16 = 0,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
@@ -37,27 +52,43 @@ def train(
 
     Args:
         files: Text files; special tokens in them separate documents. None: standard input.
-        vocab_size: Number of ids: 256 bytes, then merges, then special tokens.
-        out: Where the tokenizer goes.
-        special: Special token; repeat for several. Given once, the default is replaced.
+        vocab_size: Number of ids: 256 bytes, then merges, then special tokens. Repeat for several
+            from one run.
+        out: Where the tokenizer goes. Of several, each has its size in its name:
+            `tokenizer-8000.json`.
+        special: Special token; repeat for several. By default `<|endoftext|>`, or those of the
+            tokenizer to continue from.
         pattern: How text is split before merging: gpt2, cl100k, llama3, qwen2, o200k, a regex, or
-            "none".
+            "none". By default gpt2, or that of the tokenizer to continue from.
         tie_break: Order of equally frequent pairs: lex (greatest bytes), id (as rustbpe), hf (as
             Hugging Face tokenizers).
         min_frequency: Pairs that occur less often are not merged.
         max_token_length: Longest token in bytes.
+        continue_from: A tokenizer whose merges are made first; its ids stay what they are.
+        held_out: Text file that is not trained on, to report how well it is compressed; repeat for
+            several.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
-    prepare(out, [out], read=files)
+    sizes = sorted(set(vocab_size))
+    outs = tokenizer_files(out, sizes)
+    base = None if continue_from is None else Tokenizer.load(continue_from)
+    _refuse_what_is_trained_on(held_out, files)
+    base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]
+    prepare(out, outs, read=[*files, *held_out, *base_files])
+    specials = list(special or ((END_OF_TEXT,) if base is None else base.special_tokens))
+    if pattern is None:
+        pattern = "gpt2" if base is None else base.pattern
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
         trained = _core.train(
             files_or_stdin(files),
-            vocab_size,
-            special_tokens=list(special),
+            sizes[-1],
+            smaller_sizes=sizes[:-1],
+            base=None if base is None else base.bpe,
+            special_tokens=specials,
             specials_first=False,
             pattern=None if pattern == "none" else pattern,
             tie_break=tie_break,
@@ -66,9 +97,65 @@ def train(
             threads=threads or cores(),
             progress=progress,
         )
-    write_atomically(out, trained.bpe.to_json())
-    if trained.stopped_early is not None:
-        size = trained.bpe.vocab_size
-        say(f"warning: --vocab-size is {vocab_size}, got {size}: {trained.stopped_early}")
-    report = train_report(trained, out, elapsed_s=time.monotonic() - began)
+        rows: list[Row] = []
+        tokens = [*(n_tokens for _, n_tokens in trained.smaller), trained.corpus_tokens]
+        for size, file, n_tokens in zip(sizes, outs, tokens, strict=True):
+            bpe = trained.bpe
+            if size < bpe.vocab_size:
+                bpe = bpe.truncated(size)
+            write_atomically(file, bpe.to_json())
+            rows.append(_facts(bpe, file) | _compression(trained.text_bytes, n_tokens))
+            if held_out:
+                paths = [str(path) for path in held_out]
+                measured = _core.measure(paths, bpe, threads=threads or cores(), progress=progress)
+                facts = _compression(*measured)
+                rows[-1] |= {f"held_out_{name}": value for name, value in facts.items()}
+    got = trained.bpe.vocab_size
+    for size in filter(lambda size: size > got, sizes):
+        say(f"warning: --vocab-size is {size}, got {got}: {trained.stopped_early}")
+    if held_out and rows[-1]["held_out_bytes_per_token"] is None:
+        say(f"warning: --held-out: no text in {', '.join(f'`{path}`' for path in held_out)}")
+    report = _report(trained, rows, elapsed_s=time.monotonic() - began)
     show(report, as_json=json, quiet=quiet)
+
+
+def _refuse_what_is_trained_on(held_out: Sequence[Path], files: Sequence[Path]) -> None:
+    """Looks at held-out files before the work: after it, hours may be lost."""
+    for path in held_out:
+        path.stat()  # one that is not there is the system's to refuse
+        if not path.is_file():
+            raise UsageError(f"--held-out `{path}` is no regular file, expected a file")
+        for file in files:
+            if file.exists() and file.samefile(path):
+                error = UsageError(f"--held-out `{path}` is trained on, too, as `{file}`")
+                raise with_hint(error, "name it once: what was trained on says little")
+
+
+def _facts(bpe: _core.Bpe, file: Path) -> Row:
+    return {"tokenizer": str(file), "vocabulary": len(bpe), "merges": len(bpe.merges())}
+
+
+def _compression(n_bytes: int, n_tokens: int) -> Row:
+    """Special tokens are in neither number."""
+    ratio = n_bytes / n_tokens if n_tokens else None
+    return {"text_bytes": n_bytes, "tokens": n_tokens, "bytes_per_token": ratio}
+
+
+def _report(trained: _core.Trained, rows: list[Row], *, elapsed_s: float) -> Report:
+    """The largest vocabulary in full, and where there are several, a table of all."""
+    n_merges = len(trained.bpe.merges())
+    return {
+        **rows[-1],
+        "sizes": [{name: row[name] for name in SIZE_FACTS if name in row} for row in rows]
+        if len(rows) > 1
+        else [],
+        "bytes": trained.corpus_bytes,
+        "pre_tokens": trained.pre_tokens,
+        "distinct_pre_tokens": trained.distinct_pre_tokens,
+        "longest_tokens": longest_tokens(trained.bpe),
+        "sample_merges": merge_rows(
+            trained.bpe, range(0, n_merges, max(-(-n_merges // SAMPLES), 1))
+        ),
+        "stopped_early": trained.stopped_early,
+        **cost(elapsed_s),
+    }

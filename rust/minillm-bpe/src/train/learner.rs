@@ -110,7 +110,7 @@ impl<'o> Learner<'o> {
         &mut self,
         merger: &mut Merger,
         progress: &Progress,
-    ) -> Result<Option<&'static str>> {
+    ) -> Result<Option<String>> {
         progress.begin(Phase::Merge, u64::from(self.end_id - self.next_id));
         let mut sizes = self.options.smaller_sizes.clone();
         sizes.sort_unstable_by(|a, b| b.cmp(a));
@@ -122,10 +122,11 @@ impl<'o> Learner<'o> {
             }
             let Some((pair, count)) = merger.most_frequent(&self.order, self.options.min_frequency)
             else {
-                stopped_early = Some(if self.options.min_frequency > 1 {
-                    "no pair of neighbours occurs min_frequency times any more"
-                } else {
-                    "no two neighbours are left to merge"
+                stopped_early = Some(match self.options.min_frequency {
+                    0 | 1 => "no two neighbours are left to merge".to_owned(),
+                    least => format!(
+                        "no pair of neighbours occurs {least} times any more (min_frequency)"
+                    ),
                 });
                 break;
             };
@@ -277,6 +278,31 @@ mod tests {
         assert_eq!(merges[..listed.len()], listed);
         assert_eq!(merges[listed.len()..], [(&b"a"[..], &b"b"[..])]);
         assert_eq!(continued.merge_counts(), Some(&[0, 0, 0, 9][..]));
+    }
+
+    #[test]
+    fn merges_that_training_would_not_make_are_met_again() {
+        // "abc" comes out as `a bc` here, and yet there is a token for it.
+        let merges = [("b", "c"), ("a", "b"), ("ab", "c"), ("abc", "d"), ("d", "abc")];
+        let merges = merges.map(|(left, right)| (left.as_bytes().to_vec(), right.into())).to_vec();
+        let more = ["bc", "ab", "abc", "abcd", "dabc"].map(|token| token.as_bytes().to_vec());
+        let bytes = (0..=u8::MAX).map(|byte| vec![byte]);
+        let tokens = (0..).zip(bytes.chain(more)).collect();
+        let specials = vec![("<|endoftext|>".to_owned(), None)];
+        let base = Vocab::new(tokens, merges, specials, gpt2()).unwrap();
+        let options = from(&base, &options(265, TieBreak::Lex));
+        let trained = train(&words(&[("abcdx", 9)]), &options).unwrap();
+        let merges: Vec<_> = trained.vocab.merge_bytes().skip(5).collect();
+        let learned = [("d", "x"), ("bc", "dx"), ("a", "bcdx")];
+        assert_eq!(merges, learned.map(|(l, r)| (l.as_bytes(), r.as_bytes())));
+        let short = TrainOptions { max_token_bytes: Some(4), ..options };
+        let trained = train(&words(&[("abcd", 9), ("abc", 5)]), &short).unwrap();
+        let merges: Vec<_> = trained.vocab.merges()[5..].iter().map(|m| m.result).collect();
+        // (a, bc) is listed with the id of "abc"; (abc, d) was listed before, and is made again.
+        assert_eq!(merges, [258]);
+        assert_eq!(trained.vocab.merge_counts(), Some(&[14, 0, 0, 0, 0, 14][..]));
+        assert_eq!(trained.corpus_tokens, 9 + 5);
+        assert_eq!(trained.stopped_early.as_deref(), Some("no two neighbours are left to merge"));
     }
 
     #[test]

@@ -1,0 +1,53 @@
+"""`minillm-bpe show`: what a tokenizer is, and its merges with their counts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt
+
+from minillm import _core
+from minillm.tokenizer.merges import longest_tokens, merge_rows
+from minillm.tokenizer.report import Report, Row, print_table
+from minillm.tokenizer.report import show as show_report
+from minillm.tokenizer.tokenizer import Tokenizer
+
+
+def show(
+    tokenizer: Path = Path("tokenizer.json"),
+    *,
+    merges: NonNegativeInt = 10,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Print what a tokenizer is, and its first and last merges, on standard output.
+
+    Args:
+        tokenizer: A `tokenizer.json`, or the folder of one.
+        merges: Number of merges to print from each end; 0 prints none.
+        json: Print everything as JSON.
+    """
+    loaded = Tokenizer.load(tokenizer)
+    bpe = loaded.bpe
+    n_merges = len(loaded.merges)
+    first = range(min(merges, n_merges))
+    specials: list[Row] = [{"id": i, "token": text} for text, i in loaded.special_tokens.items()]
+    report: Report = {
+        "tokenizer": str(tokenizer),
+        "vocab_size": loaded.vocab_size,
+        "vocabulary": len(loaded),
+        "merges": n_merges,
+        "pattern": loaded.pattern or "none",
+        "special_tokens": specials,
+        "unicode_version": _core.unicode_version,
+        "sha256": loaded.sha256,
+        "longest_tokens": longest_tokens(bpe),
+        "first_merges": merge_rows(bpe, first),
+        "last_merges": merge_rows(bpe, range(max(n_merges - merges, len(first)), n_merges)),
+    }
+    if json:
+        show_report(report, as_json=True, quiet=True)
+    else:
+        print_table(report, sys.stdout)

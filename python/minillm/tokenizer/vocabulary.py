@@ -1,0 +1,232 @@
+"""What a tokenizer is: tokens with their ids, merges, special tokens, and the files they come from.
+
+`Tokenizer` adds what one does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from minillm import _core
+from minillm.tokenizer.files import FilePath, named_in_errors, write_atomically
+from minillm.tokenizer.special import END_OF_TEXT, refuse_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Vocabulary:
+    """Ids, their bytes, the merges between them, special tokens, and how text is split."""
+
+    __slots__ = ("_bpe",)
+    _bpe: _core.Bpe
+
+    def __init__(
+        self,
+        vocab: Mapping[int, bytes],
+        merges: Iterable[tuple[bytes, bytes]],
+        special_tokens: Iterable[str] | Mapping[str, int] | None = None,
+        pattern: str | None = "gpt2",
+    ) -> None:
+        """Builds a tokenizer from its parts, whatever the layout of its ids.
+
+        Args:
+            vocab: Bytes of each id. Ids may have gaps, and bytes may have any ids.
+            merges: Pairs of tokens in the order in which training made them.
+            special_tokens: Tokens that are never split. One without an id of its own has the id
+                of its bytes in `vocab`, or else the next id above all others.
+            pattern: How text is split before merging: the name of a known pattern, a regex, or
+                None for no split at all.
+
+        Raises:
+            ValueError: If a merge names a token that is not in `vocab`, an id or a token occurs
+                twice, or the pattern does not compile.
+        """
+        refuse_text(special_tokens)
+        specials = special_tokens or ()
+        with_ids = (
+            list(specials.items())
+            if isinstance(specials, Mapping)
+            else [(token, None) for token in specials]
+        )
+        self._set(_core.Bpe(list(vocab.items()), list(merges), with_ids, pattern))
+
+    @classmethod
+    def _of(cls, bpe: _core.Bpe) -> Self:
+        tokenizer = cls.__new__(cls)
+        tokenizer._set(bpe)
+        return tokenizer
+
+    def _set(self, bpe: _core.Bpe) -> None:
+        object.__setattr__(self, "_bpe", bpe)
+
+    @classmethod
+    def from_ranks(
+        cls,
+        ranks: Mapping[bytes, int] | FilePath,
+        special_tokens: Mapping[str, int],
+        pattern: str | None = "gpt2",
+    ) -> Self:
+        """Reads a vocabulary as tiktoken has it: a token's id is also its rank.
+
+        Args:
+            ranks: Id of each token, or a `.tiktoken` file of them.
+            special_tokens: Id of each special token; the ranks do not hold them.
+            pattern: As for the constructor; tiktoken files do not name theirs.
+        """
+        specials = list(special_tokens.items())
+        if isinstance(ranks, Mapping):
+            return cls._of(_core.Bpe.from_ranks(list(ranks.items()), specials, pattern))
+        with named_in_errors(ranks):
+            text = Path(ranks).read_text(encoding="utf-8")
+            return cls._of(_core.Bpe.from_tiktoken(text, specials, pattern))
+
+    @classmethod
+    def from_files(
+        cls,
+        vocab: FilePath,
+        merges: FilePath,
+        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        pattern: str | None = "gpt2",
+    ) -> Self:
+        """Reads a `vocab.json` and a `merges.txt` as GPT-2 was published."""
+        refuse_text(special_tokens)
+        specials = [(token, None) for token in special_tokens]
+        with named_in_errors(vocab):
+            vocab_json = Path(vocab).read_text(encoding="utf-8")
+            merges_txt = Path(merges).read_text(encoding="utf-8")
+            return cls._of(_core.Bpe.from_gpt2_files(vocab_json, merges_txt, specials, pattern))
+
+    @classmethod
+    def load(cls, path: FilePath) -> Self:
+        """Reads a `tokenizer.json`, or the one in a folder."""
+        file = Path(path)
+        if file.is_dir():
+            file /= "tokenizer.json"
+        with named_in_errors(file):
+            return cls._of(_core.Bpe.from_json(file.read_text(encoding="utf-8")))
+
+    def save(self, path: FilePath) -> None:
+        """Writes `tokenizer.json`, which `tokenizers` and `transformers` load too."""
+        write_atomically(path, self._bpe.to_json())
+
+    def save_ranks(self, path: FilePath) -> None:
+        """Writes a `.tiktoken` file; it holds neither pattern nor special tokens.
+
+        Raises:
+            ValueError: If the ids are not in the order of the merges, as ranks must be.
+        """
+        write_atomically(path, self._bpe.to_tiktoken())
+
+    def save_files(self, vocab: FilePath, merges: FilePath) -> None:
+        """Writes a `vocab.json` and a `merges.txt` as GPT-2 was published."""
+        vocab_json, merges_txt = self._bpe.to_gpt2_files()
+        write_atomically(vocab, vocab_json)
+        write_atomically(merges, merges_txt)
+
+    def truncated(self, vocab_size: int) -> Self:
+        """The tokenizer of `vocab_size` ids that training had on its way to this one.
+
+        Equals what `train` gives for that size, down to the bytes of the saved file: the first
+        merges stay, and special tokens behind them move down.
+
+        Raises:
+            ValueError: If there are fewer ids, a byte or a special token among the others would be
+                lost, or the ids are not in the order of the merges.
+        """
+        refuse_out_of_range(vocab_size=vocab_size)
+        return self._of(self._bpe.truncated(vocab_size))
+
+    @property
+    def bpe(self) -> _core.Bpe:
+        """What the extension's own functions take."""
+        return self._bpe
+
+    @property
+    def vocab(self) -> dict[int, bytes]:
+        """Bytes of each id, special tokens included."""
+        return self._bpe.vocab()
+
+    @property
+    def merges(self) -> list[tuple[bytes, bytes]]:
+        """Merged pairs, lowest rank first."""
+        return self._bpe.merges()
+
+    @property
+    def merge_counts(self) -> list[int] | None:
+        """How often each of `merges` occurred when training merged it; None if nobody noted it.
+
+        Saved with the tokenizer, but no part of `sha256`: ids do not depend on it.
+        """
+        return self._bpe.merge_counts()
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Id of each special token."""
+        return self._bpe.special_tokens()
+
+    @property
+    def pattern(self) -> str | None:
+        """Name or regex of the pre-tokenizer; None if text is not split."""
+        return self._bpe.pattern
+
+    @property
+    def vocab_size(self) -> int:
+        """Highest id + 1: the rows that an embedding needs. `len` counts the ids in use."""
+        return self._bpe.vocab_size
+
+    @property
+    def eot_id(self) -> int | None:
+        """Id of `<|endoftext|>`, which ends each document; None without one."""
+        return self._bpe.eot_id
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the saved form but for `merge_counts`; token files name their tokenizer by it."""
+        return self._bpe.sha256()
+
+    def token_bytes_lengths(self) -> NDArray[np.int64]:
+        """Bytes of text that each id stands for; 0 for special tokens and unused ids."""
+        import numpy as np  # noqa: PLC0415  the commands do without it
+
+        lengths = np.zeros(self.vocab_size, dtype=np.int64)
+        for token_id, token in self.vocab.items():
+            lengths[token_id] = len(token)
+        lengths[list(self.special_tokens.values())] = 0
+        return lengths
+
+    def __len__(self) -> int:
+        return len(self._bpe)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a {type(self).__name__} is immutable, `{name}` cannot be set")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_json, (type(self), self._bpe.to_json())
+
+    def __repr__(self) -> str:
+        facts = (
+            f"vocab_size={self.vocab_size}, special_tokens={self.special_tokens}, "
+            f"pattern={self.pattern!r}"
+        )
+        return f"{type(self).__name__}({facts})"
+
+
+def _from_json(kind: type[Vocabulary], text: str) -> Vocabulary:
+    return kind._of(_core.Bpe.from_json(text))
+
+
+def refuse_out_of_range(**options: int) -> None:
+    """Refuses numbers that the extension could not take, by name."""
+    for name, value in options.items():
+        if not 0 <= value < 1 << 32:
+            raise ValueError(f"{name} is {value}, expected 0 to {(1 << 32) - 1}")
