@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from minillm import _core
 from minillm.tokenizer.report import Row, readable
 
 LONGEST = 8
 
+Merges: TypeAlias = Sequence[tuple[bytes, bytes]]
 
-def longest_tokens(bpe: _core.Bpe) -> list[str]:
+
+def longest_tokens(merges: Merges) -> list[str]:
     """The longest tokens that merges make, longest first."""
-    tokens = {left + right for left, right in bpe.merges()}
+    tokens = {left + right for left, right in merges}
     return [readable(token) for token in sorted(tokens, key=lambda t: (-len(t), t))[:LONGEST]]
 
 
-def merge_rows(bpe: _core.Bpe, ranks: Iterable[int]) -> list[Row]:
-    """The merges of these ranks: rank, id, count if it is known, and what was merged."""
-    merges, counts = bpe.merges(), bpe.merge_counts()
+def merge_rows(bpe: _core.Bpe, merges: Merges, ranks: Iterable[int]) -> list[Row]:
+    """Of all `merges`, those of these ranks: rank, id, count if it is known, what was merged."""
+    counts = bpe.merge_counts()
     rows: list[Row] = []
     for rank in ranks:
         left, right = merges[rank]

@@ -180,6 +180,11 @@ impl Bpe {
     }
 
     #[getter]
+    fn n_merges(&self) -> usize {
+        self.vocabulary().listed_merges().len()
+    }
+
+    #[getter]
     fn eot_id(&self) -> Option<TokenId> {
         self.vocabulary().eot_id()
     }

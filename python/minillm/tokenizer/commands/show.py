@@ -31,8 +31,10 @@ def show(
     """
     loaded = Tokenizer.load(tokenizer)
     bpe = loaded.bpe
-    n_merges = len(loaded.merges)
+    all_merges = loaded.merges
+    n_merges = len(all_merges)
     first = range(min(merges, n_merges))
+    last = range(max(n_merges - merges, len(first)), n_merges)
     specials: list[Row] = [{"id": i, "token": text} for text, i in loaded.special_tokens.items()]
     report: Report = {
         "tokenizer": str(tokenizer),
@@ -43,9 +45,9 @@ def show(
         "special_tokens": specials,
         "unicode_version": _core.unicode_version,
         "sha256": loaded.sha256,
-        "longest_tokens": longest_tokens(bpe),
-        "first_merges": merge_rows(bpe, first),
-        "last_merges": merge_rows(bpe, range(max(n_merges - merges, len(first)), n_merges)),
+        "longest_tokens": longest_tokens(all_merges),
+        "first_merges": merge_rows(bpe, all_merges, first),
+        "last_merges": merge_rows(bpe, all_merges, last),
     }
     if json:
         show_report(report, as_json=True, quiet=True)

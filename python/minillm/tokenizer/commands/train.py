@@ -132,7 +132,7 @@ def _refuse_what_is_trained_on(held_out: Sequence[Path], files: Sequence[Path]) 
 
 
 def _facts(bpe: _core.Bpe, file: Path) -> Row:
-    return {"tokenizer": str(file), "vocabulary": len(bpe), "merges": len(bpe.merges())}
+    return {"tokenizer": str(file), "vocabulary": len(bpe), "merges": bpe.n_merges}
 
 
 def _compression(n_bytes: int, n_tokens: int) -> Row:
@@ -143,7 +143,8 @@ def _compression(n_bytes: int, n_tokens: int) -> Row:
 
 def _report(trained: _core.Trained, rows: list[Row], *, elapsed_s: float) -> Report:
     """The largest vocabulary in full, and where there are several, a table of all."""
-    n_merges = len(trained.bpe.merges())
+    merges = trained.bpe.merges()
+    step = max(-(-len(merges) // SAMPLES), 1)
     return {
         **rows[-1],
         "sizes": [{name: row[name] for name in SIZE_FACTS if name in row} for row in rows]
@@ -152,10 +153,8 @@ def _report(trained: _core.Trained, rows: list[Row], *, elapsed_s: float) -> Rep
         "bytes": trained.corpus_bytes,
         "pre_tokens": trained.pre_tokens,
         "distinct_pre_tokens": trained.distinct_pre_tokens,
-        "longest_tokens": longest_tokens(trained.bpe),
-        "sample_merges": merge_rows(
-            trained.bpe, range(0, n_merges, max(-(-n_merges // SAMPLES), 1))
-        ),
+        "longest_tokens": longest_tokens(merges),
+        "sample_merges": merge_rows(trained.bpe, merges, range(0, len(merges), step)),
         "stopped_early": trained.stopped_early,
         **cost(elapsed_s),
     }
