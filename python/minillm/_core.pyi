@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, final
 
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Bpe",
+    "CountReport",
+    "Counts",
+    "CountsFiles",
     "Encoded",
     "Progress",
     "Shard",
@@ -17,6 +21,7 @@ __all__ = [
     "Stream",
     "Trained",
     "__version__",
+    "count_to_file",
     "encode_files",
     "measure",
     "permuted_index",
@@ -30,12 +35,13 @@ unicode_version: str
 
 _Text: TypeAlias = str | bytes | bytearray
 _Corpus: TypeAlias = Sequence[str] | BufferedReader | Iterator[str]
+_Path: TypeAlias = str | PathLike[str]
 
 @final
 class Progress:
     def __new__(cls) -> Self: ...
     @property
-    def phase(self) -> Literal["idle", "count", "merge", "encode"]: ...
+    def phase(self) -> Literal["idle", "count", "fold", "merge", "encode"]: ...
     @property
     def done(self) -> int: ...
     @property
@@ -104,6 +110,66 @@ class Stream:
     def finish(self) -> list[int]: ...
 
 @final
+class Counts:
+    @staticmethod
+    def of(
+        corpus: _Corpus,
+        *,
+        special_tokens: Sequence[str],
+        pattern: str | None,
+        weights: Sequence[int],
+        threads: int,
+        max_memory: int | None,
+        temp_dir: _Path | None,
+        progress: Progress,
+    ) -> Counts: ...
+    def save(self, path: _Path) -> None: ...
+    def total(self) -> int: ...
+    @property
+    def corpus_bytes(self) -> int: ...
+    @property
+    def pattern(self) -> str | None: ...
+    @property
+    def special_tokens(self) -> list[str]: ...
+    def plus(self, other: Counts) -> Counts: ...
+    def __len__(self) -> int: ...
+
+@final
+class CountsFiles:
+    def __new__(cls, paths: Sequence[_Path], weights: Sequence[int]) -> Self: ...
+    def load(self, progress: Progress) -> Counts: ...
+    def expect_pattern(self, pattern: str | None) -> None: ...
+    def expect_special_tokens(self, special_tokens: Sequence[str]) -> None: ...
+    @property
+    def pattern(self) -> str | None: ...
+    @property
+    def special_tokens(self) -> list[str]: ...
+
+@final
+class CountReport:
+    @property
+    def corpus_bytes(self) -> int: ...
+    @property
+    def distinct_pre_tokens(self) -> int: ...
+    @property
+    def spills(self) -> int: ...
+    @property
+    def spilled_bytes(self) -> int: ...
+
+def count_to_file(
+    corpus: _Corpus,
+    out: _Path,
+    *,
+    special_tokens: Sequence[str],
+    pattern: str | None,
+    weights: Sequence[int],
+    threads: int,
+    max_memory: int | None,
+    temp_dir: _Path | None,
+    progress: Progress,
+) -> CountReport: ...
+
+@final
 class Trained:
     @property
     def bpe(self) -> Bpe: ...
@@ -121,9 +187,13 @@ class Trained:
     def smaller(self) -> list[tuple[int, int]]: ...
     @property
     def stopped_early(self) -> str | None: ...
+    @property
+    def spills(self) -> int: ...
+    @property
+    def spilled_bytes(self) -> int: ...
 
 def train(
-    corpus: _Corpus,
+    corpus: _Corpus | Counts | CountsFiles,
     vocab_size: int,
     *,
     smaller_sizes: Sequence[int],
@@ -134,7 +204,10 @@ def train(
     tie_break: str,
     min_frequency: int,
     max_token_bytes: int | None,
+    weights: Sequence[int],
     threads: int,
+    max_memory: int | None,
+    temp_dir: _Path | None,
     progress: Progress,
 ) -> Trained: ...
 def measure(corpus: _Corpus, bpe: Bpe, *, threads: int, progress: Progress) -> tuple[int, int]: ...

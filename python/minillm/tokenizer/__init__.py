@@ -1,5 +1,6 @@
 """Byte-level BPE: train a vocabulary, turn text into ids and ids into text."""
 
+from minillm.tokenizer.counts import Counts
 from minillm.tokenizer.tokenizer import Tokenizer, pretokenize
 
-__all__ = ["Tokenizer", "pretokenize"]
+__all__ = ["Counts", "Tokenizer", "pretokenize"]

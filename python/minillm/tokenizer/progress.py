@@ -19,7 +19,8 @@ from minillm.messages import say
 BAR_EVERY_S = 0.1
 LINE_EVERY_S = 5.0
 
-_NAMES = {"count": "counting", "merge": "merging", "encode": "encoding"}
+_UNITS = {"merge": ("merges", 1.0), "fold": ("million pre-tokens", 1e6)}
+_NAMES = {"count": "counting", "fold": "adding up", "merge": "merging", "encode": "encoding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Snapshot:
 
     Attributes:
         phase: Name of the phase, as the extension gives it.
-        done: Bytes or merges.
+        done: Bytes, pre-tokens or merges.
         total: As `done`, 0 while unknown.
         elapsed_s: Time since the phase began.
     """
@@ -40,7 +41,7 @@ class Snapshot:
 
     def describe(self) -> str:
         """One line: what is done, how fast, and the time left."""
-        unit, scale = ("merges", 1.0) if self.phase == "merge" else ("MB", 1e6)
+        unit, scale = _UNITS.get(self.phase, ("MB", 1e6))
         done = f"{self.done / scale:,.0f}"
         of_total = f" of {self.total / scale:,.0f}" if self.total else ""
         rate = self.done / max(self.elapsed_s, 1e-3)

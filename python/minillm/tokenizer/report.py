@@ -13,6 +13,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO, TypeAlias, TypeGuard
 
 from minillm import _core
@@ -39,6 +40,24 @@ _LABELS = {
     "pre_tokens": "pre-tokens",
     "distinct_pre_tokens": "distinct pre-tokens",
 }
+
+
+def count_report(counted: _core.CountReport, out: Path, *, elapsed_s: float) -> Report:
+    """What was counted, and what of it was on disk meanwhile."""
+    return {
+        "counts": str(out),
+        "bytes": counted.corpus_bytes,
+        "distinct_pre_tokens": counted.distinct_pre_tokens,
+        **spilled(counted),
+        **cost(elapsed_s),
+    }
+
+
+def spilled(result: _core.CountReport | _core.Trained) -> Report:
+    """What went to disk because memory was bounded, if anything did."""
+    if result.spills == 0:
+        return {}
+    return {"spills": result.spills, "spilled_bytes": result.spilled_bytes}
 
 
 def encode_report(encoded: _core.Encoded, *, elapsed_s: float) -> Report:

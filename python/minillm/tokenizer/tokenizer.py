@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 from minillm import _core
 from minillm.tokenizer.corpus import Corpus, cores, files_or_texts
+from minillm.tokenizer.files import FilePath
 from minillm.tokenizer.special import (
     END_OF_TEXT,
     AllowedSpecial,
@@ -52,7 +53,10 @@ class Tokenizer(Vocabulary):
         tie_break: TieBreak = "lex",
         min_frequency: int = 1,
         max_token_length: int | None = None,
+        weights: Sequence[int] = (),
         threads: int = 0,
+        max_memory: int | None = None,
+        temp_dir: FilePath | None = None,
     ) -> Tokenizer:
         """Learns a vocabulary. The result depends on nothing but the text and these options.
 
@@ -69,31 +73,31 @@ class Tokenizer(Vocabulary):
                 Face tokenizers.
             min_frequency: Pairs that occur less often are not merged.
             max_token_length: Longest token in bytes; None sets no limit.
+            weights: How often each file counts, a whole number of 1 or more; none: once each.
             threads: Number of threads; 0 takes every core. The result does not depend on it.
+            max_memory: Bytes that may be held, those of the interpreter not included. What is
+                counted goes to disk meanwhile; the result does not depend on it.
+            temp_dir: Where on disk; None is the system's folder for temporary files.
 
         Raises:
             ValueError: If an option is out of range or there is no text.
-            OSError: If a file cannot be read.
+            OSError: If a file cannot be read, or `temp_dir` not be written to.
         """
-        refuse_out_of_range(vocab_size=vocab_size, min_frequency=min_frequency, threads=threads)
-        refuse_out_of_range(max_token_length=max_token_length or 0)
         refuse_text(special_tokens)
-        trained = _core.train(
+        return learned(
             files_or_texts(corpus),
             vocab_size,
-            smaller_sizes=[],
-            base=None,
-            special_tokens=list(special_tokens),
+            special_tokens=special_tokens,
             specials_first=specials_first,
             pattern=pattern,
             tie_break=tie_break,
             min_frequency=min_frequency,
-            max_token_bytes=max_token_length,
-            threads=threads or cores(),
-            progress=_core.Progress(),
+            max_token_length=max_token_length,
+            weights=weights,
+            threads=threads,
+            max_memory=max_memory,
+            temp_dir=temp_dir,
         )
-        _warn_if_stopped_early(trained, vocab_size)
-        return cls._of(trained.bpe)
 
     def continued(
         self,
@@ -124,24 +128,17 @@ class Tokenizer(Vocabulary):
                 option is out of range, or there is no text.
             OSError: If a file cannot be read.
         """
-        refuse_out_of_range(vocab_size=vocab_size, min_frequency=min_frequency, threads=threads)
-        refuse_out_of_range(max_token_length=max_token_length or 0)
-        trained = _core.train(
+        return learned(
             files_or_texts(corpus),
             vocab_size,
-            smaller_sizes=[],
             base=self._bpe,
             special_tokens=list(self.special_tokens),
-            specials_first=False,
             pattern=self.pattern,
             tie_break=tie_break,
             min_frequency=min_frequency,
-            max_token_bytes=max_token_length,
-            threads=threads or cores(),
-            progress=_core.Progress(),
+            max_token_length=max_token_length,
+            threads=threads,
         )
-        _warn_if_stopped_early(trained, vocab_size)
-        return self._of(trained.bpe)
 
     def bytes_per_token(self, corpus: Corpus, *, threads: int = 0) -> float:
         """How well the tokenizer fits a text, best one that it was not trained on.
@@ -260,11 +257,47 @@ class Tokenizer(Vocabulary):
         return self._bpe.decode(ids)
 
 
-def _warn_if_stopped_early(trained: _core.Trained, vocab_size: int) -> None:
+def learned(
+    corpus: Sequence[str] | Iterator[str] | _core.Counts,
+    vocab_size: int,
+    *,
+    base: _core.Bpe | None = None,
+    special_tokens: Sequence[str],
+    specials_first: bool = False,
+    pattern: str | None,
+    tie_break: TieBreak,
+    min_frequency: int,
+    max_token_length: int | None,
+    weights: Sequence[int] = (),
+    threads: int,
+    max_memory: int | None = None,
+    temp_dir: FilePath | None = None,
+) -> Tokenizer:
+    """What `Tokenizer.train`, `Tokenizer.continued` and `Counts.train` have in common."""
+    refuse_out_of_range(vocab_size=vocab_size, min_frequency=min_frequency, threads=threads)
+    refuse_out_of_range(max_token_length=max_token_length or 0)
+    trained = _core.train(
+        corpus,
+        vocab_size,
+        smaller_sizes=[],
+        base=base,
+        special_tokens=list(special_tokens),
+        specials_first=specials_first,
+        pattern=pattern,
+        tie_break=tie_break,
+        min_frequency=min_frequency,
+        max_token_bytes=max_token_length,
+        weights=list(weights),
+        threads=threads or cores(),
+        max_memory=max_memory,
+        temp_dir=temp_dir,
+        progress=_core.Progress(),
+    )
     if trained.stopped_early is not None:
         size = trained.bpe.vocab_size
         text = f"vocab_size is {size} and not {vocab_size}: {trained.stopped_early}"
         warnings.warn(text, stacklevel=3)
+    return Tokenizer._of(trained.bpe)
 
 
 def pretokenize(text: str, pattern: str | None = "gpt2") -> list[str]:

@@ -12,6 +12,7 @@
 mod bound;
 mod entries;
 mod file;
+mod files;
 mod runs;
 mod store;
 mod table;
@@ -34,7 +35,8 @@ use crate::{
     special::SpecialTokens,
 };
 use bound::Plan;
-pub use file::{CountsFile, LoadOptions};
+pub use file::CountsFile;
+pub use files::CountsFiles;
 use runs::{Run, RunFile, fold_runs};
 pub use store::Counts;
 use table::{Tally, combine, total_bytes};
@@ -432,6 +434,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case writes and syncs files.
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
         #[test]
         fn prop_counts_equal_a_plain_map(
             texts in proptest::collection::vec(

@@ -37,7 +37,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::{
     Error, Result,
     corpus::Source,
-    count::{CountOptions, Counts, Spilled, count},
+    count::{CountOptions, Counts, CountsFiles, Spilled, count},
     format::byte_alphabet,
     pretokenize::Pattern,
     progress::Progress,
@@ -180,36 +180,91 @@ pub fn train(sources: Vec<Source>, options: &TrainOptions, progress: &Progress) 
     }
     let spilled = counted.spilled;
     let counts = counted.into_counts(options.max_memory)?;
-    Ok(Trained { spilled, ..train_counts(&counts, options, progress)? })
+    Ok(Trained { spilled, ..train_owned(counts, options, progress)? })
+}
+
+/// Learns a tokenizer from counts files.
+///
+/// # Errors
+///
+/// As [`train`], but for those of counting, and those of [`CountsFiles::load`].
+pub fn train_files(
+    files: &CountsFiles,
+    options: &TrainOptions,
+    progress: &Progress,
+) -> Result<Trained> {
+    check_room(options)?;
+    refuse_bytes(&options.special_tokens)?;
+    train_owned(files.load(options.max_memory, progress)?.counts, options, progress)
 }
 
 /// Learns a tokenizer from counted pre-tokens.
 ///
 /// # Errors
 ///
-/// As [`train`], but for those of reading.
+/// As [`train`], but for those of reading; [`Error::TooManyBytes`] for counts that no corpus has.
 pub fn train_counts(
     counts: &Counts,
     options: &TrainOptions,
     progress: &Progress,
 ) -> Result<Trained> {
     check_room(options)?;
+    let totals = Totals::of(counts)?;
+    learn(Merger::new(counts, options.longest())?, &totals, options, progress)
+}
+
+/// As [`train_counts`], and frees the counts as soon as they are laid out.
+fn train_owned(counts: Counts, options: &TrainOptions, progress: &Progress) -> Result<Trained> {
+    let totals = Totals::of(&counts)?;
+    let merger = Merger::new(&counts, options.longest())?;
+    drop(counts);
+    learn(merger, &totals, options, progress)
+}
+
+/// What a report says of the counts, which are gone by then.
+struct Totals {
+    bytes: u64,
+    text_bytes: u64,
+    pre_tokens: u64,
+    single_bytes: u64,
+    distinct_pre_tokens: usize,
+}
+
+impl Totals {
+    fn of(counts: &Counts) -> Result<Self> {
+        if counts.is_empty() {
+            return Err(Error::EmptyCorpus { sources: "counts".to_owned() });
+        }
+        Ok(Self {
+            bytes: counts.corpus_bytes,
+            text_bytes: counts.covered_bytes()?,
+            pre_tokens: counts.total(),
+            single_bytes: counts.total_single_bytes(),
+            distinct_pre_tokens: counts.len(),
+        })
+    }
+}
+
+fn learn(
+    mut merger: Merger,
+    totals: &Totals,
+    options: &TrainOptions,
+    progress: &Progress,
+) -> Result<Trained> {
     let mut learner = Learner::new(options)?;
-    let mut merger = Merger::new(counts, options.longest())?;
-    let single_bytes = counts.total_single_bytes();
     learner.replay(&mut merger, progress)?;
     let stopped_early = learner.learn(&mut merger, progress)?;
-    let corpus_tokens = merger.total_tokens() + single_bytes;
+    let single_bytes = totals.single_bytes;
     let smaller = learner.smaller.iter().map(|&(size, tokens)| (size, tokens + single_bytes));
     Ok(Trained {
         smaller: smaller.collect(),
         vocab: learner.into_vocab()?,
-        bytes: counts.corpus_bytes,
-        text_bytes: counts.iter().map(|(text, count)| text.len() as u64 * count).sum(),
-        pre_tokens: counts.total(),
-        distinct_pre_tokens: counts.len(),
+        bytes: totals.bytes,
+        text_bytes: totals.text_bytes,
+        pre_tokens: totals.pre_tokens,
+        distinct_pre_tokens: totals.distinct_pre_tokens,
         spilled: Spilled::default(),
-        corpus_tokens,
+        corpus_tokens: merger.total_tokens() + single_bytes,
         stopped_early,
     })
 }

@@ -7,6 +7,7 @@
 
 mod bpe;
 mod corpus;
+mod counts;
 mod errors;
 mod progress;
 mod shard;
@@ -29,12 +30,16 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("unicode_version", UNICODE_VERSION)?;
     module.add_class::<bpe::Bpe>()?;
+    module.add_class::<counts::CountReport>()?;
+    module.add_class::<counts::Counts>()?;
+    module.add_class::<counts::CountsFiles>()?;
     module.add_class::<progress::Progress>()?;
     module.add_class::<shard::Encoded>()?;
     module.add_class::<shard::Shard>()?;
     module.add_class::<shard::ShardReport>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<train::Trained>()?;
+    module.add_function(wrap_pyfunction!(counts::count_to_file, module)?)?;
     module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;
     module.add_function(wrap_pyfunction!(train::measure, module)?)?;
     module.add_function(wrap_pyfunction!(permuted_index, module)?)?;

@@ -1,13 +1,17 @@
 //! `train`: text -> vocabulary; `measure`: how well one fits other text.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use minillm_bpe::measure::measure as measure_sources;
-use minillm_bpe::train::{TieBreak, TrainOptions, train as learn};
+use minillm_bpe::train::{
+    self as learning, TieBreak, TrainOptions, train as train_text, train_counts, train_files,
+};
 use pyo3::prelude::*;
 
 use crate::bpe::Bpe;
 use crate::corpus::Corpus;
+use crate::counts::{Counts, CountsFiles};
 use crate::errors::to_py;
 use crate::progress::Progress;
 use crate::text::parse_pattern;
@@ -24,18 +28,31 @@ pub struct Trained {
     corpus_tokens: u64,
     smaller: Vec<(u32, u64)>,
     stopped_early: Option<String>,
+    spills: usize,
+    spilled_bytes: u64,
+}
+
+/// What a vocabulary is learned from.
+#[derive(FromPyObject)]
+pub enum Material<'py> {
+    /// Counts in memory.
+    Counts(PyRef<'py, Counts>),
+    /// Counts on disk.
+    CountsFiles(PyRef<'py, CountsFiles>),
+    /// Text.
+    Text(Corpus<'py>),
 }
 
 /// Learns a vocabulary from `corpus`.
 #[pyfunction]
 #[pyo3(signature = (
     corpus, vocab_size, *, smaller_sizes, base, special_tokens, specials_first, pattern, tie_break,
-    min_frequency, max_token_bytes, threads, progress
+    min_frequency, max_token_bytes, weights, threads, max_memory, temp_dir, progress
 ))]
 #[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
 pub fn train(
     py: Python<'_>,
-    corpus: Corpus<'_>,
+    corpus: Material<'_>,
     vocab_size: u32,
     smaller_sizes: Vec<u32>,
     base: Option<&Bpe>,
@@ -45,7 +62,10 @@ pub fn train(
     tie_break: &str,
     min_frequency: u64,
     max_token_bytes: Option<usize>,
+    weights: Vec<u64>,
     threads: usize,
+    max_memory: Option<u64>,
+    temp_dir: Option<PathBuf>,
     progress: &Progress,
 ) -> PyResult<Trained> {
     let options = TrainOptions {
@@ -58,14 +78,12 @@ pub fn train(
         tie_break: TieBreak::parse(tie_break).map_err(to_py)?,
         min_frequency,
         max_token_bytes,
-        weights: Vec::new(),
+        weights,
         threads,
-        max_memory: None,
-        temp_dir: None,
+        max_memory,
+        temp_dir,
     };
-    let (sources, feeder) = corpus.into_sources();
-    let work = || learn(sources, &options, &progress.0);
-    let trained = watched(py, &progress.0, work, || feeder.run(py))?;
+    let trained = learn(py, corpus, &options, progress)?;
     Ok(Trained {
         bpe: Py::new(py, Bpe::build(py, || Ok(trained.vocab))?)?,
         corpus_bytes: trained.bytes,
@@ -75,7 +93,33 @@ pub fn train(
         corpus_tokens: trained.corpus_tokens,
         smaller: trained.smaller,
         stopped_early: trained.stopped_early,
+        spills: trained.spilled.runs,
+        spilled_bytes: trained.spilled.bytes,
     })
+}
+
+fn learn(
+    py: Python<'_>,
+    corpus: Material<'_>,
+    options: &TrainOptions,
+    progress: &Progress,
+) -> PyResult<learning::Trained> {
+    let progress = &progress.0;
+    match corpus {
+        Material::Counts(counts) => {
+            let counts = &counts.0.counts;
+            watched(py, progress, || train_counts(counts, options, progress), || Ok(()))
+        }
+        Material::CountsFiles(files) => {
+            let files = &files.0;
+            watched(py, progress, || train_files(files, options, progress), || Ok(()))
+        }
+        Material::Text(corpus) => {
+            let (sources, feeder) = corpus.into_sources();
+            let work = || train_text(sources, options, progress);
+            watched(py, progress, work, || feeder.run(py))
+        }
+    }
 }
 
 /// Bytes and tokens of `corpus`, special tokens left out.

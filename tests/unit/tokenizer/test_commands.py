@@ -164,6 +164,65 @@ def test_decode_ends_quietly_when_its_reader_does(folder):
     assert decode.wait(timeout=60) == 0
 
 
+def test_counts_of_parts_train_what_the_whole_trains(folder, capsys):
+    (folder / "more.txt").write_text("lowest of all " * 30)
+    for name in ("corpus", "more"):
+        assert run("count", f"{name}.txt", "--out", f"{name}.counts", "--quiet") == 0
+    words = ("--vocab-size", 290, "--quiet")
+    assert run("train", "corpus.txt", "more.txt", "--weights", 3, 1, *words, "--out", "a.json") == 0
+    counts = ("more.counts", "corpus.counts", "--weights", 1, 3)
+    assert run("train", "--from-counts", *counts, *words, "--out", "b.json", "--json") == 0
+    assert Tokenizer.load("a.json") == Tokenizer.load("b.json")
+    report = json.loads(capsys.readouterr().out)
+    assert report["bytes"] == 3 * len(TEXT) + 14 * 30
+
+
+def test_count_does_not_depend_on_threads_memory_or_the_way_in(folder, capsys):
+    text = "".join(f"w{i * 7919 % 1_000_003}x{i} " for i in range(50_000))
+    (folder / "big.txt").write_text(text)
+    for n, options in enumerate([["--threads", 1], ["--threads", 3, "--max-memory", "1.1MB"]]):
+        assert run("count", "big.txt", "--out", f"{n}.counts", *options, "--json", "--quiet") == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (report["bytes"], report["distinct_pre_tokens"]) == (len(text), 97_505)
+    assert report["spills"] >= 8
+    assert report["spilled_bytes"] > 500_000
+    assert piped("count", "--out", "2.counts", "--quiet", text=text.encode()).returncode == 0
+    assert len({(folder / f"{n}.counts").read_bytes() for n in range(3)}) == 1
+
+
+def test_bounded_training_gives_the_same_tokenizer(folder):
+    (folder / "runs").mkdir()
+    options = ("--max-memory", "2MB", "--temp-dir", "runs", "--quiet")
+    assert run("train", "corpus.txt", "--vocab-size", 300, "--out", "a.json", *options) == 0
+    assert Tokenizer.load("a.json") == Tokenizer.load("tokenizer.json")
+    assert list((folder / "runs").iterdir()) == []
+
+
+def test_two_counts_to_the_same_file_leave_one_of_them(folder):
+    words = [*COMMAND, "count", "corpus.txt", "--out", "a.counts", "--quiet"]
+    both = [subprocess.Popen(words) for _ in range(2)]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    assert run("train", "--from-counts", "a.counts", "--vocab-size", 300, "--quiet") == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a.counts",
+        "corpus.txt",
+        "tokenizer.json",
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["gpt2", "none"])
+def test_from_counts_takes_only_the_pattern_that_was_counted_with(folder, capsys, pattern):
+    assert run("count", "corpus.txt", "--out", "a.counts", "--pattern", pattern, "--quiet") == 0
+    words = ("train", "--from-counts", "a.counts", "--vocab-size", 300, "--quiet")
+    assert run(*words, "--pattern", pattern, "--special", EOT) == 0
+    assert run(*words, "--pattern", "cl100k") == 1
+    message = f"error: a.counts: counted with pattern `{pattern}`, expected `cl100k`\n"
+    assert capsys.readouterr().err == message
+    assert run(*words, "--special", "<|a|>") == 1
+    message = f'error: a.counts: counted with special tokens ["{EOT}"], expected ["<|a|>"]\n'
+    assert capsys.readouterr().err == message
+
+
 # Bad input: one message, the right exit code, nothing left behind.
 
 
@@ -198,6 +257,46 @@ def test_decode_ends_quietly_when_its_reader_does(folder):
             "train corpus.txt --vocab-size 300 --out corpus.txt/a/t.json",
             2,
             "error: --out is `corpus.txt/a/t.json`, but `corpus.txt` is a file and not a folder",
+        ),
+        ("count gone.txt --out a.counts", 1, "error: `gone.txt`: no such file or directory\n"),
+        ("count corpus.txt", 2, "error: "),
+        ("count corpus.txt --out .", 2, "error: --out `.` is a folder"),
+        ("count corpus.txt --out corpus.txt", 2, "error: --out `corpus.txt` would overwrite"),
+        ("count corpus.txt --out a.counts --weights 0", 1, "error: weights: number 1 is 0, expec"),
+        ("count corpus.txt --out a.counts --weights 1 2", 1, "error: weights: 2 for 1 files, "),
+        ("count corpus.txt --out a.counts --weights -1", 2, "error: "),
+        ("count corpus.txt --out a.counts --max-memory lots", 2, "error: "),
+        (
+            "count corpus.txt --out a.counts --max-memory 1kB --threads 1",
+            1,
+            "error: max_memory is 1000 bytes, but counting on 1 threads takes at least 524288\n",
+        ),
+        (
+            "count corpus.txt --out a.counts --max-memory 1MB --threads 1 --temp-dir gone",
+            1,
+            "error: `gone`: no such file or directory\n",
+        ),
+        (
+            "train corpus.txt --vocab-size 300 --max-memory 1MB --threads 1 --temp-dir corpus.txt",
+            1,
+            "error: `corpus.txt`: not a directory\n",
+        ),
+        (
+            "train --from-counts --vocab-size 300",
+            2,
+            "error: --from-counts is given, but no counts file\n",
+        ),
+        (
+            "train --from-counts corpus.txt --vocab-size 300",
+            1,
+            "error: corpus.txt: not a counts file\n",
+        ),
+        ("train --from-counts gone.counts --vocab-size 300", 1, "error: `gone.counts`: no such "),
+        ("train --from-counts . --vocab-size 300", 1, "error: `.`: is a directory\n"),
+        (
+            "train --from-counts corpus.txt --vocab-size 300 --weights 1 2",
+            1,
+            "error: weights: 2 for 1 files, expected one each\n",
         ),
         ("encode gone.txt", 1, "error: `gone.txt`: no such file or directory\n"),
         ("encode empty.txt", 1, "error: data/train.bin: no document"),

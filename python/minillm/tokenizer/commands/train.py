@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,11 @@ from minillm import _core
 from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.corpus import cores, files_or_stdin
 from minillm.tokenizer.files import write_atomically
+from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.merges import longest_tokens, merge_rows
 from minillm.tokenizer.outputs import prepare, tokenizer_files
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import Report, Row, cost, show
+from minillm.tokenizer.report import Report, Row, cost, show, spilled
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.tokenizer import TieBreak, Tokenizer
 
@@ -35,6 +37,7 @@ SIZE_FACTS = (
 
 def train(
     *files: Path,
+    from_counts: Annotated[bool, Parameter(negative=())] = False,
     vocab_size: Annotated[tuple[UInt32, ...], Parameter(negative=())],
     out: Path = Path("tokenizer.json"),
     special: Annotated[tuple[str, ...], Parameter(negative=())] = (),
@@ -44,7 +47,10 @@ def train(
     max_token_length: Annotated[int, Parameter(validator=Number(gte=1, lt=1 << 32))] | None = None,
     continue_from: Path | None = None,
     held_out: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
+    weights: Annotated[tuple[UInt64, ...], Parameter(negative=(), consume_multiple=True)] = (),
     threads: UInt16 = 0,
+    max_memory: Memory | None = None,
+    temp_dir: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -52,6 +58,8 @@ def train(
 
     Args:
         files: Text files; special tokens in them separate documents. None: standard input.
+        from_counts: The files are counts, as `minillm-bpe count` writes them, and are added up.
+            Pattern and special tokens are then theirs.
         vocab_size: Number of ids: 256 bytes, then merges, then special tokens. Repeat for several
             from one run.
         out: Where the tokenizer goes. Of several, each has its size in its name:
@@ -67,7 +75,11 @@ def train(
         continue_from: A tokenizer whose merges are made first; its ids stay what they are.
         held_out: Text file that is not trained on, to report how well it is compressed; repeat for
             several.
+        weights: How often each file counts, one whole number a file: `--weights 3 1`.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
+        max_memory: Memory that training may take, such as 500MB or 2GiB, the interpreter's own 30
+            MB not included. The rest goes to disk; the result does not depend on it.
+        temp_dir: Where on disk, by default the system's folder for temporary files.
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
@@ -77,14 +89,20 @@ def train(
     _refuse_what_is_trained_on(held_out, files)
     base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]
     prepare(out, outs, read=[*files, *held_out, *base_files])
-    specials = list(special or ((END_OF_TEXT,) if base is None else base.special_tokens))
-    if pattern is None:
-        pattern = "gpt2" if base is None else base.pattern
+    corpus: list[str] | BufferedReader | _core.CountsFiles
+    if from_counts:
+        corpus = _counts(files, weights, pattern=pattern, special=special)
+        specials, pattern = corpus.special_tokens, corpus.pattern
+    else:
+        corpus = files_or_stdin(files)
+        specials = list(special or ((END_OF_TEXT,) if base is None else base.special_tokens))
+        if pattern is None:
+            pattern = "gpt2" if base is None else base.pattern
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
         trained = _core.train(
-            files_or_stdin(files),
+            corpus,
             sizes[-1],
             smaller_sizes=sizes[:-1],
             base=None if base is None else base.bpe,
@@ -94,7 +112,10 @@ def train(
             tie_break=tie_break,
             min_frequency=min_frequency,
             max_token_bytes=max_token_length,
+            weights=() if from_counts else weights,
             threads=threads or cores(),
+            max_memory=max_memory,
+            temp_dir=temp_dir,
             progress=progress,
         )
         rows: list[Row] = []
@@ -117,6 +138,20 @@ def train(
         say(f"warning: --held-out: no text in {', '.join(f'`{path}`' for path in held_out)}")
     report = _report(trained, rows, elapsed_s=time.monotonic() - began)
     show(report, as_json=json, quiet=quiet)
+
+
+def _counts(
+    files: Sequence[Path], weights: Sequence[int], *, pattern: str | None, special: Sequence[str]
+) -> _core.CountsFiles:
+    """The counts in `files`, which must be of `pattern` and `special` if these are given."""
+    if not files:
+        raise UsageError("--from-counts is given, but no counts file")
+    counts = _core.CountsFiles(files, weights)
+    if pattern is not None:
+        counts.expect_pattern(None if pattern == "none" else pattern)
+    if special:
+        counts.expect_special_tokens(special)
+    return counts
 
 
 def _refuse_what_is_trained_on(held_out: Sequence[Path], files: Sequence[Path]) -> None:
@@ -153,6 +188,7 @@ def _report(trained: _core.Trained, rows: list[Row], *, elapsed_s: float) -> Rep
         "bytes": trained.corpus_bytes,
         "pre_tokens": trained.pre_tokens,
         "distinct_pre_tokens": trained.distinct_pre_tokens,
+        **spilled(trained),
         "longest_tokens": longest_tokens(merges),
         "sample_merges": merge_rows(trained.bpe, merges, range(0, len(merges), step)),
         "stopped_early": trained.stopped_early,

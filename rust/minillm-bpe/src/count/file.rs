@@ -12,8 +12,7 @@
 //! ```
 //!
 //! All numbers are little-endian, and varints hold seven bits a byte, lowest first. Equal counts
-//! make equal files, whoever counted. Files are read and added up entry by entry, so that it is
-//! only the sum that must find room in memory.
+//! make equal files, whoever counted.
 
 use std::{
     fs::File,
@@ -25,15 +24,15 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    CountOptions, Counts, check_memory, check_weights,
-    entries::{Entries, fold, put_entry},
+    CountOptions, Counts, CountsFiles,
+    entries::{Entries, put_entry},
     runs::Run,
     table::sort_key,
 };
 use crate::{
     Error, Result,
     pretokenize::{Pattern, UNICODE_VERSION},
-    progress::{Phase, Progress},
+    progress::Progress,
     staged::Staged,
 };
 
@@ -47,10 +46,6 @@ const CHECKSUM_BYTES: u64 = 8;
 const MOST_HEADER_BYTES: u64 = 1 << 24;
 
 const WRITE_BYTES: usize = 1 << 16;
-/// For reading: of all files together, and of each.
-const READ_BYTES: usize = 1 << 22;
-const LEAST_READ_BYTES: usize = 1 << 12;
-const MOST_READ_BYTES: usize = 1 << 16;
 
 /// Counts, and how the text was cut that they count.
 #[derive(Debug)]
@@ -61,19 +56,6 @@ pub struct CountsFile {
     pub pattern: Pattern,
     /// What was left out of it.
     pub special_tokens: Vec<String>,
-}
-
-/// What files must be to be added up, and how often each counts.
-#[derive(Clone, Debug, Default)]
-pub struct LoadOptions {
-    /// How often each file counts; empty: once.
-    pub weights: Vec<u64>,
-    /// The only pattern that will do; [`None`]: any, if it is the same in all files.
-    pub pattern: Option<Pattern>,
-    /// The only special tokens that will do; [`None`]: any, if they are the same in all files.
-    pub special_tokens: Option<Vec<String>>,
-    /// Bytes that the counts may take.
-    pub max_memory: Option<u64>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -119,54 +101,30 @@ impl CountsFile {
     ///
     /// # Errors
     ///
-    /// As [`load_all`](Self::load_all).
+    /// As [`CountsFiles::open`] and [`CountsFiles::load`].
     pub fn load(path: &Path) -> Result<Self> {
-        Self::load_all(&[path], &LoadOptions::default(), &Progress::default())
+        CountsFiles::open(&[path], &[])?.load(None, &Progress::default())
     }
 
-    /// Adds up several files, at least one.
+    /// The counts of both.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::BadCounts`] for what is no counts file, is of another version or
-    /// byte order, is damaged, was counted with other Unicode tables or cut otherwise than
-    /// `options` or the files before say, and for sums that 64 bits cannot hold;
-    /// [`Error::Weights`]; [`Error::MemoryTooSmall`]; [`Error::Interrupted`].
-    pub fn load_all(
-        paths: &[impl AsRef<Path>],
-        options: &LoadOptions,
-        progress: &Progress,
-    ) -> Result<Self> {
-        check_weights(&options.weights, paths.len())?;
-        let mut files: Vec<Opened> = Vec::with_capacity(paths.len());
-        for path in paths {
-            let file = Opened::new(path.as_ref())?;
-            file.check(files.first(), options)?;
-            files.push(file);
+    /// [`Error::BadCounts`] if their text was cut in two ways; [`Error::TooManyBytes`].
+    pub fn plus(&self, other: &Self) -> Result<Self> {
+        let differ = cut_differs(
+            (&other.pattern, &other.special_tokens),
+            (&self.pattern, &self.special_tokens),
+            "the others with",
+        );
+        if let Some(reason) = differ {
+            return Err(Error::BadCounts { path: PathBuf::from("counts"), reason });
         }
-        let Some(first) = files.first() else {
-            return Err(Error::EmptyCorpus { sources: "no counts files".to_owned() });
-        };
-        // Once for the size of the sum, and once more to fill just as much.
-        progress
-            .begin(Phase::Fold, files.iter().map(|f| f.header.pre_tokens.saturating_mul(2)).sum());
-        let (mut len, mut text_bytes) = (0, 0);
-        let mut lists = all_entries(&files, &options.weights);
-        fold(&mut lists, progress, |text, _| {
-            len += 1;
-            text_bytes += text.len();
-            Ok(())
-        })?;
-        let corpus_bytes = check_totals(&files, &lists, &options.weights)?;
-        check_memory(options.max_memory, len as u64, text_bytes as u64)?;
-        let mut counts = Counts::with_capacity(len, text_bytes);
-        counts.corpus_bytes = corpus_bytes;
-        fold(&mut all_entries(&files, &options.weights), progress, |text, count| {
-            counts.push(text, count);
-            Ok(())
-        })?;
-        let (pattern, special_tokens) =
-            (first.pattern.clone(), first.header.special_tokens.clone());
+        let sum = |a: u64, b: u64| a.checked_add(b).ok_or(Error::TooManyBytes);
+        sum(self.counts.covered_bytes()?, other.counts.covered_bytes()?)?;
+        let mut counts = Counts::from_pairs(self.counts.iter().chain(other.counts.iter()));
+        counts.corpus_bytes = sum(self.counts.corpus_bytes, other.counts.corpus_bytes)?;
+        let (pattern, special_tokens) = (self.pattern.clone(), self.special_tokens.clone());
         Ok(Self { counts, pattern, special_tokens })
     }
 }
@@ -190,44 +148,8 @@ pub(super) fn save_run(
     }
 }
 
-fn weight_of(weights: &[u64], index: usize) -> u64 {
-    weights.get(index).copied().unwrap_or(1)
-}
-
-fn all_entries(files: &[Opened], weights: &[u64]) -> Vec<Entries<Body>> {
-    let buffer_bytes = (READ_BYTES / files.len()).clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
-    let entries = |(index, file): (usize, &Opened)| {
-        Entries::new(
-            &file.path,
-            file.body(),
-            file.body_bytes,
-            buffer_bytes,
-            weight_of(weights, index),
-        )
-    };
-    files.iter().enumerate().map(entries).collect()
-}
-
-/// Whether each file held what its header says, and all that is summed up over the entries, or by
-/// whoever trains on them, fits 64 bits. Returns the bytes of the corpus.
-fn check_totals(files: &[Opened], lists: &[Entries<Body>], weights: &[u64]) -> Result<u64> {
-    let (mut corpus_bytes, mut covered_bytes) = (0_u64, 0_u64);
-    for (index, (file, list)) in files.iter().zip(lists).enumerate() {
-        let (found, expected) = (list.n_read(), file.header.pre_tokens);
-        if found != expected {
-            return Err(list.bad(format!("holds {found} pre-tokens, its header says {expected}")));
-        }
-        let bytes = file.header.corpus_bytes.checked_mul(weight_of(weights, index));
-        let sum = bytes.and_then(|bytes| bytes.checked_add(corpus_bytes));
-        corpus_bytes = sum.ok_or_else(|| list.overflow())?;
-        let sum = covered_bytes.checked_add(list.covered_bytes());
-        covered_bytes = sum.ok_or_else(|| list.overflow())?;
-    }
-    Ok(corpus_bytes)
-}
-
 /// A file whose first part has been read.
-struct Opened {
+pub(super) struct Opened {
     path: PathBuf,
     header: Header,
     pattern: Pattern,
@@ -239,7 +161,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(path: &Path) -> Result<Self> {
+    pub(super) fn new(path: &Path) -> Result<Self> {
         let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
         Self::read(path, &mut file).map_err(|refused| match refused {
             Refused::Io(source) => Error::io(path, source),
@@ -290,30 +212,34 @@ impl Opened {
         Ok(Self { path: path.to_owned(), header, pattern, hash, start, body_bytes })
     }
 
-    /// Whether the text was cut as in the files before, and as `options` demand.
-    fn check(&self, before: Option<&Self>, options: &LoadOptions) -> Result<()> {
-        let bad = |reason| Err(Error::BadCounts { path: self.path.clone(), reason });
-        let of_before = before.map(|file| (&file.pattern, "the files before with"));
-        let expected = options.pattern.as_ref().map(|pattern| (pattern, "expected"));
-        let found = &self.pattern;
-        for (pattern, who) in expected.into_iter().chain(of_before) {
-            if found != pattern {
-                return bad(format!(
-                    "counted with pattern `{}`, {who} `{}`",
-                    found.shown(),
-                    pattern.shown()
-                ));
-            }
-        }
-        let of_before = before.map(|f| (&f.header.special_tokens, "the files before with"));
-        let expected = options.special_tokens.as_ref().map(|tokens| (tokens, "expected"));
-        let found = &self.header.special_tokens;
-        for (tokens, who) in expected.into_iter().chain(of_before) {
-            if found != tokens {
-                return bad(format!("counted with special tokens {found:?}, {who} {tokens:?}"));
-            }
-        }
-        Ok(())
+    /// What cut its text.
+    pub(super) fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// What was left out of it.
+    pub(super) fn special_tokens(&self) -> &[String] {
+        &self.header.special_tokens
+    }
+
+    /// Bytes of its corpus.
+    pub(super) fn corpus_bytes(&self) -> u64 {
+        self.header.corpus_bytes
+    }
+
+    /// Number of its entries, as its header says.
+    pub(super) fn pre_tokens(&self) -> u64 {
+        self.header.pre_tokens
+    }
+
+    /// Its entries, each counted `weight` times.
+    pub(super) fn entries(&self, buffer_bytes: usize, weight: u64) -> Entries<Body> {
+        Entries::new(&self.path, self.body(), self.body_bytes, buffer_bytes, weight)
+    }
+
+    /// An error that names it.
+    pub(super) fn bad(&self, reason: String) -> Error {
+        Error::BadCounts { path: self.path.clone(), reason }
     }
 
     /// The entries' bytes.
@@ -325,6 +251,21 @@ impl Opened {
             hash: self.hash.clone(),
         }
     }
+}
+
+/// How two ways to cut text differ, if they do; `who` has the one that was expected.
+pub(super) fn cut_differs(
+    found: (&Pattern, &[String]),
+    expected: (&Pattern, &[String]),
+    who: &str,
+) -> Option<String> {
+    if found.0 != expected.0 {
+        let (found, expected) = (found.0.shown(), expected.0.shown());
+        return Some(format!("counted with pattern `{found}`, {who} `{expected}`"));
+    }
+    let (found, expected) = (found.1, expected.1);
+    (found != expected)
+        .then(|| format!("counted with special tokens {found:?}, {who} {expected:?}"))
 }
 
 /// Why a file cannot be used.
@@ -348,7 +289,7 @@ impl From<String> for Refused {
 /// The entries of a file, as bytes; their last read ends with a look at the checksum.
 ///
 /// The file is opened for each read, so that thousands of files can be added up at once.
-struct Body {
+pub(super) struct Body {
     path: PathBuf,
     at: u64,
     n_left: u64,
@@ -435,7 +376,7 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
 
     use proptest::prelude::*;
@@ -444,7 +385,7 @@ mod tests {
     use super::*;
     use crate::pretokenize::NamedPattern;
 
-    fn file(pairs: &[(&[u8], u64)]) -> CountsFile {
+    pub(in crate::count) fn file(pairs: &[(&[u8], u64)]) -> CountsFile {
         CountsFile {
             counts: Counts::from_pairs(pairs.iter().copied()),
             pattern: Pattern::Named(NamedPattern::Gpt2),
@@ -452,7 +393,7 @@ mod tests {
         }
     }
 
-    fn bytes_of(file: &CountsFile) -> Vec<u8> {
+    pub(in crate::count) fn bytes_of(file: &CountsFile) -> Vec<u8> {
         let saved = tempfile::NamedTempFile::new().unwrap();
         file.save(saved.path()).unwrap();
         fs::read(saved.path()).unwrap()
@@ -464,11 +405,7 @@ mod tests {
         CountsFile::load(saved.path())
     }
 
-    fn sum(paths: &[&PathBuf], options: &LoadOptions) -> Result<CountsFile> {
-        CountsFile::load_all(paths, options, &Progress::default())
-    }
-
-    fn sorted(file: &CountsFile) -> Vec<(Vec<u8>, u64)> {
+    pub(in crate::count) fn sorted(file: &CountsFile) -> Vec<(Vec<u8>, u64)> {
         let mut entries: Vec<_> = file.counts.iter().map(|(t, n)| (t.to_vec(), n)).collect();
         entries.sort_unstable();
         entries
@@ -491,24 +428,6 @@ mod tests {
     fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
         bytes
-    }
-
-    #[test]
-    fn files_add_up_and_do_not_depend_on_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
-        file(&[(b"x", 1 << 40), (b"yy", 2)]).save(&a).unwrap();
-        file(&[(b"yy", 3), (&[0xFF; 300], 1)]).save(&b).unwrap();
-        let weights =
-            |weights: &[u64]| LoadOptions { weights: weights.to_vec(), ..LoadOptions::default() };
-        let total = sum(&[&a, &b], &weights(&[])).unwrap();
-        let expected = [(b"x".to_vec(), 1 << 40), (b"yy".to_vec(), 5), (vec![0xFF; 300], 1)];
-        assert_eq!(sorted(&total), expected);
-        assert_eq!(bytes_of(&total), bytes_of(&sum(&[&b, &a], &weights(&[])).unwrap()));
-        let weighted = sum(&[&a, &b], &weights(&[3, 1])).unwrap();
-        let expected = [(b"x".to_vec(), 3 << 40), (b"yy".to_vec(), 9), (vec![0xFF; 300], 1)];
-        assert_eq!(sorted(&weighted), expected);
-        assert_eq!(bytes_of(&weighted), bytes_of(&sum(&[&a, &b, &a, &a], &weights(&[])).unwrap()));
     }
 
     #[test]
@@ -548,37 +467,13 @@ mod tests {
         good.save(&first).unwrap();
         for (bytes, expected) in cases {
             fs::write(&second, bytes).unwrap();
-            let message = sum(&[&first, &second], &LoadOptions::default()).unwrap_err().to_string();
+            let message = CountsFiles::open(&[&first, &second], &[])
+                .and_then(|files| files.load(None, &Progress::default()))
+                .unwrap_err()
+                .to_string();
             let expected = format!("{}: {expected}", second.display());
             assert!(message.starts_with(&expected), "{message} should begin with {expected}");
         }
-    }
-
-    #[test]
-    fn what_is_expected_is_named_with_what_is_found() {
-        let saved = tempfile::NamedTempFile::new().unwrap();
-        let path = saved.path().to_owned();
-        file(&[(b"x", 1)]).save(&path).unwrap();
-        let message = |options| {
-            let message = sum(&[&path], &options).unwrap_err().to_string();
-            message.split_once(": ").unwrap().1.to_owned()
-        };
-        let pattern = Some(Pattern::Named(NamedPattern::Cl100k));
-        assert_eq!(
-            message(LoadOptions { pattern, ..LoadOptions::default() }),
-            "counted with pattern `gpt2`, expected `cl100k`"
-        );
-        let special_tokens = Some(vec!["<|a|>".to_owned()]);
-        assert_eq!(
-            message(LoadOptions { special_tokens, ..LoadOptions::default() }),
-            "counted with special tokens [\"<|endoftext|>\"], expected [\"<|a|>\"]"
-        );
-        assert_eq!(
-            sum(&[&path], &LoadOptions { max_memory: Some(12), ..LoadOptions::default() })
-                .unwrap_err()
-                .to_string(),
-            "max_memory is 12 bytes, but holding 1 distinct pre-tokens takes at least 13"
-        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Distinct pre-tokens with their counts, as tightly as they can be walked through.
 
 use super::table::Tally;
+use crate::{Error, Result};
 
 /// Distinct pre-tokens with their counts, in no particular order.
 #[derive(Debug, Default)]
@@ -50,6 +51,18 @@ impl Counts {
     /// Number of pre-tokens of a single byte, each as often as it occurs.
     pub fn total_single_bytes(&self) -> u64 {
         self.iter().filter(|(text, _)| text.len() == 1).map(|(_, count)| count).sum()
+    }
+
+    /// Bytes of text that are counted: each length times its count. With this sum, every other one
+    /// that training makes fits 64 bits too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyBytes`] if it does not.
+    pub fn covered_bytes(&self) -> Result<u64> {
+        let bytes = |(text, count): (&[u8], u64)| count.checked_mul(text.len() as u64);
+        let sum = self.iter().try_fold(0_u64, |sum, entry| sum.checked_add(bytes(entry)?));
+        sum.ok_or(Error::TooManyBytes)
     }
 
     /// Bytes of the distinct pre-tokens.

@@ -1,0 +1,64 @@
+"""`minillm-bpe count`: text to counts, from which any number of vocabularies can be trained."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import UInt16, UInt64
+
+from minillm import _core
+from minillm.tokenizer.corpus import cores, files_or_stdin
+from minillm.tokenizer.memory import Memory
+from minillm.tokenizer.outputs import prepare
+from minillm.tokenizer.progress import drawn
+from minillm.tokenizer.report import count_report, show
+from minillm.tokenizer.special import END_OF_TEXT
+
+
+def count(
+    *files: Path,
+    out: Path,
+    special: Annotated[tuple[str, ...], Parameter(negative=())] = (END_OF_TEXT,),
+    pattern: str = "gpt2",
+    weights: Annotated[tuple[UInt64, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    threads: UInt16 = 0,
+    max_memory: Memory | None = None,
+    temp_dir: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Count the pre-tokens of text, for `train --from-counts`.
+
+    Args:
+        files: Text files; special tokens in them separate documents. None: standard input.
+        out: Where the counts go.
+        special: Special token; repeat for several. Given once, the default is replaced.
+        pattern: How text is split: gpt2, cl100k, llama3, qwen2, o200k, a regex, or "none".
+        weights: How often each file counts, one whole number a file: `--weights 3 1`.
+        threads: Number of threads; 0 takes every core. The result does not depend on it.
+        max_memory: Memory that counting may take, such as 500MB or 2GiB, the interpreter's own 30
+            MB not included. The rest goes to disk; the result does not depend on it.
+        temp_dir: Where on disk, by default the system's folder for temporary files.
+        json: Print the report as JSON on stdout.
+        quiet: Print neither progress nor report.
+    """
+    prepare(out, [out], read=files)
+    began = time.monotonic()
+    progress = _core.Progress()
+    with drawn(progress, quiet=quiet):
+        counted = _core.count_to_file(
+            files_or_stdin(files),
+            out,
+            special_tokens=list(special),
+            pattern=None if pattern == "none" else pattern,
+            weights=weights,
+            threads=threads or cores(),
+            max_memory=max_memory,
+            temp_dir=temp_dir,
+            progress=progress,
+        )
+    report = count_report(counted, out, elapsed_s=time.monotonic() - began)
+    show(report, as_json=json, quiet=quiet)
