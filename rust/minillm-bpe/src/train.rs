@@ -27,15 +27,19 @@
 //! already. It is listed and gets that token's id; a pair that so occurs again after it was merged
 //! is merged again and not listed twice.
 
+mod index;
 mod learner;
 mod merge;
+mod occurrences;
 mod pairs;
 mod queue;
+mod symbol;
+mod words;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{borrow::Borrow, path::PathBuf, sync::Arc};
 
 use crate::{
-    Error, Result,
+    Error, Result, at_work,
     corpus::Source,
     count::{CountOptions, Counts, CountsFiles, Spilled, count},
     format::byte_alphabet,
@@ -43,8 +47,11 @@ use crate::{
     progress::Progress,
     vocab::{MAX_RANKED_BYTES, Vocab},
 };
+use index::Limits;
 use learner::Learner;
 use merge::Merger;
+use symbol::Symbol;
+use words::Words;
 
 /// Which of the most frequent pairs is merged first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,7 +187,7 @@ pub fn train(sources: Vec<Source>, options: &TrainOptions, progress: &Progress) 
     }
     let spilled = counted.spilled;
     let counts = counted.into_counts(options.max_memory)?;
-    Ok(Trained { spilled, ..train_owned(counts, options, progress)? })
+    Ok(Trained { spilled, ..train_counts(counts, options, progress)? })
 }
 
 /// Learns a tokenizer from counts files.
@@ -195,30 +202,26 @@ pub fn train_files(
 ) -> Result<Trained> {
     check_room(options)?;
     refuse_bytes(&options.special_tokens)?;
-    train_owned(files.load(options.max_memory, progress)?.counts, options, progress)
+    train_counts(files.load(options.max_memory, progress)?.counts, options, progress)
 }
 
-/// Learns a tokenizer from counted pre-tokens.
+/// Learns a tokenizer from counted pre-tokens. Given by value, they are freed as soon as they are
+/// laid out.
 ///
 /// # Errors
 ///
 /// As [`train`], but for those of reading; [`Error::TooManyBytes`] for counts that no corpus has.
 pub fn train_counts(
-    counts: &Counts,
+    counts: impl Borrow<Counts>,
     options: &TrainOptions,
     progress: &Progress,
 ) -> Result<Trained> {
     check_room(options)?;
-    let totals = Totals::of(counts)?;
-    learn(Merger::new(counts, options.longest())?, &totals, options, progress)
-}
-
-/// As [`train_counts`], and frees the counts as soon as they are laid out.
-fn train_owned(counts: Counts, options: &TrainOptions, progress: &Progress) -> Result<Trained> {
-    let totals = Totals::of(&counts)?;
-    let merger = Merger::new(&counts, options.longest())?;
-    drop(counts);
-    learn(merger, &totals, options, progress)
+    if options.vocab_size as usize <= u16::N_IDS {
+        learn::<u16>(counts, options, progress)
+    } else {
+        learn::<u32>(counts, options, progress)
+    }
 }
 
 /// What a report says of the counts, which are gone by then.
@@ -245,15 +248,24 @@ impl Totals {
     }
 }
 
-fn learn(
-    mut merger: Merger,
-    totals: &Totals,
+fn learn<S: Symbol>(
+    counts: impl Borrow<Counts>,
     options: &TrainOptions,
     progress: &Progress,
 ) -> Result<Trained> {
+    let totals = Totals::of(counts.borrow())?;
     let mut learner = Learner::new(options)?;
+    let words = Words::<S>::new(counts.borrow(), at_work(options.threads))?;
+    let limits = Limits {
+        floor: options.min_frequency.max(1),
+        max_token_bytes: options.longest().unwrap_or(usize::MAX),
+        forbidden: Vec::new(),
+        bytes: room_for_index(options.max_memory, &words, counts.borrow())?,
+    };
+    drop(counts);
+    let mut merger = Merger::new(words);
     learner.replay(&mut merger, progress)?;
-    let stopped_early = learner.learn(&mut merger, progress)?;
+    let stopped_early = learner.learn(&mut merger, limits, progress)?;
     let single_bytes = totals.single_bytes;
     let smaller = learner.smaller.iter().map(|&(size, tokens)| (size, tokens + single_bytes));
     Ok(Trained {
@@ -267,6 +279,27 @@ fn learn(
         corpus_tokens: merger.total_tokens() + single_bytes,
         stopped_early,
     })
+}
+
+/// The bytes of `max_memory` that are left beside `words`: for the index, and before that for
+/// `counts`.
+///
+/// # Errors
+///
+/// [`Error::MemoryTooSmall`] if these are too few to merge in reasonable time.
+fn room_for_index<S: Symbol>(
+    max_memory: Option<u64>,
+    words: &Words<S>,
+    counts: &Counts,
+) -> Result<Option<usize>> {
+    let Some(max_memory) = max_memory else { return Ok(None) };
+    let words_bytes = words.bytes() as u64;
+    let least = words_bytes + counts.bytes().max(Limits::least_bytes(words) as u64);
+    if max_memory < least {
+        let what = format!("merging {} distinct pre-tokens", counts.len());
+        return Err(Error::MemoryTooSmall { max_memory, least, what });
+    }
+    Ok(usize::try_from(max_memory - words_bytes).ok())
 }
 
 /// Refuses sizes without room for what is there already, and options that contradict the base.
@@ -480,14 +513,20 @@ mod tests {
             mode in 0_usize..3,
             min_frequency in 0_u64..4,
             max_token_bytes in prop_oneof![Just(None), (2_usize..6).prop_map(Some)],
+            (threads, spare) in (1_usize..6, prop_oneof![Just(None), (0_u64..4000).prop_map(Some)]),
         ) {
+            let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n)));
+            // Room for counts and words, and for an index of a few pairs.
+            let laid_out = Words::<u16>::new(&counts, threads).unwrap().bytes() as u64;
+            let max_memory = spare.map(|spare| counts.bytes() + laid_out + spare);
             let options = TrainOptions {
                 min_frequency,
                 max_token_bytes,
+                threads,
+                max_memory,
                 special_tokens: vec!["<|endoftext|>".to_owned(), "aba".to_owned()],
                 ..options(vocab_size + 1, TieBreak::ALL[mode])
             };
-            let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n)));
             let fast = train_counts(&counts, &options, &Progress::default()).unwrap();
             let slow = reference::train::train(&words, &options);
             let fast_merges: Vec<_> = fast

@@ -75,6 +75,11 @@ impl Counts {
         text_bytes.saturating_add(len.saturating_mul((size_of::<u32>() + size_of::<u64>()) as u64))
     }
 
+    /// Bytes that these take.
+    pub(crate) fn bytes(&self) -> u64 {
+        Self::memory(self.len() as u64, self.distinct_bytes() as u64)
+    }
+
     /// The pre-token of this index and its count.
     pub fn get(&self, index: usize) -> (&[u8], u64) {
         let start = if index == 0 { 0 } else { self.ends.get(index - 1) };

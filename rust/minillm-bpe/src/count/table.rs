@@ -10,21 +10,22 @@ mod spill;
 use crate::{
     Error, Result,
     corpus::Block,
+    huge_pages,
+    prefetch::prefetch,
     pretokenize::PreTokenizer,
     special::{Segment, SpecialTokens},
 };
 pub(super) use combine::{combine, total_bytes};
 use spill::Spill;
 
-/// Pre-tokens wait here until there are enough of them that looking up one hides the wait for
-/// the memory of the next.
-const BATCH: usize = 64;
+/// How many pre-tokens wait while the memory of their slots is on its way.
+const AHEAD: usize = 32;
 
 /// One thread's counts.
 pub(super) struct Tally {
     short: ShortTable,
     long: LongTable,
-    waiting: Vec<u128>,
+    waiting: Waiting,
     /// How often a pre-token counts that is waiting or found next.
     weight: u64,
     /// Bytes of the text, each as often as its weight says. No count is greater.
@@ -33,12 +34,21 @@ pub(super) struct Tally {
     spill: Option<Box<Spill>>,
 }
 
+/// Pre-tokens whose slots are being fetched: a ring, so that the requests spread over the time that
+/// the scanner takes to find the next ones.
+#[derive(Default)]
+struct Waiting {
+    /// Key, 0 for none, and hash.
+    ring: [(u128, u64); AHEAD],
+    at: usize,
+}
+
 impl Default for Tally {
     fn default() -> Self {
         Self {
             short: ShortTable::default(),
             long: LongTable::default(),
-            waiting: Vec::with_capacity(BATCH),
+            waiting: Waiting::default(),
             weight: 1,
             bytes: 0,
             spill: None,
@@ -80,12 +90,7 @@ impl Tally {
     #[inline]
     fn add_span(&mut self, text: &[u8], start: usize, end: usize) {
         match short_key(text, start, end) {
-            Some(key) => {
-                self.waiting.push(key);
-                if self.waiting.len() == BATCH {
-                    self.flush();
-                }
-            }
+            Some(key) => self.add_soon(key),
             None => self.add_long(&text[start..end]),
         }
     }
@@ -104,34 +109,37 @@ impl Tally {
         }
     }
 
+    /// Counts a short pre-token when its slot has been fetched.
+    #[inline]
+    fn add_soon(&mut self, key: u128) {
+        let hash = hash(key);
+        if let Some(slot) = self.short.slots.get(self.short.home(hash)) {
+            prefetch(slot);
+        }
+        let at = self.waiting.at % AHEAD;
+        self.waiting.at = at + 1;
+        let (key, hash) = std::mem::replace(&mut self.waiting.ring[at], (key, hash));
+        if key != 0 {
+            self.add_now(key, hash);
+        }
+    }
+
+    #[inline]
+    fn add_now(&mut self, key: u128, hash: u64) {
+        if !self.short.has_room(1) {
+            self.make_room(1);
+        }
+        self.short.add_at(self.short.home(hash), key, self.weight);
+    }
+
     /// Counts the waiting pre-tokens.
     pub(super) fn flush(&mut self) {
-        if !self.short.has_room(BATCH) {
-            self.make_room(BATCH);
+        for (key, hash) in std::mem::take(&mut self.waiting.ring) {
+            if key != 0 {
+                self.add_now(key, hash);
+            }
         }
-        let mut slots = [0; BATCH];
-        for (slot, &key) in slots.iter_mut().zip(&self.waiting) {
-            *slot = self.short.home(key);
-            prefetch(&self.short.slots[*slot]);
-        }
-        for (&slot, &key) in slots.iter().zip(&self.waiting) {
-            self.short.add_at(slot, key, self.weight);
-        }
-        self.waiting.clear();
     }
-}
-
-/// Tells the processor that `value` will be needed soon.
-#[inline]
-fn prefetch<T>(value: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing and cannot fault; the pointer comes from a reference.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
 }
 
 /// `text[start..end]` as a number, its length in the top byte; [`None`] if it has more than 15
@@ -144,7 +152,7 @@ fn short_key(text: &[u8], start: usize, end: usize) -> Option<u128> {
     }
     let bytes = if let Some(sixteen) = text.get(start..).and_then(<[u8]>::first_chunk::<16>) {
         // One load and a mask, whatever the length.
-        u128::from_le_bytes(*sixteen) & !(u128::MAX << (8 * len))
+        u128::from_le_bytes(*sixteen) & FIRST_BYTES[len]
     } else {
         let mut buffer = [0; 16];
         buffer[..len].copy_from_slice(&text[start..end]);
@@ -152,6 +160,17 @@ fn short_key(text: &[u8], start: usize, end: usize) -> Option<u128> {
     };
     Some(bytes | ((len as u128) << 120))
 }
+
+/// The first n bytes of 16.
+static FIRST_BYTES: [u128; 16] = {
+    let mut masks = [0; 16];
+    let mut len = 1;
+    while len < 16 {
+        masks[len] = (masks[len - 1] << 8) | 0xFF;
+        len += 1;
+    }
+    masks
+};
 
 /// The text of a key, with what lies behind it.
 fn text_of(key: u128) -> ([u8; 16], usize) {
@@ -195,16 +214,18 @@ struct Slot {
 }
 
 impl ShortTable {
-    /// The slot at which the search for `key` begins. The table must not be empty.
+    /// The slot at which the search for a key of this hash begins, if there are slots.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
-    fn home(&self, key: u128) -> usize {
-        hash(key) as usize & (self.slots.len() - 1)
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & self.slots.len().wrapping_sub(1)
     }
 
     fn add(&mut self, key: u128, count: u64) {
-        self.reserve(1);
-        self.add_at(self.home(key), key, count);
+        if !self.has_room(1) {
+            self.grow(1);
+        }
+        self.add_at(self.home(hash(key)), key, count);
     }
 
     #[inline]
@@ -232,26 +253,18 @@ impl ShortTable {
         (self.n_used + n) * 2 <= self.slots.len()
     }
 
-    /// Makes room for `n` more keys.
-    #[inline]
-    fn reserve(&mut self, n: usize) {
-        if !self.has_room(n) {
-            self.grow(n);
-        }
-    }
-
     /// Number of slots when it has grown for `n` more keys.
     fn grown(&self, n: usize) -> usize {
-        ((self.n_used + n) * 4).next_power_of_two().max(1 << 12)
+        ((self.n_used + n) * 2 + 1).next_power_of_two().max(1 << 12)
     }
 
     #[cold]
     fn grow(&mut self, n: usize) {
-        let slots = vec![Slot::default(); self.grown(n)];
+        let slots = huge_pages::vec(Slot::default(), self.grown(n));
         let old = std::mem::replace(&mut self.slots, slots);
         self.n_used = 0;
         for slot in old.into_iter().filter(|slot| slot.key != 0) {
-            self.add_at(self.home(slot.key), slot.key, slot.count);
+            self.add_at(self.home(hash(slot.key)), slot.key, slot.count);
         }
     }
 }

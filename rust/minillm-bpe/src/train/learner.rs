@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::{TrainOptions, merge::Merger, queue::Order};
+use super::{TrainOptions, index::Limits, merge::Merger, queue::Order, symbol::Symbol};
 use crate::{
     Error, Pair, Result, TokenId,
     progress::{Phase, Progress},
@@ -69,7 +69,11 @@ impl<'o> Learner<'o> {
     }
 
     /// Makes the merges of the base in their order, whatever their counts.
-    pub(super) fn replay(&mut self, merger: &mut Merger, progress: &Progress) -> Result<()> {
+    pub(super) fn replay<S: Symbol>(
+        &mut self,
+        merger: &mut Merger<S>,
+        progress: &Progress,
+    ) -> Result<()> {
         let Some(base) = self.options.base.as_deref() else { return Ok(()) };
         let merges = base.listed_merges().into_owned();
         progress.begin(Phase::Merge, merges.len() as u64);
@@ -80,12 +84,11 @@ impl<'o> Learner<'o> {
             self.listed.insert((merge.left, merge.right));
             progress.advance(1)?;
         }
-        merger.start_over(self.options.longest());
         Ok(())
     }
 
     /// Makes one merge of the base; returns how often its pair occurred.
-    fn apply(&mut self, base: &Vocab, merge: &Merge, merger: &mut Merger) -> u64 {
+    fn apply<S: Symbol>(&mut self, base: &Vocab, merge: &Merge, merger: &mut Merger<S>) -> u64 {
         let bytes = |id| base.token(id).unwrap_or_default();
         let (left, right) = (bytes(merge.left), bytes(merge.right));
         let step = |bytes: &[u8]| self.by_bytes.get(bytes).copied();
@@ -105,13 +108,16 @@ impl<'o> Learner<'o> {
         count
     }
 
-    /// Merges until there are enough tokens; says why if there are not.
-    pub(super) fn learn(
+    /// Merges within `limits` until there are enough tokens; says why if there are not.
+    pub(super) fn learn<S: Symbol>(
         &mut self,
-        merger: &mut Merger,
+        merger: &mut Merger<S>,
+        limits: Limits,
         progress: &Progress,
     ) -> Result<Option<String>> {
-        progress.begin(Phase::Merge, u64::from(self.end_id - self.next_id));
+        let n_tokens = u64::from(self.end_id - self.next_id);
+        progress.begin(Phase::Merge, n_tokens);
+        merger.index_frequent(n_tokens, limits, &self.order);
         let mut sizes = self.options.smaller_sizes.clone();
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         let n_trailing = self.options.vocab_size - self.end_id;
@@ -120,8 +126,7 @@ impl<'o> Learner<'o> {
             while let Some(size) = sizes.pop_if(|size| *size <= self.next_id + n_trailing) {
                 self.smaller.push((size, merger.total_tokens()));
             }
-            let Some((pair, count)) = merger.most_frequent(&self.order, self.options.min_frequency)
-            else {
+            let Some((pair, count)) = merger.most_frequent(&self.order) else {
                 stopped_early = Some(match self.options.min_frequency {
                     0 | 1 => "no two neighbours are left to merge".to_owned(),
                     least => format!(

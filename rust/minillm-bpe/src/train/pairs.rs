@@ -1,7 +1,9 @@
 //! Pair -> how often it occurs, and where its list of occurrences lies.
 //!
-//! Open addressing with linear probing, at most half full. Nothing is ever removed: a pair that
+//! Open addressing with linear probing, at most three quarters full. Nothing is ever removed: a pair that
 //! is merged or has become rare keeps its place with a small count until the table grows.
+
+use std::ops::Range;
 
 use crate::{Pair, TokenId};
 
@@ -18,6 +20,23 @@ pub(super) struct PairEntry {
 }
 
 impl PairEntry {
+    /// Counts one occurrence in a pre-token that itself occurs `count` times.
+    pub(super) fn add(&mut self, count: u64) {
+        self.count += count;
+        self.len += 1;
+    }
+
+    /// Adds what another table has counted of the same pair.
+    pub(super) fn add_all(&mut self, other: &Self) {
+        self.count += other.count;
+        self.len += other.len;
+    }
+
+    /// Its postings, as a part of the array of all postings.
+    pub(super) fn list(&self) -> Range<usize> {
+        self.start as usize..(self.start + self.len) as usize
+    }
+
     /// The pair itself.
     pub(super) fn pair(&self) -> Pair {
         #[expect(clippy::cast_possible_truncation, reason = "the halves of 64 bits")]
@@ -28,15 +47,27 @@ impl PairEntry {
 
 /// No pair has this key: ids stay below `u32::MAX`.
 const FREE: u64 = u64::MAX;
+/// The size of a small table; in tests, a very small one.
+const LEAST_SLOTS: usize = if cfg!(test) { 1 << 2 } else { 1 << 10 };
 const FREE_ENTRY: PairEntry = PairEntry { key: FREE, count: 0, start: 0, len: 0 };
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct PairTable {
     slots: Vec<PairEntry>,
     n_used: usize,
 }
 
 impl PairTable {
+    /// Whether it is as small as it can be.
+    pub(super) fn is_least(&self) -> bool {
+        self.slots.len() <= LEAST_SLOTS
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.slots.len() * size_of::<PairEntry>()
+    }
+
     /// The entry of `pair`, if it has one.
     #[inline]
     pub(super) fn get_mut(&mut self, pair: Pair) -> Option<&mut PairEntry> {
@@ -52,8 +83,8 @@ impl PairTable {
     /// a count below `keep` are dropped.
     #[inline]
     pub(super) fn entry(&mut self, pair: Pair, keep: u64) -> &mut PairEntry {
-        if (self.n_used + 1) * 2 > self.slots.len() {
-            self.grow(keep);
+        if self.n_used >= self.slots.len() / 4 * 3 {
+            self.retain(|entry| entry.count >= keep);
         }
         let key = key_of(pair);
         let at = self.find(key);
@@ -70,25 +101,16 @@ impl PairTable {
         self.slots.iter_mut().filter(|entry| entry.key != FREE)
     }
 
-    /// Drops the entries with a count below `keep`.
-    pub(super) fn retain(&mut self, keep: u64) {
-        let n_kept = self.iter_mut().filter(|entry| entry.count >= keep).count();
-        self.rebuild((n_kept * 4).next_power_of_two().max(1 << 10), keep);
-    }
-
-    #[cold]
-    fn grow(&mut self, keep: u64) {
-        let n_kept = self.iter_mut().filter(|entry| entry.count >= keep).count();
-        self.rebuild(((n_kept + 1) * 4).next_power_of_two().max(1 << 10), keep);
-    }
-
-    fn rebuild(&mut self, size: usize, keep: u64) {
+    /// Drops all other entries.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&PairEntry) -> bool) {
+        let n_kept = self.iter_mut().filter(|entry| is_kept(entry)).count();
+        // Half full at most, so that there is room for as many again, and half that.
+        let size = (n_kept * 2).next_power_of_two().max(LEAST_SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![FREE_ENTRY; size]);
-        self.n_used = 0;
-        for entry in old.into_iter().filter(|entry| entry.key != FREE && entry.count >= keep) {
+        self.n_used = n_kept;
+        for entry in old.into_iter().filter(|entry| entry.key != FREE && is_kept(entry)) {
             let at = self.find(entry.key);
             self.slots[at] = entry;
-            self.n_used += 1;
         }
     }
 

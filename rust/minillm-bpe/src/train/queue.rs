@@ -67,21 +67,62 @@ pub(super) struct Candidate {
     pub pair: Pair,
 }
 
-/// A heap with four children a node: half the levels of a binary one, and a node's children share
-/// a cache line.
-#[derive(Default)]
+/// The candidates: those of high counts in a heap, the others, by far the most, in one bucket for
+/// each count, where nothing is compared. When the heap is empty, the next bucket becomes the heap.
+///
+/// The heap has four children a node: half the levels of a binary one, and a node's children
+/// share a cache line.
 pub(super) struct Queue {
     heap: Vec<Candidate>,
+    /// The pairs of each count below [`level`](Self::level); empty from there on.
+    buckets: Vec<Vec<Pair>>,
+    n_in_buckets: usize,
+    /// The heap holds every candidate of this count and above.
+    level: usize,
 }
 
 const CHILDREN: usize = 4;
 
+/// Counts from here on go to the heap at once.
+const N_BUCKETS: usize = 1 << 14;
+
+impl Default for Queue {
+    fn default() -> Self {
+        let buckets = vec![Vec::new(); N_BUCKETS];
+        Self { heap: Vec::new(), buckets, n_in_buckets: 0, level: N_BUCKETS }
+    }
+}
+
 impl Queue {
-    pub(super) fn clear(&mut self) {
-        self.heap.clear();
+    /// Bytes that the candidates take, about: a bucket has room for at most twice what is in it.
+    pub(super) fn bytes(&self) -> usize {
+        self.heap.capacity() * size_of::<Candidate>() + self.n_in_buckets * 2 * size_of::<Pair>()
     }
 
     pub(super) fn push(&mut self, candidate: Candidate, order: &Order) {
+        match usize::try_from(candidate.count).ok().filter(|&count| count < self.level) {
+            Some(count) => {
+                self.buckets[count].push(candidate.pair);
+                self.n_in_buckets += 1;
+            }
+            None => self.push_to_heap(candidate, order),
+        }
+    }
+
+    /// Removes the candidate that comes first.
+    pub(super) fn pop(&mut self, order: &Order) -> Option<Candidate> {
+        while self.heap.is_empty() && self.n_in_buckets > 0 {
+            self.level -= 1;
+            let pairs = std::mem::take(&mut self.buckets[self.level]);
+            self.n_in_buckets -= pairs.len();
+            for pair in pairs {
+                self.push_to_heap(Candidate { count: self.level as u64, pair }, order);
+            }
+        }
+        self.pop_from_heap(order)
+    }
+
+    fn push_to_heap(&mut self, candidate: Candidate, order: &Order) {
         let mut at = self.heap.len();
         self.heap.push(candidate);
         while at > 0 {
@@ -95,8 +136,7 @@ impl Queue {
         self.heap[at] = candidate;
     }
 
-    /// Removes the candidate that comes first.
-    pub(super) fn pop(&mut self, order: &Order) -> Option<Candidate> {
+    fn pop_from_heap(&mut self, order: &Order) -> Option<Candidate> {
         let last = self.heap.pop()?;
         let Some(&first) = self.heap.first() else {
             return Some(last);
@@ -125,6 +165,8 @@ fn before(a: Candidate, b: Candidate, order: &Order) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -148,17 +190,38 @@ mod tests {
     proptest! {
         #[test]
         fn prop_candidates_come_out_in_order(
-            counts in proptest::collection::vec((0_u64..9, 0_u32..9, 0_u32..9), 0..200),
+            counts in proptest::collection::vec((0_u64..9, any::<bool>(), 0_u32..9, 0_u32..9), 0..200),
             mode in 0_usize..3,
         ) {
             let order = Order::new(TieBreak::ALL[mode]);
             let mut queue = Queue::default();
-            for &(count, left, right) in &counts {
+            for &(count, is_high, left, right) in &counts {
+                let count = count + if is_high { N_BUCKETS as u64 - 5 } else { 0 };
                 queue.push(Candidate { count, pair: (left, right) }, &order);
             }
             let found: Vec<Candidate> = std::iter::from_fn(|| queue.pop(&order)).collect();
             prop_assert_eq!(found.len(), counts.len());
             prop_assert!(found.windows(2).all(|w| !before(w[1], w[0], &order)));
+        }
+
+        #[test]
+        fn prop_candidates_that_come_late_find_their_place(
+            steps in proptest::collection::vec((0_u64..40, 0_u32..9, any::<bool>()), 0..200),
+        ) {
+            let order = Order::new(TieBreak::Id);
+            let mut queue = Queue::default();
+            let mut held: Vec<(u64, Pair)> = Vec::new();
+            for (count, id, is_push) in steps {
+                if is_push {
+                    queue.push(Candidate { count, pair: (id, id) }, &order);
+                    held.push((count, (id, id)));
+                } else {
+                    let expected = held.iter().copied().max_by_key(|(n, pair)| (*n, Reverse(*pair)));
+                    let found = queue.pop(&order).map(|found| (found.count, found.pair));
+                    prop_assert_eq!(found, expected);
+                    held.extract_if(.., |held| Some(*held) == found).next();
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::thread;
 
-use super::{LongTable, ShortTable, Slot, Tally, text_of};
+use super::{LongTable, ShortTable, Slot, Tally, hash, text_of};
 use crate::{Error, Result, count::Counts};
 
 /// Bytes of the text that `tallies` have counted.
@@ -50,7 +50,7 @@ impl Tally {
             self.short.grow(other.short.n_used);
         }
         for slot in other.short.used() {
-            self.short.add_at(self.short.home(slot.key), slot.key, slot.count);
+            self.short.add_at(self.short.home(hash(slot.key)), slot.key, slot.count);
         }
         for entry in &other.long.entries {
             self.long.add(other.long.text(entry), entry.count);

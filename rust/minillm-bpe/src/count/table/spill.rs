@@ -2,14 +2,14 @@
 //!
 //! It is sorted where it lies, so that a spill needs no memory but the buffer of its file.
 
-use super::{BATCH, LongEntry, LongTable, ShortTable, Slot, Tally, text_of};
+use super::{AHEAD, LongEntry, LongTable, ShortTable, Slot, Tally, text_of};
 use crate::{
     Error, Result,
     count::runs::{RunFile, WRITE_BYTES},
 };
 
-/// The fewest slots that a batch finds room in.
-const LEAST_SLOTS: usize = 2 * BATCH;
+/// The fewest slots of a table.
+const LEAST_SLOTS: usize = 2 * AHEAD;
 
 /// Where a tally goes when it is full.
 pub(super) struct Spill {

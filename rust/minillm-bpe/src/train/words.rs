@@ -1,0 +1,255 @@
+//! The corpus under training: its distinct pre-tokens as symbols in one array.
+//!
+//! A pre-token has one place for each of its bytes and one for the [`Symbol::BOUNDARY`] behind it.
+//! A token of n bytes takes n places: its first *and* its last hold its id. So from a token's
+//! first place the next token is found by adding its length, the one before by looking one place
+//! back, and nothing ever moves.
+//!
+//! Pre-tokens are laid out by falling count, so their counts are a step function of the place: a
+//! few thousand [`Run`]s instead of a number for each, and those that are merged most lie together.
+
+use std::{ops::Range, thread};
+
+use super::symbol::Symbol;
+use crate::{Error, Pair, Result, TokenId, count::Counts};
+
+/// Pre-tokens of the same count.
+#[derive(Debug)]
+struct Run {
+    /// One behind their last place.
+    end: u32,
+    count: u64,
+}
+
+/// Postings number places with 32 bits. An index has one for each place at most, and until it is
+/// made anew, each merged occurrence adds two and takes a place away: never more than three each.
+const MAX_PLACES: usize = u32::MAX as usize / 3;
+
+/// Counts below this are sorted by counting: there are few values and many pre-tokens.
+const FEW: usize = 1 << 12;
+
+/// Pre-tokens for which it is worth to start one more thread; in tests, a few.
+const WORDS_PER_THREAD: usize = if cfg!(test) { 2 } else { 1 << 15 };
+
+/// What one place holds, and how often and how long that is.
+pub(super) struct Words<S> {
+    pub symbols: Vec<S>,
+    pub facts: Facts,
+    /// Where the parts end into which threads may divide it; each at a boundary.
+    pub parts: Vec<Range<usize>>,
+}
+
+/// What is known of places and tokens, apart from the symbols themselves.
+pub(super) struct Facts {
+    runs: Vec<Run>,
+    /// The run of every 64th place.
+    hints: Vec<u32>,
+    /// Bytes of each token.
+    lens: Vec<u32>,
+}
+
+const PLACES_PER_HINT: usize = 64;
+
+impl<S: Symbol> Words<S> {
+    /// Lays out the pre-tokens of `counts`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyPreTokens`] if they have more bytes than a posting can number.
+    pub(super) fn new(counts: &Counts, threads: usize) -> Result<Self> {
+        let n_places = counts.distinct_bytes() + counts.len() + 1;
+        if n_places > MAX_PLACES {
+            return Err(Error::TooManyPreTokens { places: n_places, most: MAX_PLACES });
+        }
+        let order = by_falling_count(counts);
+        let n_parts = threads.min(order.len() / WORDS_PER_THREAD).max(1);
+        let shares: Vec<&[u32]> = order.chunks(order.len().div_ceil(n_parts).max(1)).collect();
+        let n_places = in_parallel(&shares, |share| n_places_of(counts, share));
+        let mut symbols = vec![S::BOUNDARY; 1 + n_places.iter().sum::<usize>()];
+        let mut parts = Vec::new();
+        let mut end = 1;
+        let mut rest = &mut symbols[1..];
+        let mut jobs = Vec::new();
+        for (share, &n) in shares.iter().zip(&n_places) {
+            let part = rest.split_off_mut(..n).unwrap_or_default();
+            jobs.push((*share, part, end));
+            parts.push(end..end + n);
+            end += n;
+        }
+        let mut runs: Vec<Run> = Vec::new();
+        for more in in_parallel(jobs, |(share, part, start)| lay_out(counts, share, part, start)) {
+            for run in more {
+                match runs.last_mut() {
+                    Some(last) if last.count == run.count => last.end = run.end,
+                    _ => runs.push(run),
+                }
+            }
+        }
+        let hints = hints(&runs, symbols.len());
+        Ok(Self { symbols, facts: Facts { runs, hints, lens: vec![1; 256] }, parts })
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.symbols.len() * size_of::<S>() + self.facts.runs.len() * size_of::<Run>()
+    }
+
+    /// Calls `visit` with id, place and count of each token.
+    pub(super) fn for_each_token(&self, visit: impl FnMut(TokenId, u32, u64)) {
+        self.for_each_token_in(1..self.symbols.len(), visit);
+    }
+
+    /// Calls `visit` with each pair of neighbours, the place of its left half, and its count.
+    pub(super) fn for_each_pair(&self, visit: impl FnMut(Pair, u32, u64)) {
+        self.for_each_pair_in(1..self.symbols.len(), visit);
+    }
+
+    /// [`for_each_pair`](Self::for_each_pair) of one of the [`parts`](Self::parts).
+    pub(super) fn for_each_pair_in(
+        &self,
+        part: Range<usize>,
+        mut visit: impl FnMut(Pair, u32, u64),
+    ) {
+        self.for_each_token_in(part, |id, at, count| {
+            let next = self.symbols[(at + self.facts.len_of(id)) as usize];
+            if next != S::BOUNDARY {
+                visit((id, next.id()), at, count);
+            }
+        });
+    }
+
+    fn for_each_token_in(&self, part: Range<usize>, mut visit: impl FnMut(TokenId, u32, u64)) {
+        let (mut at, end) = (place(part.start), place(part.end));
+        let first_run = self.facts.runs.partition_point(|run| run.end <= at);
+        for run in &self.facts.runs[first_run..] {
+            let end = run.end.min(end);
+            while at < end {
+                let symbol = self.symbols[at as usize];
+                if symbol == S::BOUNDARY {
+                    at += 1;
+                } else {
+                    visit(symbol.id(), at, run.count);
+                    at += self.facts.len_of(symbol.id());
+                }
+            }
+        }
+    }
+}
+
+impl Facts {
+    /// Makes room for a token that joins `pair`.
+    pub(super) fn add_token(&mut self, pair: Pair) {
+        self.lens.push(self.len_of(pair.0) + self.len_of(pair.1));
+    }
+
+    /// Number of tokens.
+    pub(super) fn n_tokens(&self) -> usize {
+        self.lens.len()
+    }
+
+    /// Bytes of the token `id`.
+    #[inline]
+    pub(super) fn len_of(&self, id: TokenId) -> u32 {
+        self.lens[id as usize]
+    }
+
+    /// How often the pre-token at `at` occurs.
+    #[inline]
+    pub(super) fn count_at(&self, at: u32) -> u64 {
+        let mut run = self.hints[at as usize / PLACES_PER_HINT] as usize;
+        while self.runs[run].end <= at {
+            run += 1;
+        }
+        self.runs[run].count
+    }
+}
+
+/// The indices of all pre-tokens, the most frequent first.
+fn by_falling_count(counts: &Counts) -> Vec<u32> {
+    let few = |count: u64| usize::try_from(count).ok().filter(|&count| count < FEW);
+    let mut starts = vec![0_usize; FEW];
+    let mut frequent = Vec::new();
+    for (index, (_, count)) in counts.iter().enumerate() {
+        match few(count) {
+            Some(count) => starts[count] += 1,
+            None => frequent.push((count, place(index))),
+        }
+    }
+    frequent.sort_unstable_by(|a, b| b.cmp(a));
+    let mut at = frequent.len();
+    for start in starts.iter_mut().rev() {
+        (*start, at) = (at, at + *start);
+    }
+    let mut order: Vec<u32> = frequent.into_iter().map(|(_, index)| index).collect();
+    order.resize(counts.len(), 0);
+    for (index, (_, count)) in counts.iter().enumerate() {
+        if let Some(count) = few(count) {
+            order[starts[count]] = place(index);
+            starts[count] += 1;
+        }
+    }
+    order
+}
+
+/// Places that these pre-tokens take; a single byte has no pairs, and is left out.
+fn n_places_of(counts: &Counts, share: &[u32]) -> usize {
+    let lens = share.iter().map(|&index| counts.get(index as usize).0.len());
+    lens.filter(|&len| len > 1).map(|len| len + 1).sum()
+}
+
+/// Writes these pre-tokens into `symbols`, the places from `start` on, and returns their runs.
+fn lay_out<S: Symbol>(counts: &Counts, share: &[u32], symbols: &mut [S], start: usize) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut at = 0;
+    for &index in share {
+        let (text, count) = counts.get(index as usize);
+        if text.len() < 2 {
+            continue;
+        }
+        for (symbol, &byte) in symbols[at..].iter_mut().zip(text) {
+            *symbol = S::of(TokenId::from(byte));
+        }
+        // The boundary behind it is there already.
+        at += text.len() + 1;
+        let end = place(start + at);
+        match runs.last_mut() {
+            Some(run) if run.count == count => run.end = end,
+            _ => runs.push(Run { end, count }),
+        }
+    }
+    runs
+}
+
+fn hints(runs: &[Run], n_places: usize) -> Vec<u32> {
+    let mut run = 0;
+    let run_at = |at: usize| {
+        while run + 1 < runs.len() && runs[run].end as usize <= at {
+            run += 1;
+        }
+        place(run)
+    };
+    (0..n_places).step_by(PLACES_PER_HINT).map(run_at).collect()
+}
+
+/// Does one job a thread; the results in the order of the jobs.
+pub(super) fn in_parallel<J: Send, R: Send>(
+    jobs: impl IntoIterator<Item = J>,
+    work: impl Fn(J) -> R + Sync,
+) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let mut jobs = jobs.into_iter();
+        let first = jobs.next();
+        let others: Vec<_> = jobs.map(|job| scope.spawn(move || work(job))).collect();
+        let first = first.map(work);
+        let join = |other: thread::ScopedJoinHandle<'_, R>| {
+            other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        first.into_iter().chain(others.into_iter().map(join)).collect()
+    })
+}
+
+/// A place, or the number of a run, as it is stored; [`MAX_PLACES`] makes sure that it fits.
+pub(super) fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
