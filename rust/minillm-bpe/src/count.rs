@@ -218,13 +218,14 @@ impl Counted {
     ///
     /// # Errors
     ///
-    /// [`Error::MemoryTooSmall`] if they do not find room in `max_memory` bytes; [`Error::Io`].
-    pub fn into_counts(self, max_memory: Option<u64>) -> Result<Counts> {
+    /// [`Error::MemoryTooSmall`] if they do not find room in `max_memory` bytes; [`Error::Io`];
+    /// [`Error::Interrupted`].
+    pub fn into_counts(self, max_memory: Option<u64>, progress: &Progress) -> Result<Counts> {
         match self.place {
             Place::Memory(counts) => Ok(counts),
             Place::Disk(run) => {
                 check_memory(max_memory, run.n_entries(), run.text_bytes())?;
-                run.into_counts(self.corpus_bytes)
+                run.into_counts(self.corpus_bytes, progress)
             }
         }
     }
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn special_tokens_are_not_counted() {
         let counted = count_text(b"a b<|endoftext|>a", &options(1)).unwrap();
-        let counts = counted.into_counts(None).unwrap();
+        let counts = counted.into_counts(None, &Progress::default()).unwrap();
         assert_eq!(sorted(&counts), BTreeMap::from([(b"a".to_vec(), 2), (b" b".to_vec(), 1)]));
         assert_eq!((counts.total(), counts.corpus_bytes), (3, 17));
     }
@@ -371,11 +372,11 @@ mod tests {
             (0..5000).map(|i| format!("word{i} {}", "long ".repeat(i % 7))).collect();
         let text = words.join(" ") + &" ".repeat(100_000) + &"x".repeat(100_000);
         let expected = count_text(text.as_bytes(), &options(1)).unwrap();
-        let expected = sorted(&expected.into_counts(None).unwrap());
+        let expected = sorted(&expected.into_counts(None, &Progress::default()).unwrap());
         for fold_bytes in [0, 1 << 20] {
             let counted = count_tiny(&[(text.as_bytes(), 1)], 1000, 2, fold_bytes);
             assert!(counted.spilled.runs > 50, "{:?}", counted.spilled);
-            assert_eq!(sorted(&counted.into_counts(None).unwrap()), expected);
+            assert_eq!(sorted(&counted.into_counts(None, &Progress::default()).unwrap()), expected);
         }
     }
 
@@ -386,7 +387,10 @@ mod tests {
         let bounded = |bytes| CountOptions { max_memory: Some(bytes), ..options(2) };
         let message = |bytes| {
             let counted = count_text(text.as_bytes(), &bounded(bytes));
-            counted.and_then(|c| c.into_counts(Some(bytes))).unwrap_err().to_string()
+            counted
+                .and_then(|c| c.into_counts(Some(bytes), &Progress::default()))
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             message(100_000),
@@ -397,7 +401,10 @@ mod tests {
             "max_memory is 786432 bytes, but holding 200003 distinct pre-tokens takes at least 3488930"
         );
         let counted = count_text(text.as_bytes(), &bounded(3_488_930)).unwrap();
-        assert_eq!(counted.into_counts(Some(3_488_930)).unwrap().len(), 200_003);
+        assert_eq!(
+            counted.into_counts(Some(3_488_930), &Progress::default()).unwrap().len(),
+            200_003
+        );
     }
 
     #[test]
@@ -463,14 +470,14 @@ mod tests {
             let sources = || texts.iter().map(|(text, _)| source(text)).collect();
             let options = CountOptions { weights, ..options(threads) };
             let unbounded = || count(sources(), &options, &Progress::default()).unwrap();
-            prop_assert_eq!(&sorted(&unbounded().into_counts(None).unwrap()), &expected);
+            prop_assert_eq!(&sorted(&unbounded().into_counts(None, &Progress::default()).unwrap()), &expected);
             let file = saved(unbounded());
             let reversed: Vec<_> = texts.iter().rev().copied().collect();
             let bounded = count_tiny(&reversed, block_bytes, threads, fold_bytes);
             prop_assert_eq!(bounded.corpus_bytes, unbounded().corpus_bytes);
             prop_assert_eq!(saved(bounded), file);
             let bounded = count_tiny(&texts, block_bytes, threads, fold_bytes);
-            prop_assert_eq!(sorted(&bounded.into_counts(None).unwrap()), expected);
+            prop_assert_eq!(sorted(&bounded.into_counts(None, &Progress::default()).unwrap()), expected);
         }
     }
 }

@@ -186,7 +186,7 @@ pub fn train(sources: Vec<Source>, options: &TrainOptions, progress: &Progress) 
         return Err(Error::EmptyCorpus { sources: names.join(", ") });
     }
     let spilled = counted.spilled;
-    let counts = counted.into_counts(options.max_memory)?;
+    let counts = counted.into_counts(options.max_memory, progress)?;
     Ok(Trained { spilled, ..train_counts(counts, options, progress)? })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The worker reads files itself. What a Python object yields is fetched by the calling thread,
 //! in which the user expects his code to run and Ctrl-C to arrive, and goes to the worker through
-//! a channel that holds a few megabytes.
+//! a channel that holds little more than a megabyte.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use pyo3::types::PyIterator;
 use crate::text::Text;
 
 /// Bytes handed over at once: few enough to hold, enough to be worth it.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 1 << 18;
 
 /// Batches that may wait for the worker.
 const WAITING: usize = 4;

@@ -51,7 +51,10 @@ impl Counts {
         let options =
             CountOptions { special_tokens, pattern, weights, threads, max_memory, temp_dir };
         let (sources, feeder) = corpus.into_sources();
-        let work = || count::count(sources, &options, &progress.0)?.into_counts(options.max_memory);
+        let work = || {
+            let counted = count::count(sources, &options, &progress.0)?;
+            counted.into_counts(options.max_memory, &progress.0)
+        };
         let counts = watched(py, &progress.0, work, || feeder.run(py))?;
         let CountOptions { pattern, special_tokens, .. } = options;
         Ok(Self(CountsFile { counts, pattern, special_tokens }))

@@ -84,17 +84,18 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`].
-    pub(super) fn into_counts(self, corpus_bytes: u64) -> Result<Counts> {
+    /// [`Error::Io`]; [`Error::Interrupted`].
+    pub(super) fn into_counts(self, corpus_bytes: u64, progress: &Progress) -> Result<Counts> {
         let mut counts = Counts::with_capacity(
             usize::try_from(self.n_entries).unwrap_or(usize::MAX),
             usize::try_from(self.text_bytes).unwrap_or(usize::MAX),
         );
         counts.corpus_bytes = corpus_bytes;
-        let mut entries = self.entries(READ_BYTES);
-        while entries.advance()? {
-            counts.push(entries.text(), entries.count());
-        }
+        progress.begin(Phase::Fold, self.n_entries);
+        fold(&mut [self.entries(READ_BYTES)], progress, |text, count| {
+            counts.push(text, count);
+            Ok(())
+        })?;
         Ok(counts)
     }
 }

@@ -85,16 +85,20 @@ impl Tally {
     ///
     /// [`Error::Io`] if a run could not be written.
     pub(in crate::count) fn into_runs(mut self) -> Result<Option<RunFile>> {
-        self.empty();
+        self.write_tables();
         self.check_spill()?;
         Ok(self.spill.map(|spill| spill.file))
     }
 
-    /// Writes what the tables hold as a run, and empties them.
-    fn empty(&mut self) {
+    fn write_tables(&mut self) {
         if self.short.n_used + self.long.entries.len() > 0 {
             self.write_run(Self::write_sorted);
         }
+    }
+
+    /// Writes what the tables hold as a run, and empties them.
+    fn empty(&mut self) {
+        self.write_tables();
         self.long.text.clear();
         self.long.entries.clear();
         self.long.slots.fill(0);
