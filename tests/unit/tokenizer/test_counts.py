@@ -64,7 +64,7 @@ def test_bounded_memory_changes_nothing(files):
     bounds = {"threads": 2, "max_memory": 1_000_000, "temp_dir": "."}
     with pytest.raises(ValueError, match=r"max_memory is 1000000 bytes, but holding \d+ distinct"):
         Counts.of(files, **bounds)
-    bounds["max_memory"] = 3_000_000
+    bounds["max_memory"] = 5_000_000
     assert saved(Counts.of(files, **bounds)) == saved(Counts.of(files))
     assert Tokenizer.train(files, 500, **bounds) == Tokenizer.train(files, 500)
     assert sorted(map(str, Path().iterdir())) == ["a.txt", "b.txt", "saved.counts"]
