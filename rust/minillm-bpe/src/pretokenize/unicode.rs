@@ -1,8 +1,10 @@
 //! The class of a character: letter, number, white space, or other.
 //!
-//! Two bits a code point, 272 KiB, expanded from the ranges of `tables.rs` when the crate is
-//! compiled; text touches a few cache lines of it. ASCII has a table of its own, one byte a byte.
-//! A second table of the same kind tells the letters' cases, which only GPT-4o's pattern asks for.
+//! And the case of a letter, for which only GPT-4o's pattern asks.
+//!
+//! Four bits a code point, 544 KiB, expanded from the ranges of `tables.rs` and `case_tables.rs`
+//! when the crate is compiled; text touches a few cache lines of it. ASCII has a table of its own,
+//! one byte a byte.
 
 use super::case_tables::{EITHER, LOWER, UPPER};
 use super::tables::{LETTER, NUMBER, WHITESPACE};
@@ -50,30 +52,38 @@ pub(crate) enum Case {
     Either = 3,
 }
 
-/// Two bits for each code point.
-type Table = [u64; 0x11_0000 / SLOTS_PER_WORD as usize];
-const SLOTS_PER_WORD: u32 = 32;
+impl Case {
+    /// The case of the low two bits.
+    const fn from_bits(bits: u64) -> Self {
+        match bits & 3 {
+            1 => Self::Upper,
+            2 => Self::Lower,
+            3 => Self::Either,
+            _ => Self::None,
+        }
+    }
+}
 
-static CLASSES: Table = {
+/// Four bits for each code point: the class in the lower two, the case in the upper two.
+type Table = [u64; 0x11_0000 / SLOTS_PER_WORD as usize];
+const SLOTS_PER_WORD: u32 = 16;
+const CASE_SHIFT: u32 = 2;
+
+static KINDS: Table = {
     let mut table = [0; _];
     fill(&mut table, LETTER, Class::Letter as u64);
     fill(&mut table, NUMBER, Class::Number as u64);
     fill(&mut table, WHITESPACE, Class::Whitespace as u64);
+    fill(&mut table, UPPER, (Case::Upper as u64) << CASE_SHIFT);
+    fill(&mut table, LOWER, (Case::Lower as u64) << CASE_SHIFT);
+    fill(&mut table, EITHER, (Case::Either as u64) << CASE_SHIFT);
     table
 };
 
-static CASES: Table = {
-    let mut table = [0; _];
-    fill(&mut table, UPPER, Case::Upper as u64);
-    fill(&mut table, LOWER, Case::Lower as u64);
-    fill(&mut table, EITHER, Case::Either as u64);
-    table
-};
-
-/// Writes `bits` for all code points of `ranges`: whole words at once, so that the compiler's
+/// Adds `bits` to all code points of `ranges`: whole words at once, so that the compiler's
 /// interpreter is done in a moment.
 const fn fill(table: &mut Table, ranges: &[(u32, u32)], bits: u64) {
-    let every_slot = 0x5555_5555_5555_5555 * bits;
+    let every_slot = 0x1111_1111_1111_1111 * bits;
     let mut i = 0;
     while i < ranges.len() {
         let (mut at, last) = ranges[i];
@@ -81,10 +91,10 @@ const fn fill(table: &mut Table, ranges: &[(u32, u32)], bits: u64) {
             let slot = at % SLOTS_PER_WORD;
             let word = (at / SLOTS_PER_WORD) as usize;
             if slot == 0 && at + SLOTS_PER_WORD - 1 <= last {
-                table[word] = every_slot;
+                table[word] |= every_slot;
                 at += SLOTS_PER_WORD;
             } else {
-                table[word] |= bits << (2 * slot);
+                table[word] |= bits << (4 * slot);
                 at += 1;
             }
         }
@@ -92,11 +102,11 @@ const fn fill(table: &mut Table, ranges: &[(u32, u32)], bits: u64) {
     }
 }
 
-/// The two bits of a code point.
+/// The four bits of a code point.
 #[inline]
-fn look_up(table: &Table, code_point: u32) -> u64 {
-    let word = table.get((code_point / SLOTS_PER_WORD) as usize).copied().unwrap_or(0);
-    word >> (2 * (code_point % SLOTS_PER_WORD)) & 3
+fn look_up(code_point: u32) -> u64 {
+    let word = KINDS.get((code_point / SLOTS_PER_WORD) as usize).copied().unwrap_or(0);
+    word >> (4 * (code_point % SLOTS_PER_WORD)) & 15
 }
 
 /// The class of an ASCII byte; [`None`] for a byte of 128 or more.
@@ -104,7 +114,7 @@ pub(crate) static ASCII: [Option<Class>; 256] = {
     let mut table = [None; 256];
     let mut byte = 0;
     while byte < 128 {
-        table[byte] = Some(Class::from_bits(CLASSES[byte / 32] >> (2 * (byte % 32))));
+        table[byte] = Some(Class::from_bits(KINDS[byte / 16] >> (4 * (byte % 16))));
         byte += 1;
     }
     table
@@ -124,21 +134,23 @@ pub(crate) fn class_at(text: &[u8], at: usize) -> (Class, usize) {
 
 /// [`class_at`] for a first byte of 128 or more.
 fn wide_class_at(text: &[u8], at: usize) -> (Class, usize) {
-    let (code_point, len) = decode(text, at);
-    (Class::from_bits(look_up(&CLASSES, code_point)), len)
+    let (class, _, len) = kind_at(text, at);
+    (class, len)
 }
 
 /// The case and the length in bytes of the character that begins at `at`; as [`class_at`].
 #[inline]
 pub(crate) fn case_at(text: &[u8], at: usize) -> (Case, usize) {
-    let (code_point, len) = decode(text, at);
-    let case = match look_up(&CASES, code_point) {
-        1 => Case::Upper,
-        2 => Case::Lower,
-        3 => Case::Either,
-        _ => Case::None,
-    };
+    let (_, case, len) = kind_at(text, at);
     (case, len)
+}
+
+/// Class, case and length in bytes of the character that begins at `at`; as [`class_at`].
+#[inline]
+pub(crate) fn kind_at(text: &[u8], at: usize) -> (Class, Case, usize) {
+    let (code_point, len) = decode(text, at);
+    let bits = look_up(code_point);
+    (Class::from_bits(bits), Case::from_bits(bits >> CASE_SHIFT), len)
 }
 
 /// The character that begins at `at` and its length in bytes. For a byte that begins no valid

@@ -1,13 +1,15 @@
 //! The classes of the characters outside ASCII that a stretch holds.
 //!
-//! Where the processor can, those of the most common letters come from masks; all others are
-//! looked up one by one.
+//! Where the processor can, those of the most common ones come from masks; all others are looked
+//! up one by one.
+
+#![expect(clippy::inline_always, reason = "each is compiled into its caller, for the processor")]
 
 use super::{
     lanes::{Lanes, WIDTH},
     stretch::low_bits,
 };
-use crate::pretokenize::unicode::{Case, Class, case_at, class_at};
+use crate::pretokenize::unicode::{Case, Class, kind_at};
 
 /// What a pattern asks of a character besides its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +32,11 @@ pub(super) struct Characters {
     pub either: u64,
     pub number: u64,
     pub other: u64,
+    pub whitespace: u64,
     /// All bytes but the first of each character.
     pub continuation: u64,
-    /// First byte of a character that masks cannot deal with: white space, a byte that is not
-    /// UTF-8, and what the pattern asks for but a mask does not tell. What is behind is not known.
+    /// First byte of a character that masks cannot deal with: a byte that is not UTF-8, a number
+    /// or mark of which the pattern asks more than its class.
     pub unclear: Option<usize>,
 }
 
@@ -53,7 +56,7 @@ pub(super) fn whole_characters(bytes: &[u8; WIDTH], len: usize) -> usize {
 
 /// Classifies the characters that the bytes of `high` form, all in the first 64 of
 /// `text[base..]`, of which `bytes` is a copy.
-#[inline]
+#[inline(always)]
 pub(super) fn characters(
     lanes: impl Lanes,
     asks: Asks,
@@ -62,56 +65,53 @@ pub(super) fn characters(
     bytes: &[u8; WIDTH],
     high: u64,
 ) -> Characters {
-    let common = lanes.letters(bytes);
+    let common = lanes.common(bytes);
     let second = common.continuation >> 1;
     let third = second >> 1;
     let of_two = |lead: u64| (lead & second & high) * 3;
     let of_three = |lead: u64| (lead & second & third & high) * 7;
     let (upper, lower) = (of_two(common.upper), of_two(common.lower));
     let either = of_three(common.either);
+    let other = of_three(common.other);
     let letter = upper | lower | either;
-    let continuation = common.continuation & letter;
-    let mut found = Characters { letter, upper, either, continuation, ..Characters::default() };
-    let mut rest = high & !letter;
-    while rest != 0 {
-        let at = rest.trailing_zeros() as usize;
-        let (class, len) = class_at(text, base + at);
-        if !found.put(asks, class, at, len, || case_at(text, base + at).0) {
-            found.unclear = Some(at);
-            break;
-        }
-        rest &= !(low_bits(len) << at);
+    let mut found = Characters { letter, upper, either, other, ..Characters::default() };
+    let mut unclear = 0;
+    let mut known = letter | other;
+    // From the masks, and not each from the one before: so they are looked up side by side.
+    let mut leads = high & !common.continuation & !known;
+    while leads != 0 {
+        let at = leads.trailing_zeros() as usize;
+        leads &= leads - 1;
+        let (class, case, len) = kind_at(text, base + at);
+        let bits = low_bits(len) << at;
+        known |= bits;
+        unclear |= found.put(asks, class, case, bits);
     }
+    // A continuation that continues nothing.
+    unclear |= high & !known;
+    found.continuation = common.continuation & known;
+    found.unclear = (unclear != 0).then(|| unclear.trailing_zeros() as usize);
     found
 }
 
 impl Characters {
-    /// Enters a character of `len` bytes; false if it is unclear.
-    #[inline]
-    fn put(
-        &mut self,
-        asks: Asks,
-        class: Class,
-        at: usize,
-        len: usize,
-        case: impl FnOnce() -> Case,
-    ) -> bool {
-        let bits = low_bits(len) << at;
-        let case = if asks == Asks::Case { case() } else { Case::None };
-        match class {
-            _ if len == 1 => return false,
-            Class::Letter => self.letter |= bits,
-            Class::Number if asks == Asks::Class => self.number |= bits,
-            // A mark counts as a letter if case is asked for.
-            Class::Other if case == Case::None => self.other |= bits,
-            Class::Number | Class::Other | Class::Whitespace => return false,
+    /// Enters the bytes of a character; returns them if it is unclear.
+    ///
+    /// Without branches, which in mixed text would often be mispredicted.
+    #[inline(always)]
+    fn put(&mut self, asks: Asks, class: Class, case: Case, bits: u64) -> u64 {
+        let bits_if = |is: bool| if is { bits } else { 0 };
+        self.letter |= bits_if(class == Class::Letter);
+        self.number |= bits_if(class == Class::Number);
+        self.other |= bits_if(class == Class::Other);
+        self.whitespace |= bits_if(class == Class::Whitespace);
+        let is_counted = asks != Asks::Class && class == Class::Number;
+        // A mark counts as a letter if case is asked for.
+        let is_mark = asks == Asks::Case && class == Class::Other && case != Case::None;
+        if asks == Asks::Case {
+            self.upper |= bits_if(case == Case::Upper);
+            self.either |= bits_if(case == Case::Either);
         }
-        match case {
-            Case::Upper => self.upper |= bits,
-            Case::Either => self.either |= bits,
-            Case::Lower | Case::None => {}
-        }
-        self.continuation |= bits & (bits << 1);
-        true
+        bits_if(is_counted || is_mark || bits.is_power_of_two())
     }
 }

@@ -14,20 +14,19 @@
 use super::{
     Rules,
     characters::Asks,
-    stretch::{Stretch, behind, firsts},
+    stretch::{Stretch, behind, firsts, given_up},
 };
 use crate::pretokenize::gpt2::{contraction_len, pre_token_end};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pretokenize) struct Gpt2;
 
-/// What the last byte of a stretch was.
+/// Whether the last byte of a stretch was of the class, or a space, which leads all of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::pretokenize) struct Carry {
-    letter: u64,
-    number: u64,
-    other: u64,
-    space: u64,
+    letter: bool,
+    number: bool,
+    other: bool,
 }
 
 /// A contraction has at most this many bytes, `'` and all.
@@ -44,11 +43,12 @@ impl Rules for Gpt2 {
     #[inline(always)]
     fn begins(self, rest: &[u8], stretch: &mut Stretch, carry: &mut Carry) -> u64 {
         let Stretch { letter, number, other, whitespace, space, .. } = *stretch;
-        let of_runs = firsts(letter, carry.letter)
-            | firsts(number, carry.number)
-            | firsts(other, carry.other);
-        let given_up = whitespace & !(whitespace >> 1);
-        let mut begins = (of_runs & !behind(space, carry.space)) | firsts(whitespace, 0) | given_up;
+        let (letters, numbers, others) = (letter | space, number | space, other | space);
+        let of_runs = (letter & !behind(letters, carry.letter))
+            | (number & !behind(numbers, carry.number))
+            | (other & !behind(others, carry.other));
+        let given_up = given_up(whitespace, whitespace, stretch.continuation);
+        let mut begins = of_runs | firsts(whitespace, false) | given_up;
         let mut quotes = stretch.apostrophe & begins & (letter >> 1);
         while quotes != 0 {
             let at = quotes.trailing_zeros() as usize;
@@ -66,10 +66,9 @@ impl Rules for Gpt2 {
             }
         }
         *carry = Carry {
-            letter: stretch.last(letter),
-            number: stretch.last(number),
-            other: stretch.last(other),
-            space: stretch.last(space),
+            letter: stretch.last(letters),
+            number: stretch.last(numbers),
+            other: stretch.last(others),
         };
         begins
     }

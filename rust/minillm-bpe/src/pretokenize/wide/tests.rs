@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::{
     Path,
-    lanes::{Lanes, Letters, Masks, Portable, WIDTH},
+    lanes::{Common, Lanes, Masks, Portable, WIDTH},
     stretch::{low_bits, run_start, runs_from},
 };
 use crate::pretokenize::{
     NamedPattern, Pattern, PreTokenizer,
-    unicode::{Case, case_at},
+    unicode::{Case, Class, kind_at},
 };
 
 /// A pattern by the regex engine, by the scalar scanner, and by all other ways.
@@ -290,33 +290,35 @@ fn every_byte_is_known_in_every_lane() {
     }
 }
 
-/// Each code point that is said to be a letter of some case is one.
-fn check_letters(lanes: impl Lanes) {
+/// Each code point that is said to be of some class is.
+fn check_common(lanes: impl Lanes) {
     for c in '\u{80}'..='\u{ffff}' {
         let mut bytes = [b'.'; WIDTH];
         let len = c.encode_utf8(&mut bytes[40..]).len();
-        let Letters { upper, lower, either, continuation } = lanes.letters(&bytes);
-        let (case, _) = case_at(&bytes, 40);
+        let Common { upper, lower, either, other, continuation } = lanes.common(&bytes);
+        let (class, case, _) = kind_at(&bytes, 40);
         let bit = |is: bool| u64::from(is) << 40;
         assert_eq!(upper & !bit(len == 2 && case == Case::Upper), 0, "{c:?}");
         assert_eq!(lower & !bit(len == 2 && case == Case::Lower), 0, "{c:?}");
         assert_eq!(
-            either & !bit(len == 3 && case == Case::Either && c.is_alphabetic()),
+            either & !bit(len == 3 && class == Class::Letter && case == Case::Either),
             0,
             "{c:?}"
         );
+        let is_other = class == Class::Other && case == Case::None;
+        assert_eq!(other & !bit(len == 3 && is_other), 0, "{c:?}");
         assert_eq!(continuation, low_bits(len - 1) << 41, "{c:?}");
     }
 }
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn letters_told_by_two_bytes_are_letters() {
+fn common_characters_are_what_they_are_taken_for() {
     if let Some(lanes) = super::x86::Avx2::detect() {
-        check_letters(lanes);
+        check_common(lanes);
     }
     if let Some(lanes) = super::x86::Avx512::detect() {
-        check_letters(lanes);
+        check_common(lanes);
     }
 }
 

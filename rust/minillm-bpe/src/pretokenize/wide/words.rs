@@ -19,7 +19,7 @@
 use super::{
     Rules,
     characters::Asks,
-    stretch::{Stretch, behind, firsts, low_bits, run_start, runs_from},
+    stretch::{Stretch, behind, first_bit, firsts, given_up, low_bits, run_start, runs_from},
 };
 use crate::pretokenize::{cl100k, o200k};
 
@@ -47,21 +47,37 @@ impl O200k {
 /// What the last byte of a stretch was.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::pretokenize) struct Carry {
-    letter: u64,
-    lower: u64,
-    either: u64,
-    other: u64,
-    space: u64,
-    /// White space that is no line break.
-    blank: u64,
-    /// The end of an other that may lead letters.
-    leader: u64,
-    /// A slash, or line break, that belongs to others before it.
-    tail: u64,
+    /// A letter, or what leads letters.
+    word: bool,
+    /// An other, or a space, which leads others.
+    other: bool,
+    /// What takes line breaks: an other, or a slash behind line breaks.
+    tail: bool,
+    last: Last,
+}
+
+/// What GPT-4o's pattern alone asks of the last byte. As one value and not as four flags: of these
+/// the compiler would make a vector, at whose ends the next stretch had to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    #[default]
+    Elsewhere,
+    /// A letter by its case.
+    Lower,
+    Upper,
+    Either,
+    /// A line break or slash that belongs to others before it.
+    Tail,
 }
 
 /// A contraction has at most this many bytes, `'` and all.
 const LONGEST_CONTRACTION: usize = 3;
+
+impl Last {
+    fn is_letter(self) -> bool {
+        matches!(self, Self::Lower | Self::Upper | Self::Either)
+    }
+}
 
 impl<const CASES: bool> Rules for Words<CASES> {
     const ASKS: Asks = if CASES { Asks::Case } else { Asks::Count };
@@ -88,29 +104,39 @@ impl<const CASES: bool> Rules for Words<CASES> {
         let whitespace = stretch.whitespace & !tail;
         let blank = stretch.whitespace & !stretch.line_break;
 
-        let others = firsts(other, carry.other) & !behind(space, carry.space);
+        let others = other & !behind(other | space, carry.other);
         // Behind the first character of a run: through the rest of its bytes, if it has several.
         let continuation = stretch.continuation & other;
-        let behind_leader = continuation.wrapping_add(behind(others, carry.leader)) & !continuation;
-        let mut words = firsts(letter, carry.letter) & !behind(blank, carry.blank) & !behind_leader;
+        let behind_leader = continuation.wrapping_add(others << 1) & !continuation;
+        let mut words = letter & !behind(letter | blank, carry.word) & !behind_leader;
         if CASES {
-            words |= upper & behind(lower, carry.lower);
+            words |= upper & behind(lower, carry.last == Last::Lower);
         }
         let mut begins = words | numbers | others | self.whitespace(stretch, whitespace, blank);
-        let quotes = if CASES { behind(letter, carry.letter) } else { others } & apostrophe;
+        let quotes =
+            if CASES { behind(letter, carry.last.is_letter()) } else { others } & apostrophe;
         // Of the byte behind the end it may not be known whether it is a letter.
         let before_letter = (letter >> 1) | (1 << stretch.len >> 1);
         begins = contractions::<CASES>(rest, stretch, quotes & before_letter, begins);
 
+        let goes_on = letter | blank | (behind_leader >> 1);
         *carry = Carry {
-            letter: stretch.last(letter),
-            lower: stretch.last(lower),
-            either: stretch.last(either),
-            other: stretch.last(other),
-            space: stretch.last(space),
-            blank: stretch.last(blank),
-            leader: (behind_leader >> stretch.len) & 1,
-            tail: stretch.last(tail),
+            word: stretch.last(goes_on),
+            other: stretch.last(other | space),
+            tail: stretch.last(stretch.other),
+            last: if !CASES {
+                Last::Elsewhere
+            } else if stretch.last(lower) {
+                Last::Lower
+            } else if stretch.last(upper) {
+                Last::Upper
+            } else if stretch.last(either) {
+                Last::Either
+            } else if stretch.last(tail) {
+                Last::Tail
+            } else {
+                Last::Elsewhere
+            },
         };
         begins
     }
@@ -120,9 +146,9 @@ impl<const CASES: bool> Rules for Words<CASES> {
 /// it begins a word depends on what follows, however far away.
 #[inline(always)]
 fn leave_capitals_behind_caseless(stretch: &mut Stretch, carry: &Carry) {
-    let capitals = stretch.upper & behind(stretch.either, carry.either);
+    let capitals = stretch.upper & behind(stretch.either, carry.last == Last::Either);
     if capitals & low_bits(stretch.len) != 0 {
-        stretch.end_at(capitals.trailing_zeros() as usize);
+        stretch.end_at(first_bit(capitals));
         stretch.is_unclear = true;
     }
 }
@@ -131,15 +157,15 @@ fn leave_capitals_behind_caseless(stretch: &mut Stretch, carry: &Carry) {
 #[inline(always)]
 fn tails<const CASES: bool>(stretch: &Stretch, carry: &Carry) -> u64 {
     let Stretch { line_break, slash, other, .. } = *stretch;
-    let mut tail = runs_from(line_break & behind(other, carry.other | carry.tail), line_break);
+    let mut tail = runs_from(line_break & behind(other, carry.tail), line_break);
     if CASES {
         loop {
-            let slashes = slash & behind(tail, carry.tail) & !tail;
+            let slashes = slash & behind(tail, carry.last == Last::Tail) & !tail;
             if slashes == 0 {
                 break;
             }
             tail |= runs_from(slashes, slash);
-            tail |= runs_from(line_break & behind(tail, 0) & !tail, line_break);
+            tail |= runs_from(line_break & behind(tail, false) & !tail, line_break);
         }
     }
     tail
@@ -190,9 +216,16 @@ impl<const CASES: bool> Words<CASES> {
         if (number << 1) & number & (1 << stretch.len) != 0 && !stretch.is_end {
             stretch.end_before(number);
         }
-        let mut begins = firsts(number, 0);
-        // A run has gone on for `max` bytes.
-        let full = (1..=max).fold(number, |full, i| full & (number << i));
+        let mut begins = firsts(number, false);
+        if (begins << max) & number == 0 {
+            return begins;
+        }
+        // Where a run has gone on for `max` bytes.
+        let (mut full, mut shifted) = (number, number);
+        for _ in 0..max {
+            shifted <<= 1;
+            full &= shifted;
+        }
         let mut next = (begins << max) & full;
         while next != 0 {
             begins |= next;
@@ -205,9 +238,9 @@ impl<const CASES: bool> Words<CASES> {
     /// it, `blank` all but line breaks.
     #[inline(always)]
     fn whitespace(self, stretch: &Stretch, whitespace: u64, blank: u64) -> u64 {
-        let first = firsts(whitespace, 0);
-        let given_up = blank & !(stretch.whitespace >> 1);
-        let mut behind_line_break = firsts(blank, 0);
+        let first = firsts(whitespace, false);
+        let given_up = given_up(blank, stretch.whitespace, stretch.continuation);
+        let mut behind_line_break = firsts(blank, false);
         let mut before_line_break = blank & (stretch.line_break >> 1);
         while before_line_break != 0 {
             let at = before_line_break.trailing_zeros() as usize;
@@ -215,7 +248,7 @@ impl<const CASES: bool> Words<CASES> {
             behind_line_break &= !(1 << run_start(blank, at));
         }
         let mut begins = first | behind_line_break | given_up;
-        if self.0.keeps_end && stretch.is_end && stretch.last(whitespace) != 0 {
+        if self.0.keeps_end && stretch.is_end && stretch.last(whitespace) {
             let start = run_start(whitespace, stretch.len);
             begins &= !(u64::MAX << start << 1);
         }

@@ -13,7 +13,7 @@ use std::arch::x86_64::{
     _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_storeu_si512, _mm512_sub_epi8,
 };
 
-use super::lanes::{Lanes, Letters, Masks, WIDTH, positions};
+use super::lanes::{Common, Lanes, Masks, WIDTH, positions};
 
 /// A processor with AVX2 and the bit instructions that came with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +52,9 @@ impl Lanes for Avx2 {
     }
 
     #[inline]
-    fn letters(self, bytes: &[u8; WIDTH]) -> Letters {
+    fn common(self, bytes: &[u8; WIDTH]) -> Common {
         // SAFETY: as above.
-        unsafe { letters_avx2(bytes) }
+        unsafe { common_avx2(bytes) }
     }
 
     #[inline]
@@ -71,9 +71,9 @@ impl Lanes for Avx512 {
     }
 
     #[inline]
-    fn letters(self, bytes: &[u8; WIDTH]) -> Letters {
+    fn common(self, bytes: &[u8; WIDTH]) -> Common {
         // SAFETY: as above.
-        unsafe { letters_avx512(bytes) }
+        unsafe { common_avx512(bytes) }
     }
 
     #[inline]
@@ -139,9 +139,9 @@ fn masks_avx2(bytes: &[u8; WIDTH]) -> Masks {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn letters_avx2(bytes: &[u8; WIDTH]) -> Letters {
+fn common_avx2(bytes: &[u8; WIDTH]) -> Common {
     let halves = load_avx2(bytes);
-    letters(|first, last| bits_avx2(halves, |half| in_range_avx2(half, first, last)))
+    common(|first, last| bits_avx2(halves, |half| in_range_avx2(half, first, last)))
 }
 
 #[inline]
@@ -180,25 +180,31 @@ fn masks_avx512(bytes: &[u8; WIDTH]) -> Masks {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn letters_avx512(bytes: &[u8; WIDTH]) -> Letters {
+fn common_avx512(bytes: &[u8; WIDTH]) -> Common {
     let lanes = load_avx512(bytes);
-    letters(|first, last| in_range_avx512(lanes, first, last))
+    common(|first, last| in_range_avx512(lanes, first, last))
 }
 
-/// [`Lanes::letters`], given which bytes are in a range. A byte's condition on the one behind it
+/// [`Lanes::common`], given which bytes are in a range. A byte's condition on the one behind it
 /// is the latter's mask, moved back by one.
 #[inline(always)]
-fn letters(range: impl Fn(u8, u8) -> u64) -> Letters {
+fn common(range: impl Fn(u8, u8) -> u64) -> Common {
     let next = |first, last| range(first, last) >> 1;
     let (d0, d1) = (range(0xD0, 0xD0), range(0xD1, 0xD1));
     let from_b0 = next(0xB0, 0xBF);
     let chinese = (range(0xE4, 0xE4) & !next(0xB7, 0xB7)) | range(0xE5, 0xE9);
     let korean =
         (range(0xEA, 0xEA) & from_b0) | range(0xEB, 0xEC) | (range(0xED, 0xED) & next(0x80, 0x9D));
-    Letters {
+    let third = |first, last| range(first, last) >> 2;
+    let after_80 = next(0x80, 0x80);
+    let western = range(0xE2, 0xE2) & ((after_80 & third(0x90, 0xA7)) | next(0x94, 0x97));
+    let eastern = range(0xE3, 0xE3) & after_80 & (third(0x81, 0x84) | third(0x88, 0x9F));
+    let full_width = range(0xEF, 0xEF) & next(0xBC, 0xBC) & (third(0x81, 0x8F) | third(0x9A, 0xA0));
+    Common {
         upper: d0 & next(0x80, 0xAF),
         lower: (d0 & from_b0) | (d1 & next(0x80, 0x9F)),
         either: chinese | korean,
+        other: western | eastern | full_width,
         continuation: range(0x80, 0xBF),
     }
 }
