@@ -13,8 +13,8 @@ mod build;
 mod ranks;
 mod truncate;
 
+use foldhash::HashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use crate::TokenId;
 use crate::pretokenize::Pattern;

@@ -9,7 +9,8 @@
 //! learned merge yields its bytes, and keeps its id.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+
+use foldhash::{HashMap, HashSet, HashSetExt};
 
 use super::{TrainOptions, index::Limits, merge::Merger, queue::Order, symbol::Symbol};
 use crate::{

@@ -1,7 +1,8 @@
 //! Builds a [`Vocab`] from its parts and refuses parts that contradict each other.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::{Merge, MergeOrigin, Vocab};
 use crate::pretokenize::Pattern;

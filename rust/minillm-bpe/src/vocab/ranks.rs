@@ -5,7 +5,7 @@
 //! that encoding can really meet are fewer (one per token, nearly always), but which ones is a
 //! property of the whole vocabulary; the full table is exact for any.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::{Merge, MergeOrigin, Vocab};
 use crate::pretokenize::Pattern;
