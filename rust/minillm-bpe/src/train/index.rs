@@ -13,7 +13,7 @@ use super::pairs::{PairEntry, PairTable};
 use super::queue::Candidate;
 use super::symbol::Symbol;
 use super::words::{Words, in_parallel, place};
-use crate::Pair;
+use crate::{Pair, huge_pages};
 
 /// What may become part of the index.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Index {
         let highest = pairs.iter_mut().map(|entry| entry.count).max().unwrap_or(0);
         let floor = choose(highest);
         pairs.retain(|entry| entry.count >= floor);
-        let mut postings = vec![0; make_room(&mut pairs)];
+        let mut postings = huge_pages::vec(0, make_room(&mut pairs));
         let shared = shared(&mut postings);
         let mut jobs = Vec::new();
         for (part, mut of_part) in words.parts.iter().cloned().zip(of_parts) {
@@ -142,7 +142,7 @@ impl Index {
                 }
             }
         }
-        let mut postings = vec![0; make_room(&mut pairs)];
+        let mut postings = huge_pages::vec(0, make_room(&mut pairs));
         words.for_each_pair(|pair, at, _| {
             if let Some(entry) = pairs.get_mut(pair) {
                 postings[(entry.start + entry.len) as usize] = at;

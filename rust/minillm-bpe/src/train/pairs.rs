@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::{Pair, TokenId};
+use crate::{Pair, TokenId, huge_pages};
 
 /// What is known of one pair.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,7 @@ impl PairTable {
         let n_kept = self.iter_mut().filter(|entry| is_kept(entry)).count();
         // Half full at most, so that there is room for as many again, and half that.
         let size = (n_kept * 2).next_power_of_two().max(LEAST_SLOTS);
-        let old = std::mem::replace(&mut self.slots, vec![FREE_ENTRY; size]);
+        let old = std::mem::replace(&mut self.slots, huge_pages::vec(FREE_ENTRY, size));
         self.n_used = n_kept;
         for entry in old.into_iter().filter(|entry| entry.key != FREE && is_kept(entry)) {
             let at = self.find(entry.key);

@@ -11,7 +11,7 @@
 use std::{ops::Range, thread};
 
 use super::symbol::Symbol;
-use crate::{Error, Pair, Result, TokenId, count::Counts};
+use crate::{Error, Pair, Result, TokenId, count::Counts, huge_pages};
 
 /// Pre-tokens of the same count.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl<S: Symbol> Words<S> {
         let n_parts = threads.min(order.len() / WORDS_PER_THREAD).max(1);
         let shares: Vec<&[u32]> = order.chunks(order.len().div_ceil(n_parts).max(1)).collect();
         let n_places = in_parallel(&shares, |share| n_places_of(counts, share));
-        let mut symbols = vec![S::BOUNDARY; 1 + n_places.iter().sum::<usize>()];
+        let mut symbols = huge_pages::vec(S::BOUNDARY, 1 + n_places.iter().sum::<usize>());
         let mut parts = Vec::new();
         let mut end = 1;
         let mut rest = &mut symbols[1..];
