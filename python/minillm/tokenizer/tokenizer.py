@@ -75,8 +75,9 @@ class Tokenizer(Vocabulary):
             max_token_length: Longest token in bytes; None sets no limit.
             weights: How often each file counts, a whole number of 1 or more; none: once each.
             threads: Number of threads; 0 takes every core. The result does not depend on it.
-            max_memory: Bytes that may be held, those of the interpreter not included. What is
-                counted goes to disk meanwhile; the result does not depend on it.
+            max_memory: Bytes for counting and merging; those of the interpreter and of the
+                vocabulary come on top. What finds no room while counting goes to disk; the result
+                does not depend on it.
             temp_dir: Where on disk; None is the system's folder for temporary files.
 
         Raises:

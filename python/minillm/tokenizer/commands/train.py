@@ -77,8 +77,9 @@ def train(
             several.
         weights: How often each file counts, one whole number a file: `--weights 3 1`.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
-        max_memory: Memory that training may take, such as 500MB or 2GiB, the interpreter's own 30
-            MB not included. The rest goes to disk; the result does not depend on it.
+        max_memory: Memory for counting and merging, such as 500MB or 2GiB; the interpreter's own 30
+            MB and the vocabulary come on top. What finds no room while counting goes to disk; the
+            result does not depend on it.
         temp_dir: Where on disk, by default the system's folder for temporary files.
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
