@@ -25,7 +25,7 @@ const FLOOR_BELOW_LAST: u64 = 4;
 const FLOOR_STEP: u64 = 64;
 
 /// Postings for which it is worth to start one more thread; in tests, a few.
-const POSTINGS_PER_THREAD: usize = if cfg!(test) { 2 } else { 1 << 12 };
+const POSTINGS_PER_THREAD: usize = if cfg!(any(test, fuzzing)) { 2 } else { 1 << 12 };
 
 /// The corpus, its pairs, and the queue of pairs.
 pub(super) struct Merger<S> {

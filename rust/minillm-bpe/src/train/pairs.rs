@@ -48,7 +48,7 @@ impl PairEntry {
 /// No pair has this key: ids stay below `u32::MAX`.
 const FREE: u64 = u64::MAX;
 /// The size of a small table; in tests, a very small one.
-const LEAST_SLOTS: usize = if cfg!(test) { 1 << 2 } else { 1 << 10 };
+const LEAST_SLOTS: usize = if cfg!(any(test, fuzzing)) { 1 << 2 } else { 1 << 10 };
 const FREE_ENTRY: PairEntry = PairEntry { key: FREE, count: 0, start: 0, len: 0 };
 
 #[derive(Clone, Default)]

@@ -29,7 +29,7 @@ const MAX_PLACES: usize = u32::MAX as usize / 3;
 const FEW: usize = 1 << 12;
 
 /// Pre-tokens for which it is worth to start one more thread; in tests, a few.
-const WORDS_PER_THREAD: usize = if cfg!(test) { 2 } else { 1 << 15 };
+const WORDS_PER_THREAD: usize = if cfg!(any(test, fuzzing)) { 2 } else { 1 << 15 };
 
 /// What one place holds, and how often and how long that is.
 pub(super) struct Words<S> {
