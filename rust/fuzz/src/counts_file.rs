@@ -129,8 +129,14 @@ fn load(paths: &[&Path], weights: &[u64]) -> minillm_bpe::Result<CountsFile> {
 
 fuzz_target!(|data: &[u8]| {
     let path = FOLDER.path().join("given");
-    fs::write(&path, file_of(data)).unwrap();
+    let file = file_of(data);
+    fs::write(&path, &file).unwrap();
     let Ok(loaded) = CountsFile::load(&path) else { return };
+    let (before, checksum) = file.split_last_chunk().unwrap();
+    assert_eq!(xxh3_64(before), u64::from_le_bytes(*checksum));
+    let entries: Vec<_> = loaded.counts.iter().collect();
+    assert!(entries.is_sorted_by(|a, b| a.0 < b.0), "a pre-token twice, or out of order");
+    assert!(entries.iter().all(|(text, count)| !text.is_empty() && *count > 0));
     let first = saved(&loaded);
     let again = CountsFile::load(&FOLDER.path().join("saved")).unwrap();
     assert!(loaded.counts.iter().eq(again.counts.iter()));
