@@ -78,23 +78,24 @@ def main(
         return 0
     contenders = harness.chosen(CONTENDERS, only, threads=threads)
     arguments = [str(corpus), f"--vocabulary={vocabulary}", f"--warm-calls={warm_calls}"]
-    samples = harness.measure(__file__, contenders, arguments, repeats=repeats)
+    measured = harness.measure(__file__, contenders, arguments, repeats=repeats)
     path = out or RESULTS / f"encode-{threads or 'all'}.json"
-    harness.write_result(
+    sound = harness.write_comparison(
         path,
         "encode with GPT-2's vocabulary",
         contenders,
-        samples,
+        measured,
         {"corpus": harness.describe_corpus(corpus), "threads": threads or "all"},
     )
     print(table(path))
-    return report_disagreement(json.loads(path.read_text())["contenders"])
+    agree = report_disagreement(json.loads(path.read_text())["contenders"]) == 0
+    return 0 if sound and agree else 1
 
 
 def report_disagreement(rows: dict[str, Any]) -> int:
     """1, and a line on stderr, if not everyone gave the same ids."""
     answers = {name: (row["ids"], row["ids_sha256"]) for name, row in rows.items()}
-    if len(set(answers.values())) == 1:
+    if len(set(map(str, answers.values()))) == 1:
         return 0
     print(f"error: the ids differ: {answers}", file=sys.stderr)
     return 1

@@ -32,6 +32,9 @@ from typing import Any, TypeAlias, TypeVar
 RESULTS = Path(__file__).parent / "results"
 SEPARATOR = "<|endoftext|>"
 MEBIBYTE = 1 << 20
+MEASURED = ("_s", "_bytes", "spills")
+"""Ends of the names of what may differ from sample to sample."""
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 Sample: TypeAlias = dict[str, Any]
 """What one worker measured and found."""
@@ -79,20 +82,45 @@ def peak_rss_bytes() -> int:
     if status.exists():
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(fields["VmHWM"].split()[0]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT
 
 
-def documents(path: Path) -> Iterator[str]:
-    """The pieces of a file between separators, byte for byte, without reading it whole."""
+def timed_command(command: Sequence[str]) -> Sample:
+    """Runs another program once, with the clock outside: its start and its end are in the time.
+
+    Its memory is `ru_maxrss`, which here starts at the size of this worker: import nothing large.
+
+    Raises:
+        RuntimeError: If the program fails.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"`{command[0]}` exited with {process.returncode}")
+    return {
+        "wall_s": wall_s,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_rss_bytes": usage.ru_maxrss * MAXRSS_UNIT,
+    }
+
+
+def documents(*files: Path) -> Iterator[str]:
+    """The pieces of files between separators, byte for byte, without reading a file whole.
+
+    The end of a file ends a document too.
+    """
     separator = SEPARATOR.encode()
-    open_piece = b""
-    with path.open("rb") as file:
-        while block := file.read(MEBIBYTE):
-            *complete, open_piece = (open_piece + block).split(separator)
-            for piece in complete:
-                yield piece.decode("utf-8")
-    yield open_piece.decode("utf-8")
+    for path in files:
+        open_piece = b""
+        with path.open("rb") as file:
+            while block := file.read(MEBIBYTE):
+                *complete, open_piece = (open_piece + block).split(separator)
+                for piece in complete:
+                    yield piece.decode("utf-8")
+        yield open_piece.decode("utf-8")
 
 
 def answer(sample: Mapping[str, Any], to: Path) -> None:
@@ -100,29 +128,59 @@ def answer(sample: Mapping[str, Any], to: Path) -> None:
     to.write_text(json.dumps(sample))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What came of a run."""
+
+    samples: dict[str, list[Sample]]
+    """Of each contender that did the job."""
+    failed: dict[str, str]
+    """Why the others did not."""
+
+
 def measure(
-    script: str, contenders: Sequence[Contender], arguments: Sequence[str], *, repeats: int
-) -> dict[str, list[Sample]]:
+    script: str | Path,
+    contenders: Sequence[Contender],
+    arguments: Sequence[str],
+    *,
+    repeats: int,
+    max_seconds: float = float("inf"),
+) -> Measured:
     """Runs each contender `repeats` times, interleaved, each in a process of its own.
 
+    A contender that fails takes no further part; what the others did is not lost.
+
     Args:
-        script: The benchmark's own file; it is called again as a worker.
+        script: The file that is called as a worker, mostly the benchmark's own.
         contenders: Who takes part.
         arguments: What every worker is told besides, such as the corpus.
         repeats: Samples per contender.
-
-    Raises:
-        RuntimeError: If a worker fails; the message holds the end of what it printed.
+        max_seconds: A contender whose samples took this long together gets no more of them. The
+            first is never cut short.
     """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
+    failed: dict[str, str] = {}
     for repeat in range(repeats):
         shift = repeat % len(contenders)
         for contender in [*contenders[shift:], *contenders[:shift]]:
-            sample = _run_worker(script, contender, arguments)
-            samples[contender.name].append(sample)
-            line = f"{repeat + 1}/{repeats} {contender.name}: {sample['process_s']:.2f} s"
-            print(line, file=sys.stderr)
-    return samples
+            own = samples[contender.name]
+            spent_s = sum(sample["process_s"] for sample in own)
+            if contender.name in failed or spent_s >= max_seconds:
+                continue
+            try:
+                own.append(_run_worker(str(script), contender, arguments))
+            except RuntimeError as error:
+                failed[contender.name] = str(error)
+                say(f"error: {error}")
+                continue
+            say(f"{repeat + 1}/{repeats} {contender.name}: {own[-1]['process_s']:.2f} s")
+    done = {name: own for name, own in samples.items() if name not in failed}
+    return Measured(done, failed)
+
+
+def say(line: str) -> None:
+    """Prints a line for the one who waits."""
+    print(line, file=sys.stderr)
 
 
 def _run_worker(script: str, contender: Contender, arguments: Sequence[str]) -> Sample:
@@ -141,7 +199,8 @@ def _run_worker(script: str, contender: Contender, arguments: Sequence[str]) -> 
         )
         process_s = time.perf_counter() - started
         if done.returncode != 0:
-            raise RuntimeError(f"{contender.name} exited with {done.returncode}: {done.stderr}")
+            end = done.stderr.strip()[-2000:]
+            raise RuntimeError(f"{contender.name} exited with {done.returncode}: {end}")
         sample: Sample = json.loads(report.read_text())
         return {**sample, "process_s": process_s}
 
@@ -169,62 +228,85 @@ def machine() -> dict[str, Any]:
     }
 
 
-def describe_corpus(path: Path) -> dict[str, Any]:
-    """Name, size and hash of the text, so that a result can be repeated."""
+def describe_corpus(*files: Path) -> dict[str, Any]:
+    """Names, size and hash of the text, so that a result can be repeated."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(MEBIBYTE):
-            digest.update(block)
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(MEBIBYTE):
+                digest.update(block)
+    return {
+        "name": " + ".join(path.name for path in files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "sha256": digest.hexdigest(),
+    }
 
 
-def write_result(
-    path: Path,
-    question: str,
-    contenders: Sequence[Contender],
-    samples: Mapping[str, Sequence[Sample]],
-    facts: Mapping[str, Any],
-) -> None:
-    """Writes `path`: the question, the machine, versions, each sample and its median.
+def rows_of(contenders: Sequence[Contender], measured: Measured) -> dict[str, dict[str, Any]]:
+    """Version, every sample and its summary, of each contender that did the job.
 
-    Numbers that end in `_s` or `_bytes` are summarized; everything else that a contender reports
-    must be the same in each of its samples.
-
-    Raises:
-        ValueError: If a contender gave two different answers.
+    What was measured is summarized. Everything else that a contender reports should be the same in
+    each of its samples; if it is not, the row holds the list of all.
     """
     rows = {}
     for contender in contenders:
-        own = samples[contender.name]
+        own = measured.samples.get(contender.name)
+        if not own:
+            continue
         row: dict[str, Any] = {
             "package": contender.package,
             "version": importlib.metadata.version(contender.package),
         }
         for key in own[0]:
             values = [sample[key] for sample in own]
-            if key.endswith(("_s", "_bytes")):
+            if key.endswith(MEASURED):
                 row[key] = {**summary(values), "samples": values}
-            elif any(value != values[0] for value in values):
-                raise ValueError(f"{contender.name} gave different answers for {key}: {values}")
             else:
-                row[key] = values[0]
+                row[key] = values if any(value != values[0] for value in values) else values[0]
         rows[contender.name] = row
-    repeats = min(len(own) for own in samples.values())
-    result = {
-        "question": question,
-        "machine": machine(),
-        "repeats": repeats,
-        **facts,
-        "contenders": rows,
-    }
+    return rows
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Writes what was found, together with the machine that it was found on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
+
+
+def write_comparison(
+    path: Path,
+    question: str,
+    contenders: Sequence[Contender],
+    measured: Measured,
+    facts: Mapping[str, Any],
+) -> bool:
+    """Writes `path`: the question, the machine, versions, each sample and its median.
+
+    Returns:
+        Whether every contender did the job, and gave the same answer each time.
+    """
+    rows = rows_of(contenders, measured)
+    repeats = max((len(own) for own in measured.samples.values()), default=0)
+    failed = {"failed": measured.failed} if measured.failed else {}
+    result = {"question": question, "repeats": repeats, **facts, **failed, "contenders": rows}
+    write_result(path, result)
+    unsteady = [
+        f"{name} gave different answers for {key}: {values}"
+        for name, row in rows.items()
+        for key, values in row.items()
+        if isinstance(values, list)
+    ]
+    for line in unsteady:
+        say(f"error: {line}")
+    return not (measured.failed or unsteady)
 
 
 def chosen(
     contenders: Sequence[Contender], only: Sequence[str], *, threads: int
 ) -> list[Contender]:
     """The contenders named in `only` (all, if none is), each told its number of threads.
+
+    Those that are not installed are left out, with a line that says so.
 
     Raises:
         ValueError: If a name is unknown.
@@ -234,10 +316,23 @@ def chosen(
         raise ValueError(f"unknown contender `{unknown[0]}`, expected one of {', '.join(known)}")
     # Every library here takes the size of its thread pool from this variable.
     limit = {"RAYON_NUM_THREADS": str(threads)} if threads else {}
-    return [
-        replace(contender, environment={**contender.environment, **limit})
-        for contender in (known[name] for name in only or known)
-    ]
+    present = []
+    for contender in (known[name] for name in only or known):
+        if is_installed(contender.package):
+            environment = {**contender.environment, **limit}
+            present.append(replace(contender, environment=environment))
+        else:
+            say(f"{contender.name} is left out: the package `{contender.package}` is not installed")
+    return present
+
+
+def is_installed(package: str) -> bool:
+    """Whether a distribution of this name is there."""
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def threads() -> int:

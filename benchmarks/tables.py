@@ -1,9 +1,10 @@
-"""Shows result files as tables, and keeps the README's tables equal to them.
+"""Shows result files as tables, and keeps the tables of the documents equal to them.
 
     python benchmarks/tables.py [--check]
 
-What stands in README.md between the lines `<!-- benchmarks/results/NAME.json -->` and
-`<!-- end -->` is made from that file and never written by hand.
+What stands in README.md and benchmarks/README.md between the lines
+`<!-- benchmarks/results/NAME.json -->` and `<!-- end -->` is made from that file, or from all whose
+names fit if there is a `*` in it, and never written by hand.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from typing import Any
 from cyclopts import App
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 BLOCK = re.compile(
-    r"(<!-- (?P<file>benchmarks/results/[\w.-]+\.json) -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- (?P<files>benchmarks/results/[\w.*-]+\.json) -->\n).*?(<!-- end -->)", re.DOTALL
 )
 SHOWN = {
     "wall_s": "time",
     "cpu_s": "CPU time",
     "peak_rss_bytes": "peak memory",
+    "held_bytes": "beyond idle",
+    "spills": "spills",
     "first_s": "first call",
     "warm_s": "warm",
 }
@@ -33,50 +37,66 @@ app = App(name="tables")
 
 @app.default
 def main(*, check: bool = False) -> int:
-    """Renews the tables of README.md from benchmarks/results.
+    """Renews the tables of README.md and benchmarks/README.md from benchmarks/results.
 
     Args:
         check: Change nothing; exit with 1 if a table is not up to date.
     """
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    renewed = renew(text)
-    if check and renewed != text:
-        print("README.md: a table differs from benchmarks/results", file=sys.stderr)
+    stale = []
+    for document in DOCUMENTS:
+        text = document.read_text()
+        renewed = renew(text)
+        if renewed != text:
+            stale.append(document.relative_to(ROOT))
+            if not check:
+                document.write_text(renewed)
+    if check and stale:
+        for name in stale:
+            print(f"{name}: a table differs from benchmarks/results", file=sys.stderr)
         return 1
-    if not check:
-        readme.write_text(renewed)
     return 0
 
 
 def renew(text: str) -> str:
-    """`text` with each block made anew from its result file; one without a file stays."""
+    """`text` with each block made anew from its result files, in the order of their names."""
 
     def renewed(block: re.Match[str]) -> str:
-        file = ROOT / block["file"]
-        return block[1] + table(file) + block[3] if file.exists() else block[0]
+        files = sorted(ROOT.glob(block["files"]))
+        tables = "\n".join(table(file) for file in files) or "Not measured yet.\n"
+        return block[1] + tables + block[3]
 
     return BLOCK.sub(renewed, text)
 
 
 def table(path: Path) -> str:
-    """A result file as a Markdown table, with a line that says what was measured on what."""
+    """A result file as a Markdown table, with a line that says what was measured on what.
+
+    Of a result that names a baseline, the times over the baseline's have a column too.
+    """
     result = json.loads(path.read_text())
     rows: dict[str, dict[str, Any]] = result["contenders"]
-    keys = [key for key in SHOWN if all(key in row for row in rows.values())]
-    lines = [
-        "| | " + " | ".join(SHOWN[key] for key in keys) + " |",
-        "| --- |" + " ---: |" * len(keys),
-    ]
+    keys = [key for key in SHOWN if any(key in row for row in rows.values())]
+    baseline = rows.get(result.get("baseline"))
+    titles = [SHOWN[key] for key in keys]
+    if baseline:
+        titles.insert(1, f"over {result['baseline']}")
+    lines = ["| | " + " | ".join(titles) + " |", "| --- |" + " ---: |" * len(titles)]
     for name, row in rows.items():
         label = name if row["package"] == "minillm" else f"{name} {row['version']}"
-        cells = [cell(key, row[key], result["corpus"]["bytes"]) for key in keys]
+        cells = [cell(key, row.get(key), result["corpus"]["bytes"]) for key in keys]
+        if baseline:
+            ratio = row["wall_s"]["median"] / baseline["wall_s"]["median"]
+            cells.insert(1, f"{ratio:.3g}x")
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", caption(result), ""])
 
 
-def cell(key: str, numbers: dict[str, float], corpus_bytes: int) -> str:
+def cell(key: str, numbers: dict[str, float] | None, corpus_bytes: int) -> str:
     """One median; wall times also with their range and as a rate."""
+    if numbers is None:
+        return ""
+    if key == "spills":
+        return f"{numbers['median']:.0f}"
     if key.endswith("_bytes"):
         return f"{numbers['median'] / 1e6:,.0f} MB"
     median, low, high = (f"{numbers[key]:.3g}" for key in ("median", "min", "max"))
@@ -90,9 +110,16 @@ def caption(result: dict[str, Any]) -> str:
     """What was measured, on what text, how often, on which machine."""
     machine, corpus = result["machine"], result["corpus"]
     threads = "1 thread" if result["threads"] == 1 else f"{result['threads']} threads"
+    fewer = [
+        f"{len(row['wall_s']['samples'])} of {name}"
+        for name, row in result["contenders"].items()
+        if "wall_s" in row and len(row["wall_s"]["samples"]) < result["repeats"]
+    ]
+    failed = [f"{name} failed" for name in result.get("failed", {})]
+    exceptions = f" ({', '.join([*fewer, *failed])})" if fewer or failed else ""
     return (
         f"To {result['question']}: `{corpus['name']}` ({corpus['bytes'] / 1e6:,.0f} MB), "
-        f"{threads}, medians of {result['repeats']} interleaved runs "
+        f"{threads}, medians of {result['repeats']} interleaved runs{exceptions} "
         f"(lowest to highest) on {machine['cores']} cores of {machine['cpu']}, "
         f"Python {machine['python']}."
     )
