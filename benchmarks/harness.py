@@ -178,6 +178,13 @@ def measure(
     return Measured(done, failed)
 
 
+def unusable(corpus: Sequence[Path]) -> str | None:
+    """Why these files cannot be measured on; None if they can."""
+    if not corpus:
+        return "no text is named"
+    return next((f"`{path}` is not a file" for path in corpus if not path.is_file()), None)
+
+
 def say(line: str) -> None:
     """Prints a line for the one who waits."""
     print(line, file=sys.stderr)

@@ -58,12 +58,9 @@ def main(
         worker: Do the job of this contender once (internal).
         report: Where a worker writes what it measured (internal).
     """
-    if not corpora:
-        harness.say("error: no corpus is named")
-        return 2
     named = dict(map(parse_corpus, corpora))
-    if missing := [path for files in named.values() for path in files if not path.is_file()]:
-        harness.say(f"error: `{missing[0]}` is not a file")
+    if why := harness.unusable([path for files in named.values() for path in files]):
+        harness.say(f"error: {why}")
         return 2
     if worker is not None and report is not None:
         [files] = named.values()

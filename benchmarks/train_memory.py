@@ -55,8 +55,8 @@ def main(
         worker: Train once, bounded or unbounded (internal).
         report: Where a worker writes what it measured (internal).
     """
-    if missing := [path for path in corpus if not path.is_file()] or not corpus:
-        harness.say(f"error: {'no corpus is named' if not corpus else f'no such file: {missing}'}")
+    if why := harness.unusable(corpus):
+        harness.say(f"error: {why}")
         return 2
     if worker is not None and report is not None:
         harness.answer(work(worker, corpus, vocab_size, max_memory), report)

@@ -10,10 +10,11 @@ pytest.importorskip("gigatoken")  # has no build for some platforms
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def run(script: str, *arguments: object) -> None:
+def run(script: str, *arguments: object, status: int = 0) -> str:
     command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments), "--repeats=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
+    return done.stderr
 
 
 @pytest.fixture
@@ -26,18 +27,153 @@ def corpus(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def varied(tmp_path: Path) -> Path:
+    """Text with more different words than fit into the bounds of these tests."""
+    generator = random.Random(0)
+    file = tmp_path / "varied.txt"
+    words = ("".join(generator.choices("abcdefgh", k=7)) for _ in range(200_000))
+    file.write_text(" ".join(words))
+    return file
+
+
 def test_training_is_measured_and_rivals_learn_the_same_tokens(
     corpus: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "result.json"
+    run("train_bpe.py", f"tiny={corpus}", "--vocab-size=400", f"--out-dir={tmp_path}")
 
-    run("train_bpe.py", corpus, "--vocab-size=400", f"--out={out}")
-
-    rows = json.loads(out.read_text())["contenders"]
-    assert rows["minillm-id"]["tokens_sha256"] == rows["rustbpe"]["tokens_sha256"]
-    assert rows["minillm-hf"]["tokens_sha256"] == rows["tokenizers"]["tokens_sha256"]
+    result = json.loads((tmp_path / "train_bpe-tiny.json").read_text())
+    rows = result["contenders"]
+    hashes = {name: row["tokens_sha256"] for name, row in rows.items()}
+    like_id = {"minillm-id", "rustbpe", "bpeasy"}
+    like_hf = {"minillm-hf", "minillm-command", "gigatoken", "ffbpe", "tokenizers"}
+    assert set(rows) == {"minillm"} | like_id | like_hf
+    assert len({hashes[name] for name in like_id}) == len({hashes[name] for name in like_hf}) == 1
     assert all(row["wall_s"]["median"] > 0 for row in rows.values())
     assert all(row["peak_rss_bytes"]["median"] > 1 << 20 for row in rows.values())
+    assert result["command_overhead_s"] > 0
+
+
+def test_training_on_several_files_is_one_corpus_in_one_result(
+    corpus: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("quite other text " * 100)
+    only = [f"--only={name}" for name in ("minillm-hf", "minillm-command", "tokenizers", "ffbpe")]
+
+    run("train_bpe.py", f"{corpus}:{other}", *only, "--vocab-size=400", f"--out-dir={tmp_path}")
+
+    result = json.loads((tmp_path / "train_bpe-corpus+other.json").read_text())
+    assert result["corpus"]["bytes"] == corpus.stat().st_size + other.stat().st_size
+    assert len({row["tokens_sha256"] for row in result["contenders"].values()}) == 1
+
+
+def test_a_contender_that_fails_is_reported_and_the_others_are_kept(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    only = ["--only=minillm", "--only=minillm-command", "--only=bpeasy"]
+
+    stderr = run("train_bpe.py", empty, *only, f"--out-dir={tmp_path}", status=1)
+
+    result = json.loads((tmp_path / "train_bpe-empty.json").read_text())
+    assert set(result["failed"]) == {"minillm", "minillm-command"}
+    assert set(result["contenders"]) == {"bpeasy"}
+    assert "minillm exited with 1" in stderr
+
+
+@pytest.mark.parametrize(
+    "script", ["train_bpe.py", "train_phases.py", "train_memory.py", "train_growth.py"]
+)
+def test_a_corpus_that_does_not_exist_is_named(script: str) -> None:
+    stderr = run(script, "missing.txt", status=2)
+
+    assert stderr == "error: `missing.txt` is not a file\n"
+
+
+def test_a_contender_that_is_not_installed_is_left_out(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import harness
+
+    here, gone = harness.Contender("here", "pytest"), harness.Contender("gone", "no-such-package")
+
+    assert harness.chosen([here, gone], (), threads=0) == [here]
+    assert capsys.readouterr().err == (
+        "gone is left out: the package `no-such-package` is not installed\n"
+    )
+
+
+def test_phases_are_measured_and_learn_the_same_tokens(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+
+    run("train_phases.py", corpus, "--vocab-sizes", 300, 400, f"--out={out}")
+
+    result = json.loads(out.read_text())
+    assert len(result["contenders"]) == 2 * (1 + 2 * 2)
+    for threads in ("1 thread", "all threads"):
+        assert set(result["derived"][threads]["share_of_counting"]) == {"300", "400"}
+        assert result["derived"][threads]["time_400_over_300"] > 0
+
+
+def test_bounded_memory_is_measured_and_learns_the_same_tokens(
+    varied: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "result.json"
+
+    run("train_memory.py", varied, "--vocab-size=400", "--max-memory=6000000", f"--out={out}")
+
+    result = json.loads(out.read_text())
+    rows = result["contenders"]
+    assert rows["bounded"]["tokens_sha256"] == rows["unbounded"]["tokens_sha256"]
+    assert rows["bounded"]["spills"]["min"] > 0 == rows["unbounded"]["spills"]["max"]
+    assert result["time_over_unbounded"] > 0
+
+
+def test_the_bound_is_a_part_of_what_is_held_without_one(varied: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+
+    run("train_memory.py", varied, "--vocab-size=400", "--fraction=0.9", f"--out={out}")
+
+    result = json.loads(out.read_text())
+    held = result["contenders"]["unbounded"]["held_bytes"]["median"]
+    assert 0.5 * held < result["max_memory_bytes"] < 1.3 * held
+
+
+def test_growth_is_measured_drawn_and_resumed(corpus: Path, tmp_path: Path) -> None:
+    out, image = tmp_path / "result.json", tmp_path / "plot.svg"
+    options = ["--vocab-size=300", "--vocab-sizes=300", "--only=minillm-hf", f"--out={out}"]
+    options += [f"--image={image}", "--resume"]
+
+    stderr = run("train_growth.py", corpus, "--sizes-mb=1", *options)
+    first = json.loads(out.read_text())["points"]
+    run("train_growth.py", corpus, "--sizes-mb=1", *options)
+
+    assert "the files hold 0 MB, which stands for all larger sizes" in stderr
+    assert [(point["series"], point["bytes"]) for point in first] == [
+        ("text", corpus.stat().st_size),
+        ("vocabulary", corpus.stat().st_size),
+    ]
+    assert json.loads(out.read_text())["points"] == first
+    assert image.read_text().count("minillm-hf") == 1
+
+
+def test_growing_text_is_cut_at_the_end_of_a_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import train_growth
+
+    first, second, out = (tmp_path / name for name in ("first", "second", "out"))
+    first.write_text("one<|endoftext|>two")
+    second.write_text("three")
+
+    found = []
+    for size in (18, 30, 1000):
+        train_growth.write_prefix([first, second], size, out)
+        found.append(out.read_text())
+
+    assert found == ["one", "one", "one<|endoftext|>two<|endoftext|>three"]
 
 
 @pytest.mark.data
