@@ -121,7 +121,7 @@ def test_bounded_memory_is_measured_and_learns_the_same_tokens(
 ) -> None:
     out = tmp_path / "result.json"
 
-    run("train_memory.py", varied, "--vocab-size=400", "--max-memory=6000000", f"--out={out}")
+    run("train_memory.py", varied, "--vocab-size=400", "--max-memory=9000000", f"--out={out}")
 
     result = json.loads(out.read_text())
     rows = result["contenders"]
