@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("gigatoken")  # has no build for some platforms
+for rival in ("bpeasy", "ffbpe", "gigatoken"):
+    pytest.importorskip(rival)  # has no build for some platforms
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
