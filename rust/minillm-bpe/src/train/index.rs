@@ -154,7 +154,7 @@ impl Index {
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.pairs.bytes() + self.postings.capacity() * size_of::<u32>()
+        self.pairs.bytes() + self.postings.len() * size_of::<u32>()
     }
 }
 

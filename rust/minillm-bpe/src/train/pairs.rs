@@ -63,9 +63,11 @@ impl PairTable {
         self.slots.len() <= LEAST_SLOTS
     }
 
-    /// Bytes that it takes.
+    /// Bytes that it takes; while it grows, which is soon when it is five eighths full, both the
+    /// old and the new slots.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<PairEntry>()
+        let is_soon_full = self.n_used >= self.slots.len() / 8 * 5;
+        self.slots.len() * size_of::<PairEntry>() * if is_soon_full { 3 } else { 1 }
     }
 
     /// The entry of `pair`, if it has one.
