@@ -115,7 +115,10 @@ impl<S: Symbol> Merger<S> {
         }
         self.add_new_pairs(result, order);
         self.found.iter_mut().for_each(Occurrences::clear);
-        if self.limits.bytes.is_some_and(|bytes| self.index.bytes() + self.queue.bytes() > bytes) {
+        let is_over = |bytes| self.index.bytes() + self.queue.bytes() > bytes;
+        // New tokens never get it that far, but those that are found again are listed again.
+        let is_long = self.index.postings.len() > 3 * self.words.symbols.len();
+        if is_long || self.limits.bytes.is_some_and(is_over) {
             let floor = self.index.floor;
             self.index_from(|_| floor, order);
         }

@@ -21,9 +21,9 @@ struct Run {
     count: u64,
 }
 
-/// Postings number places with 32 bits. An index has one for each place at most, and until it is
-/// made anew, each merged occurrence adds two and takes a place away: never more than three each.
-const MAX_PLACES: usize = u32::MAX as usize / 3;
+/// Places have 32 bits, and postings are numbered with 32 bits too. An index has one for each place
+/// at most, is made anew when it has more than three, and one merge adds no more than two.
+const MAX_PLACES: usize = u32::MAX as usize / 5;
 
 /// Counts below this are sorted by counting: there are few values and many pre-tokens.
 const FEW: usize = 1 << 12;
