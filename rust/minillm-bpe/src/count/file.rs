@@ -201,6 +201,9 @@ impl Opened {
         let mut hash = Xxh3::new();
         hash.update(&prefix);
         hash.update(&header);
+        if body_bytes == 0 {
+            check_hash(file, &hash)?;
+        }
         let header: Header = serde_json::from_slice(&header)
             .map_err(|err| format!("damaged: its header is not understood: {err}"))?;
         if header.unicode_version != UNICODE_VERSION {
@@ -276,7 +279,11 @@ enum Refused {
 
 impl From<io::Error> for Refused {
     fn from(source: io::Error) -> Self {
-        Self::Io(source)
+        match source.kind() {
+            // What a file says of its own content.
+            io::ErrorKind::InvalidData => Self::Because(source.to_string()),
+            _ => Self::Io(source),
+        }
     }
 }
 
@@ -308,16 +315,22 @@ impl Read for Body {
         self.at += n_read as u64;
         self.n_left -= n_read as u64;
         if self.n_left == 0 {
-            let mut stored = [0; 8];
-            file.read_exact(&mut stored)?;
-            let (found, stored) = (self.hash.digest(), u64::from_le_bytes(stored));
-            if found != stored {
-                let reason = format!("damaged: checksum {found:016x}, expected {stored:016x}");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-            }
+            check_hash(&mut file, &self.hash)?;
         }
         Ok(n_read)
     }
+}
+
+/// Compares the hash of a file with the checksum that comes next in it.
+fn check_hash(file: &mut File, hash: &Xxh3) -> io::Result<()> {
+    let mut stored = [0; 8];
+    file.read_exact(&mut stored)?;
+    let (found, stored) = (hash.digest(), u64::from_le_bytes(stored));
+    if found == stored {
+        return Ok(());
+    }
+    let reason = format!("damaged: checksum {found:016x}, expected {stored:016x}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
 /// A file that is being written, entry by entry.
@@ -494,14 +507,16 @@ pub(super) mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_found() {
-        let bytes = bytes_of(&file(&[(b"abc", 300), (b"b", 1)]));
-        for bit in 0..8 * bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(of_bytes(&flipped).is_err(), "bit {bit}");
-        }
-        for len in 0..bytes.len() {
-            assert!(of_bytes(&bytes[..len]).is_err(), "{len} bytes");
+        for entries in [&[(&b"abc"[..], 300), (b"b", 1)][..], &[]] {
+            let bytes = bytes_of(&file(entries));
+            for bit in 0..8 * bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(of_bytes(&flipped).is_err(), "bit {bit}");
+            }
+            for len in 0..bytes.len() {
+                assert!(of_bytes(&bytes[..len]).is_err(), "{len} bytes");
+            }
         }
     }
 
