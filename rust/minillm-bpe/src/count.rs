@@ -234,12 +234,14 @@ impl Counted {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], and nothing is changed then.
-    pub fn save(self, path: &Path, options: &CountOptions) -> Result<()> {
+    /// [`Error::Io`], [`Error::Interrupted`] if `progress` is cancelled; and nothing is changed then.
+    pub fn save(self, path: &Path, options: &CountOptions, progress: &Progress) -> Result<()> {
         let (pattern, special_tokens) = (options.pattern.clone(), options.special_tokens.clone());
         match self.place {
-            Place::Memory(counts) => CountsFile { counts, pattern, special_tokens }.save(path),
-            Place::Disk(run) => file::save_run(path, &run, self.corpus_bytes, options),
+            Place::Memory(counts) => {
+                CountsFile { counts, pattern, special_tokens }.save_watched(path, progress)
+            }
+            Place::Disk(run) => file::save_run(path, &run, self.corpus_bytes, options, progress),
         }
     }
 }
@@ -362,7 +364,7 @@ mod tests {
 
     fn saved(counted: Counted) -> Vec<u8> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        counted.save(file.path(), &options(1)).unwrap();
+        counted.save(file.path(), &options(1), &Progress::default()).unwrap();
         std::fs::read(file.path()).unwrap()
     }
 

@@ -157,7 +157,7 @@ pub fn count_to_file(
             spills: counted.spilled.runs,
             spilled_bytes: counted.spilled.bytes,
         };
-        counted.save(&out, &options)?;
+        counted.save(&out, &options, &progress.0)?;
         Ok(report)
     };
     watched(py, &progress.0, work, || feeder.run(py))

@@ -76,6 +76,11 @@ impl CountsFile {
     ///
     /// [`Error::Io`], and nothing is changed then.
     pub fn save(&self, path: &Path) -> Result<()> {
+        self.save_watched(path, &Progress::default())
+    }
+
+    /// [`save`](Self::save), unless `progress` is cancelled before it is done.
+    pub(super) fn save_watched(&self, path: &Path, progress: &Progress) -> Result<()> {
         let counts = &self.counts;
         let mut writer = Writer::create(
             path,
@@ -93,6 +98,7 @@ impl CountsFile {
         for (_, index) in order {
             let (text, count) = counts.get(index);
             writer.put(text, count)?;
+            progress.advance(0)?;
         }
         writer.publish()
     }
@@ -135,6 +141,7 @@ pub(super) fn save_run(
     run: &Run,
     corpus_bytes: u64,
     options: &CountOptions,
+    progress: &Progress,
 ) -> Result<()> {
     let (pattern, special_tokens) = (&options.pattern, &options.special_tokens);
     let mut writer = Writer::create(path, pattern, special_tokens, corpus_bytes, run.n_entries())?;
@@ -145,6 +152,7 @@ pub(super) fn save_run(
             return writer.publish();
         }
         writer.write()?;
+        progress.advance(0)?;
     }
 }
 
