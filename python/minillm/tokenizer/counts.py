@@ -15,7 +15,7 @@ from minillm.tokenizer.corpus import Corpus, cores, files_or_texts
 from minillm.tokenizer.files import FilePath
 from minillm.tokenizer.special import END_OF_TEXT, refuse_text
 from minillm.tokenizer.tokenizer import TieBreak, Tokenizer, learned
-from minillm.tokenizer.vocabulary import refuse_out_of_range
+from minillm.tokenizer.vocabulary import refuse_out_of_64_bits, refuse_out_of_range
 
 
 @final
@@ -56,6 +56,7 @@ class Counts:
             OSError: If a file cannot be read, or `temp_dir` not be written to.
         """
         refuse_out_of_range(threads=threads)
+        refuse_out_of_64_bits(weights=weights, max_memory=[max_memory or 0])
         refuse_text(special_tokens)
         counts = _core.Counts.of(
             files_or_texts(corpus),

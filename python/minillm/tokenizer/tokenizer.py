@@ -25,7 +25,11 @@ from minillm.tokenizer.special import (
     names,
     refuse_text,
 )
-from minillm.tokenizer.vocabulary import Vocabulary, refuse_out_of_range
+from minillm.tokenizer.vocabulary import (
+    Vocabulary,
+    refuse_out_of_64_bits,
+    refuse_out_of_range,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -277,6 +281,7 @@ def learned(
     """What `Tokenizer.train`, `Tokenizer.continued` and `Counts.train` have in common."""
     refuse_out_of_range(vocab_size=vocab_size, min_frequency=min_frequency, threads=threads)
     refuse_out_of_range(max_token_length=max_token_length or 0)
+    refuse_out_of_64_bits(weights=weights, max_memory=[max_memory or 0])
     trained = _core.train(
         corpus,
         vocab_size,

@@ -230,3 +230,11 @@ def refuse_out_of_range(**options: int) -> None:
     for name, value in options.items():
         if not 0 <= value < 1 << 32:
             raise ValueError(f"{name} is {value}, expected 0 to {(1 << 32) - 1}")
+
+
+def refuse_out_of_64_bits(**options: Iterable[int]) -> None:
+    """Refuses numbers that the extension could not take as 64 bits, by name."""
+    for name, values in options.items():
+        for value in values:
+            if not 0 <= value < 1 << 64:
+                raise ValueError(f"{name} is {value}, expected 0 to {(1 << 64) - 1}")

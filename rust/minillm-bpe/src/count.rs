@@ -214,6 +214,14 @@ impl Counted {
         self.len() == 0
     }
 
+    /// Bytes of the distinct pre-tokens.
+    pub fn text_bytes(&self) -> u64 {
+        match &self.place {
+            Place::Memory(counts) => counts.distinct_bytes() as u64,
+            Place::Disk(run) => run.text_bytes(),
+        }
+    }
+
     /// The counts, read into memory if they are not there.
     ///
     /// # Errors

@@ -119,6 +119,13 @@ pub enum Error {
     #[error("with its weights, the corpus has more bytes than 64 bits can tell")]
     TooManyBytes,
 
+    /// A bound for training that first makes the merges of another tokenizer.
+    #[error(
+        "max_memory cannot be kept while continuing from a tokenizer, whose merges need every pair; \
+         count within the bound first, then continue from the counts without it"
+    )]
+    UnboundedBase,
+
     /// A bound that leaves no room to work.
     #[error("max_memory is {max_memory} bytes, but {what} takes at least {least}")]
     MemoryTooSmall { max_memory: u64, least: u64, what: String },

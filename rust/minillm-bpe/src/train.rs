@@ -197,6 +197,7 @@ pub fn train(sources: Vec<Source>, options: &TrainOptions, progress: &Progress) 
     if counted.is_empty() {
         return Err(Error::EmptyCorpus { sources: names.join(", ") });
     }
+    check_memory(options, counted.len(), counted.text_bytes())?;
     let spilled = counted.spilled;
     let counts = counted.into_counts(options.max_memory, progress)?;
     Ok(Trained { spilled, ..train_counts(counts, options, progress)? })
@@ -229,10 +230,9 @@ pub fn train_counts(
     progress: &Progress,
 ) -> Result<Trained> {
     check_room(options)?;
-    if options.vocab_size as usize <= u16::N_IDS {
-        learn::<u16>(counts, options, progress)
-    } else {
-        learn::<u32>(counts, options, progress)
+    match SymbolSize::of(options) {
+        SymbolSize::Two => learn::<u16>(counts, options, progress),
+        SymbolSize::Four => learn::<u32>(counts, options, progress),
     }
 }
 
@@ -267,12 +267,15 @@ fn learn<S: Symbol>(
 ) -> Result<Trained> {
     let totals = Totals::of(counts.borrow())?;
     let mut learner = Learner::new(options)?;
+    let (len, text_bytes) = (counts.borrow().len(), counts.borrow().distinct_bytes());
+    check_memory(options, len as u64, text_bytes as u64)?;
     let words = Words::<S>::new(counts.borrow(), at_work(options.threads))?;
+    let most = options.max_memory.and_then(|bytes| usize::try_from(bytes).ok());
     let limits = Limits {
         floor: options.min_frequency.max(1),
         max_token_bytes: options.longest().unwrap_or(usize::MAX),
         forbidden: Vec::new(),
-        bytes: room_for_index(options.max_memory, &words, counts.borrow())?,
+        bytes: most.map(|most| most.saturating_sub(words.bytes())),
     };
     drop(counts);
     let mut merger = Merger::new(words);
@@ -293,25 +296,41 @@ fn learn<S: Symbol>(
     })
 }
 
-/// The bytes of `max_memory` that are left beside `words`: for the index, and before that for
-/// `counts`.
-///
-/// # Errors
-///
-/// [`Error::MemoryTooSmall`] if these are too few to merge in reasonable time.
-fn room_for_index<S: Symbol>(
-    max_memory: Option<u64>,
-    words: &Words<S>,
-    counts: &Counts,
-) -> Result<Option<usize>> {
-    let Some(max_memory) = max_memory else { return Ok(None) };
-    let words_bytes = words.bytes() as u64;
-    let least = words_bytes + counts.bytes().max(Limits::least_bytes(words) as u64);
-    if max_memory < least {
-        let what = format!("merging {} distinct pre-tokens", counts.len());
-        return Err(Error::MemoryTooSmall { max_memory, least, what });
+/// Whether the bound leaves room to train on so many distinct pre-tokens of so many bytes.
+fn check_memory(options: &TrainOptions, len: u64, text_bytes: u64) -> Result<()> {
+    let least = least_memory(options, len, text_bytes);
+    match options.max_memory {
+        Some(max_memory) if max_memory < least => {
+            let what = format!("training on {len} distinct pre-tokens");
+            Err(Error::MemoryTooSmall { max_memory, least, what })
+        }
+        _ => Ok(()),
     }
-    Ok(usize::try_from(max_memory - words_bytes).ok())
+}
+
+/// The pre-tokens as counts and as symbols while one becomes the other, and the symbols with the
+/// smallest index that is of use.
+fn least_memory(options: &TrainOptions, len: u64, text_bytes: u64) -> u64 {
+    let n_places = text_bytes.saturating_add(len).saturating_add(1);
+    let words = match SymbolSize::of(options) {
+        SymbolSize::Two => Words::<u16>::memory(n_places),
+        SymbolSize::Four => Words::<u32>::memory(n_places),
+    };
+    let order = len.saturating_mul(size_of::<u32>() as u64);
+    let counts = Counts::memory(len, text_bytes).saturating_add(order);
+    words.saturating_add(counts.max(Limits::least_bytes(n_places)))
+}
+
+/// Bytes of a symbol.
+enum SymbolSize {
+    Two,
+    Four,
+}
+
+impl SymbolSize {
+    fn of(options: &TrainOptions) -> Self {
+        if options.vocab_size as usize <= u16::N_IDS { Self::Two } else { Self::Four }
+    }
 }
 
 /// Refuses sizes without room for what is there already, and options that contradict the base.
@@ -320,6 +339,9 @@ fn check_room(options: &TrainOptions) -> Result<()> {
     let got = smallest.unwrap_or(options.vocab_size);
     if let Some(base) = &options.base {
         check_same(base, options)?;
+        if options.max_memory.is_some() {
+            return Err(Error::UnboundedBase);
+        }
         let base = base.size();
         return if got < base { Err(Error::VocabBelowBase { got, base }) } else { Ok(()) };
     }

@@ -33,6 +33,7 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::Weights { .. }
         | Error::TooManyBytes
         | Error::MemoryTooSmall { .. }
+        | Error::UnboundedBase
         | Error::NoPlaceToCut { .. }
         | Error::Format { .. }
         | Error::Shard { .. }

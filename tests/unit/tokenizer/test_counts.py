@@ -57,6 +57,14 @@ def test_weights_count_a_file_as_often(files):
     assert Tokenizer.train(files, 262, weights=[3, 1]) == three_times
 
 
+@pytest.mark.parametrize(("name", "value"), [("max_memory", -1), ("weights", [1, -1])])
+def test_negative_numbers_are_refused_by_name(files, name, value):
+    with pytest.raises(ValueError, match=f"{name} is -1, expected 0 to"):
+        Counts.of(files, **{name: value})
+    with pytest.raises(ValueError, match=f"{name} is -1, expected 0 to"):
+        Tokenizer.train(files, 262, **{name: value})
+
+
 def test_bounded_memory_changes_nothing(files):
     rng = random.Random(0)
     words = ("".join(rng.choices("abcdefgh ", k=rng.randint(1, 30))) for _ in range(60_000))

@@ -71,13 +71,8 @@ impl Counts {
     }
 
     /// Bytes that counts of so many pre-tokens take in memory.
-    pub(super) fn memory(len: u64, text_bytes: u64) -> u64 {
+    pub(crate) fn memory(len: u64, text_bytes: u64) -> u64 {
         text_bytes.saturating_add(len.saturating_mul((size_of::<u32>() + size_of::<u64>()) as u64))
-    }
-
-    /// Bytes that these take.
-    pub(crate) fn bytes(&self) -> u64 {
-        Self::memory(self.len() as u64, self.distinct_bytes() as u64)
     }
 
     /// The pre-token of this index and its count.

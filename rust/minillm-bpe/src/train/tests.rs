@@ -161,17 +161,18 @@ proptest! {
         (threads, spare) in (1_usize..6, prop_oneof![Just(None), (0_u64..4000).prop_map(Some)]),
     ) {
         let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n)));
-        // Room for counts and words, and for an index of a few pairs.
-        let laid_out = Words::<u16>::new(&counts, threads).unwrap().bytes() as u64;
-        let max_memory = spare.map(|spare| counts.bytes() + laid_out + spare);
         let options = TrainOptions {
             min_frequency,
             max_token_bytes,
             threads,
-            max_memory,
             special_tokens: vec!["<|endoftext|>".to_owned(), "aba".to_owned()],
             ..options(vocab_size + 1, TieBreak::ALL[mode])
         };
+        // Room for counts and words, and for an index of a few pairs.
+        let least =
+            least_memory(&options, counts.len() as u64, counts.distinct_bytes() as u64);
+        let options =
+            TrainOptions { max_memory: spare.map(|spare| least + 100 + spare), ..options };
         let fast = train_counts(&counts, &options, &Progress::default()).unwrap();
         let slow = reference::train::train(&words, &options);
         let fast_merges: Vec<_> = fast

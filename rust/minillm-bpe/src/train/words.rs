@@ -91,7 +91,15 @@ impl<S: Symbol> Words<S> {
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.symbols.len() * size_of::<S>() + self.facts.runs.len() * size_of::<Run>()
+        self.symbols.len() * size_of::<S>()
+            + self.facts.hints.len() * size_of::<u32>()
+            + self.facts.runs.len() * size_of::<Run>()
+    }
+
+    /// Bytes that so many places take, without the few runs.
+    pub(super) fn memory(n_places: u64) -> u64 {
+        let hints = n_places / PLACES_PER_HINT as u64 * size_of::<u32>() as u64;
+        n_places.saturating_mul(size_of::<S>() as u64).saturating_add(hints)
     }
 
     /// Calls `visit` with id, place and count of each token.

@@ -128,6 +128,10 @@ fn what_contradicts_the_base_is_refused() {
         message(&TrainOptions { special_tokens: vec![], ..options.clone() }),
         "special_tokens is [], but the tokenizer to continue from has [\"<|endoftext|>\"]"
     );
+    assert!(
+        message(&TrainOptions { max_memory: Some(1 << 30), ..options.clone() })
+            .starts_with("max_memory cannot be kept while continuing from a tokenizer")
+    );
     let tokens = vec![(0, b"a".to_vec())];
     let specials = vec![("<|endoftext|>".to_owned(), None)];
     let partial = Vocab::new(tokens, vec![], specials, gpt2()).unwrap();
