@@ -1,10 +1,11 @@
-"""What all tests share: checked signatures, and the real text of `MINILLM_DATA`.
+"""What all tests share: checked signatures, Ctrl-C, and the real text of `MINILLM_DATA`.
 
 Every tensor's axes and dtype are checked as the signatures state them while the tests run. That
 hook must be in place before anything imports the modules, so it stands here.
 """
 
 import os
+import signal
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(["minillm.model", "minillm.optim"], "beartype.beartype")
+
+# A shell starts background jobs deaf to Ctrl-C, and so would be what the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA_VARIABLE = "MINILLM_DATA"
 
