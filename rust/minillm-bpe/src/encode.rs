@@ -6,20 +6,22 @@
 //! one thread at a time, is bounded, and never changes what comes out.
 
 mod batch;
-mod cache;
 mod merge;
 mod state;
 mod stream;
+mod table;
 mod tables;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::pretokenize::PreTokenizer;
+use crate::shard::check_width;
 use crate::special::{Segment, SpecialTokens};
-use crate::{Result, TokenId, Vocab};
+use crate::{Result, TokenId, Vocab, ids::Id};
+pub use state::Pooled;
+use state::Pools;
 pub(crate) use state::State;
-use state::StatePool;
 pub use stream::StreamEncoder;
 use tables::Tables;
 
@@ -49,7 +51,7 @@ struct Shared {
     tables: Tables,
     pre_tokenizer: PreTokenizer,
     specials: SpecialMatcher,
-    pool: StatePool,
+    pools: Pools,
 }
 
 /// Some special tokens, ready to be found, and their ids.
@@ -76,8 +78,8 @@ impl Encoder {
         let tables = Tables::new(&vocab);
         let pre_tokenizer = PreTokenizer::new(vocab.pattern())?;
         let specials = SpecialMatcher::new(vocab.specials().iter())?;
-        let pool = StatePool::default();
-        Ok(Self { shared: Arc::new(Shared { vocab, tables, pre_tokenizer, specials, pool }) })
+        let pools = Pools::default();
+        Ok(Self { shared: Arc::new(Shared { vocab, tables, pre_tokenizer, specials, pools }) })
     }
 
     /// The vocabulary that it encodes with.
@@ -97,9 +99,10 @@ impl Encoder {
     /// # Errors
     ///
     /// [`Error::MissingByte`] if the vocabulary lacks the token of a byte of `text`,
-    /// [`Error::Pattern`] when the regex engine gives up. `out` then ends somewhere in the text.
-    pub fn encode_ordinary(&self, text: &[u8], out: &mut Vec<TokenId>) -> Result<()> {
-        self.shared.pool.with(|state| self.encode_ordinary_with(state, text, out))
+    /// [`Error::Pattern`] when the regex engine gives up, [`Error::DtypeTooNarrow`] if 16 bits do
+    /// not hold the vocabulary. `out` then ends somewhere in the text.
+    pub fn encode_ordinary<I: Id>(&self, text: &[u8], out: &mut Vec<I>) -> Result<()> {
+        self.with_state(|state| self.encode_ordinary_with(state, text, out))
     }
 
     /// Appends the ids of `text`, where `allowed` special tokens become their own ids.
@@ -119,19 +122,19 @@ impl Encoder {
     /// let bytes = (0..=255_u8).map(|byte| (u32::from(byte), vec![byte])).collect();
     /// let specials = vec![("<|endoftext|>".to_owned(), Some(256))];
     /// let encoder = Encoder::new(Arc::new(Vocab::new(bytes, vec![], specials, Pattern::None)?))?;
-    /// let mut ids = Vec::new();
+    /// let mut ids: Vec<u16> = Vec::new();
     /// encoder.encode(b"hi<|endoftext|>", &AllowedSpecial::All, &mut ids)?;
     /// assert_eq!(ids, [104, 105, 256]);
     /// # Ok::<(), minillm_bpe::Error>(())
     /// ```
-    pub fn encode(
+    pub fn encode<I: Id>(
         &self,
         text: &[u8],
         allowed: &AllowedSpecial,
-        out: &mut Vec<TokenId>,
+        out: &mut Vec<I>,
     ) -> Result<()> {
         let specials = self.allow(allowed)?;
-        self.shared.pool.with(|state| self.encode_with(state, &specials, text, out))
+        self.with_state(|state| self.encode_with(state, &specials, text, out))
     }
 
     /// The first of `which` special tokens in `text`, with the offset of its first byte: what a
@@ -172,39 +175,42 @@ impl Encoder {
         }
     }
 
-    fn encode_with(
+    /// Lends `work` a state of an earlier call.
+    fn with_state<I: Id, T>(&self, work: impl FnOnce(&mut State<I>) -> Result<T>) -> Result<T> {
+        check_width(I::DTYPE, self.vocab().size())?;
+        I::pool(&self.shared.pools).with(work)
+    }
+
+    fn encode_with<I: Id>(
         &self,
-        state: &mut State,
+        state: &mut State<I>,
         specials: &SpecialMatcher,
         text: &[u8],
-        out: &mut Vec<TokenId>,
+        out: &mut Vec<I>,
     ) -> Result<()> {
         for segment in specials.tokens.split(text) {
             match segment {
                 Segment::Text(text) => self.encode_ordinary_with(state, text, out)?,
-                Segment::Special(index) => out.push(specials.ids[index]),
+                Segment::Special(index) => out.push(I::of(specials.ids[index])),
             }
         }
         Ok(())
     }
 
-    /// [`encode_ordinary`](Self::encode_ordinary) with the caller's caches.
-    pub(crate) fn encode_ordinary_with(
+    /// [`encode_ordinary`](Self::encode_ordinary) with the caller's state; ids must fit.
+    pub(crate) fn encode_ordinary_with<I: Id>(
         &self,
-        state: &mut State,
+        state: &mut State<I>,
         text: &[u8],
-        out: &mut Vec<TokenId>,
+        out: &mut Vec<I>,
     ) -> Result<()> {
-        let Shared { vocab, tables, pre_tokenizer, .. } = &*self.shared;
-        let mut failure = Ok(());
-        pre_tokenizer.for_each_span(text, |start, end| {
-            if !state.look_up(text, start, end, out)
-                && let Err(error) = state.merge(vocab, tables, &text[start..end], out)
-            {
-                failure = Err(error);
-            }
-        })?;
-        failure
+        let shared = &*self.shared;
+        let scanned = shared.pre_tokenizer.for_each_span(text, |start, end| {
+            state.push(shared, text, start, end, out);
+        });
+        // Whatever happened, nothing of this text may wait until the next.
+        let finished = state.finish(shared, text, out);
+        scanned.and(finished)
     }
 }
 

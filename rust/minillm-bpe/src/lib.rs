@@ -18,6 +18,7 @@ pub mod error;
 pub mod format;
 mod huge_pages;
 pub mod ids;
+mod key;
 pub mod measure;
 pub mod order;
 mod prefetch;
@@ -33,7 +34,7 @@ pub mod vocab;
 pub use decode::Decoder;
 pub use encode::{AllowedSpecial, Encoder, StreamEncoder};
 pub use error::{Error, Result};
-pub use ids::{Pair, TokenId};
+pub use ids::{Id, Pair, TokenId};
 pub use vocab::{Merge, Vocab};
 
 /// The special token that ends a document, unless the caller names another.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Encoder, Result, at_work,
+    Encoder, Result, TokenId, at_work,
     corpus::{Block, CorpusReader, Source},
     progress::{Phase, Progress},
     special::{Segment, SpecialTokens},
@@ -50,7 +50,7 @@ pub fn measure(
     let reader = Mutex::new(reader);
     let work = || -> Result<Measured> {
         let (mut measured, mut block, mut ids) =
-            (Measured::default(), Block::default(), Vec::new());
+            (Measured::default(), Block::default(), Vec::<TokenId>::new());
         while reader.lock().unwrap_or_else(PoisonError::into_inner).next_block_into(&mut block)? {
             for segment in block.texts().flat_map(|text| specials.split(text)) {
                 let Segment::Text(text) = segment else { continue };
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn text_counts_and_special_tokens_do_not() {
         let text = "abab c<|endoftext|>ab".repeat(100_000);
-        let mut ids = Vec::new();
+        let mut ids: Vec<TokenId> = Vec::new();
         encoder().encode(text.as_bytes(), &AllowedSpecial::All, &mut ids).unwrap();
         ids.retain(|&id| id != 257);
         for threads in [1, 3] {

@@ -118,6 +118,6 @@ fn misfit(path: &Path, field: &str, reason: impl Into<String>) -> Error {
 }
 
 /// Refuses 16 bits where they do not hold the vocabulary.
-fn check_width(dtype: Dtype, vocab_size: u32) -> Result<()> {
+pub(crate) fn check_width(dtype: Dtype, vocab_size: u32) -> Result<()> {
     if dtype.holds(vocab_size) { Ok(()) } else { Err(Error::DtypeTooNarrow { vocab_size }) }
 }

@@ -10,7 +10,7 @@ mod spill;
 use crate::{
     Error, Result,
     corpus::Block,
-    huge_pages,
+    huge_pages, key,
     prefetch::prefetch,
     pretokenize::PreTokenizer,
     special::{Segment, SpecialTokens},
@@ -89,7 +89,7 @@ impl Tally {
 
     #[inline]
     fn add_span(&mut self, text: &[u8], start: usize, end: usize) {
-        match short_key(text, start, end) {
+        match key::of_span(text, start, end) {
             Some(key) => self.add_soon(key),
             None => self.add_long(&text[start..end]),
         }
@@ -103,7 +103,7 @@ impl Tally {
 
     /// Counts one pre-token `count` times.
     pub(super) fn add(&mut self, text: &[u8], count: u64) {
-        match short_key(text, 0, text.len()) {
+        match key::of(text) {
             Some(key) => self.short.add(key, count),
             None => self.long.add(text, count),
         }
@@ -112,7 +112,7 @@ impl Tally {
     /// Counts a short pre-token when its slot has been fetched.
     #[inline]
     fn add_soon(&mut self, key: u128) {
-        let hash = hash(key);
+        let hash = key::hash(key);
         if let Some(slot) = self.short.slots.get(self.short.home(hash)) {
             prefetch(slot);
         }
@@ -142,61 +142,15 @@ impl Tally {
     }
 }
 
-/// `text[start..end]` as a number, its length in the top byte; [`None`] if it has more than 15
-/// bytes. Never 0.
-#[inline]
-fn short_key(text: &[u8], start: usize, end: usize) -> Option<u128> {
-    let len = end - start;
-    if len > 15 {
-        return None;
-    }
-    let bytes = if let Some(sixteen) = text.get(start..).and_then(<[u8]>::first_chunk::<16>) {
-        // One load and a mask, whatever the length.
-        u128::from_le_bytes(*sixteen) & FIRST_BYTES[len]
-    } else {
-        let mut buffer = [0; 16];
-        buffer[..len].copy_from_slice(&text[start..end]);
-        u128::from_le_bytes(buffer)
-    };
-    Some(bytes | ((len as u128) << 120))
-}
-
-/// The first n bytes of 16.
-static FIRST_BYTES: [u128; 16] = {
-    let mut masks = [0; 16];
-    let mut len = 1;
-    while len < 16 {
-        masks[len] = (masks[len - 1] << 8) | 0xFF;
-        len += 1;
-    }
-    masks
-};
-
-/// The text of a key, with what lies behind it.
-fn text_of(key: u128) -> ([u8; 16], usize) {
-    let bytes = key.to_le_bytes();
-    (bytes, usize::from(bytes[15]))
-}
-
 /// A number that ascends with the text. Texts of 16 bytes and more that begin alike share one.
 pub(super) fn sort_key(text: &[u8]) -> u128 {
-    let key = short_key(text, 0, text.len());
-    key.unwrap_or_else(|| {
-        let mut bytes = [16; 16];
-        bytes[..15].copy_from_slice(&text[..15]);
-        u128::from_le_bytes(bytes)
-    })
-    .swap_bytes()
-}
-
-/// Spreads a key over 64 bits: two halves folded by a widening product.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the halves of 128 bits")]
-fn hash(key: u128) -> u64 {
-    let (low, high) = (key as u64, (key >> 64) as u64);
-    let product =
-        u128::from(low ^ 0x9E37_79B9_7F4A_7C15) * u128::from(high ^ 0xD6E8_FEB8_6659_FD93);
-    (product as u64) ^ ((product >> 64) as u64)
+    key::of(text)
+        .unwrap_or_else(|| {
+            let mut bytes = [16; 16];
+            bytes[..15].copy_from_slice(&text[..15]);
+            u128::from_le_bytes(bytes)
+        })
+        .swap_bytes()
 }
 
 /// Open addressing with linear probing, at most half full.
@@ -225,7 +179,7 @@ impl ShortTable {
         if !self.has_room(1) {
             self.grow(1);
         }
-        self.add_at(self.home(hash(key)), key, count);
+        self.add_at(self.home(key::hash(key)), key, count);
     }
 
     #[inline]
@@ -264,7 +218,7 @@ impl ShortTable {
         let old = std::mem::replace(&mut self.slots, slots);
         self.n_used = 0;
         for slot in old.into_iter().filter(|slot| slot.key != 0) {
-            self.add_at(self.home(hash(slot.key)), slot.key, slot.count);
+            self.add_at(self.home(key::hash(slot.key)), slot.key, slot.count);
         }
     }
 }

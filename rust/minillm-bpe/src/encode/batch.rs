@@ -7,8 +7,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::{AllowedSpecial, Encoder, SpecialMatcher, State};
+use crate::shard::check_width;
 use crate::special::Segment;
-use crate::{Result, TokenId, at_work};
+use crate::{Result, TokenId, at_work, ids::Id};
 
 /// What a thread takes at a time: some milliseconds of work. (Tests have short texts.)
 const TASK_BYTES: usize = if cfg!(test) { 16 } else { 1 << 18 };
@@ -37,9 +38,9 @@ impl Piece<'_> {
 type PieceOf<'t> = (usize, Piece<'t>);
 
 /// Ids of consecutive pieces, and where those of each piece end.
-#[derive(Debug, Default)]
-struct Output {
-    ids: Vec<TokenId>,
+#[derive(Debug)]
+struct Output<I> {
+    ids: Vec<I>,
     ends: Vec<usize>,
 }
 
@@ -52,12 +53,13 @@ impl Encoder {
     /// # Errors
     ///
     /// As [`encode_ordinary`](Self::encode_ordinary), for the first text that fails.
-    pub fn encode_batch(
+    pub fn encode_batch<I: Id>(
         &self,
         texts: &[&[u8]],
         allowed: &AllowedSpecial,
         threads: usize,
-    ) -> Result<(Vec<TokenId>, Vec<u64>)> {
+    ) -> Result<(Vec<I>, Vec<u64>)> {
+        check_width(I::DTYPE, self.vocab().size())?;
         let specials = self.allow(allowed)?;
         let pieces = self.pieces(texts, &specials);
         let outputs = self.run(&pieces, &tasks(&pieces), &specials, threads)?;
@@ -116,15 +118,15 @@ impl Encoder {
         parts
     }
 
-    fn run(
+    fn run<I: Id>(
         &self,
         pieces: &[PieceOf<'_>],
         tasks: &[Range<usize>],
         specials: &SpecialMatcher,
         threads: usize,
-    ) -> Result<Vec<Output>> {
+    ) -> Result<Vec<Output<I>>> {
         let next = AtomicUsize::new(0);
-        let work = |state: &mut State| {
+        let work = |state: &mut State<I>| {
             let mut done = Vec::new();
             while let Some((index, range)) = {
                 let index = next.fetch_add(1, Relaxed);
@@ -141,7 +143,7 @@ impl Encoder {
             }
             done
         };
-        let pool = &self.shared.pool;
+        let pool = I::pool(&self.shared.pools);
         let mut done = std::thread::scope(|scope| {
             let others: Vec<_> = (1..at_work(threads).min(tasks.len()))
                 .map(|_| scope.spawn(|| pool.with(work)))
@@ -156,18 +158,18 @@ impl Encoder {
         done.into_iter().map(|(_, output)| output).collect()
     }
 
-    fn encode_pieces(
+    fn encode_pieces<I: Id>(
         &self,
-        state: &mut State,
+        state: &mut State<I>,
         pieces: &[PieceOf<'_>],
         specials: &SpecialMatcher,
-    ) -> Result<Output> {
-        let mut output = Output::default();
+    ) -> Result<Output<I>> {
+        let mut output = Output { ids: Vec::new(), ends: Vec::with_capacity(pieces.len()) };
         for (_, piece) in pieces {
             match *piece {
                 Piece::Text(text) => self.encode_with(state, specials, text, &mut output.ids)?,
                 Piece::Ordinary(text) => self.encode_ordinary_with(state, text, &mut output.ids)?,
-                Piece::Special(id) => output.ids.push(id),
+                Piece::Special(id) => output.ids.push(I::of(id)),
             }
             output.ends.push(output.ids.len());
         }

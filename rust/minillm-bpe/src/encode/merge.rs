@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::tables::{PairMerge, Tables};
-use crate::{Error, Result, TokenId};
+use crate::{Error, Result, TokenId, ids::Id};
 
 /// Longest pre-token that is merged by scanning.
 const SHORT: usize = 32;
@@ -39,11 +39,11 @@ struct Part {
 ///
 /// [`Error::MissingByte`] if there is no token for one of the bytes, [`Error::PreTokenTooLong`]
 /// for 4 GiB and above.
-pub(super) fn merge(
+pub(super) fn merge<I: Id>(
     tables: &Tables,
     scratch: &mut Scratch,
     pre_token: &[u8],
-    out: &mut Vec<TokenId>,
+    out: &mut Vec<I>,
 ) -> Result<()> {
     if pre_token.len() <= SHORT {
         merge_short(tables, pre_token, out)
@@ -52,7 +52,7 @@ pub(super) fn merge(
     }
 }
 
-fn merge_short(tables: &Tables, pre_token: &[u8], out: &mut Vec<TokenId>) -> Result<()> {
+fn merge_short<I: Id>(tables: &Tables, pre_token: &[u8], out: &mut Vec<I>) -> Result<()> {
     let mut ids = [0; SHORT];
     for (id, &byte) in ids.iter_mut().zip(pre_token) {
         *id = tables.byte_id(byte).ok_or(Error::MissingByte { byte })?;
@@ -71,7 +71,7 @@ fn merge_short(tables: &Tables, pre_token: &[u8], out: &mut Vec<TokenId>) -> Res
             }
         }
         if merges[at].is_none() {
-            out.extend_from_slice(&ids[..len]);
+            out.extend(ids[..len].iter().map(|&id| I::of(id)));
             return Ok(());
         }
         ids[at] = merges[at].result;
@@ -85,11 +85,11 @@ fn merge_short(tables: &Tables, pre_token: &[u8], out: &mut Vec<TokenId>) -> Res
     }
 }
 
-fn merge_long(
+fn merge_long<I: Id>(
     tables: &Tables,
     scratch: &mut Scratch,
     pre_token: &[u8],
-    out: &mut Vec<TokenId>,
+    out: &mut Vec<I>,
 ) -> Result<()> {
     let Scratch { parts, heap } = scratch;
     link(tables, pre_token, parts)?;
@@ -122,7 +122,7 @@ fn merge_long(
     let mut at = 0;
     while at != END {
         let part = parts[index(at)];
-        out.push(part.id);
+        out.push(I::of(part.id));
         at = part.next;
     }
     Ok(())

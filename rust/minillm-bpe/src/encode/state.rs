@@ -1,69 +1,154 @@
-//! What one thread carries along while it encodes: caches and scratch memory.
+//! What one thread carries along while it encodes: the pre-tokens that it met, those whose slots
+//! are on their way from memory, and scratch memory.
 
-use std::num::NonZero;
-use std::sync::Mutex;
+use std::{num::NonZero, sync::Mutex};
 
-use super::cache::{LongCache, NO_KEY, ShortCache, pack};
-use super::merge::{Scratch, merge};
-use super::tables::Tables;
-use crate::{Result, TokenId, Vocab};
+use super::{
+    Shared,
+    merge::{Scratch, merge},
+    table::{LongTable, ShortTable},
+};
+use crate::{Error, Result, ids::Id, key};
 
-/// Memory of the caches of one state, unless many threads share a budget.
-const STATE_BYTES: usize = 20 << 20;
+/// Memory of one state, unless many threads share a budget.
+const STATE_BYTES: usize = 32 << 20;
 
-/// Caches and scratch memory of one thread.
+/// How many pre-tokens wait while the memory of their slots is on its way.
+const AHEAD: usize = 16;
+
+/// The top byte of what waits in place of a key, if the pre-token is too long for one; then come 56
+/// bits of length and 64 of start.
+const LONG: u128 = 0xFF << 120;
+
+/// Tables and scratch memory of one thread.
 #[derive(Debug)]
-pub(crate) struct State {
-    short: ShortCache,
-    long: LongCache,
+pub(crate) struct State<I: Id> {
+    short: ShortTable<I>,
+    long: LongTable<I>,
+    waiting: Waiting,
     scratch: Scratch,
+    ids: Vec<I>,
+    /// The first thing that went wrong in this text.
+    failure: Option<Error>,
 }
 
-impl State {
-    /// Caches that together never exceed about `max_bytes` (and never less than 0.5 MiB).
+/// Pre-tokens whose slots are being fetched: a ring, so that the requests spread over the time that
+/// the scanner takes to find the next ones.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Key, 0 for none, and hash.
+    ring: [(u128, u64); AHEAD],
+    at: usize,
+}
+
+impl<I: Id> State<I> {
+    /// Tables that together never exceed about `max_bytes` (and never much less than 128 KiB).
     pub(crate) fn new(max_bytes: usize) -> Self {
         Self {
-            short: ShortCache::new(max_bytes / 5 * 4),
-            long: LongCache::new(max_bytes / 10),
+            short: ShortTable::new(max_bytes / 2),
+            long: LongTable::new(max_bytes / 4),
+            waiting: Waiting::default(),
             scratch: Scratch::default(),
+            ids: Vec::new(),
+            failure: None,
         }
     }
 
-    /// Appends the ids of `text[start..end]` if they are cached.
+    /// Takes the next pre-token of `text`, and appends the ids of the one whose turn it is.
     #[inline]
-    pub(super) fn look_up(
+    pub(super) fn push(
         &mut self,
+        shared: &Shared,
         text: &[u8],
         start: usize,
         end: usize,
-        out: &mut Vec<TokenId>,
-    ) -> bool {
-        match pack(text, start, end) {
-            NO_KEY => self.long.append(&text[start..end], out),
-            key => self.short.append(key, out),
+        out: &mut Vec<I>,
+    ) {
+        let next = if let Some(key) = key::of_span(text, start, end) {
+            let hash = key::hash(key);
+            self.short.prefetch(hash);
+            (key, hash)
+        } else {
+            let hash = LongTable::<I>::hash(&text[start..end]);
+            self.long.prefetch(hash);
+            (LONG | ((end - start) as u128) << 64 | start as u128, hash)
+        };
+        let at = self.waiting.at % AHEAD;
+        self.waiting.at = at + 1;
+        let (key, hash) = std::mem::replace(&mut self.waiting.ring[at], next);
+        if key != 0 {
+            self.append(shared, text, key, hash, out);
         }
     }
 
-    /// Appends the ids of a pre-token that is not cached, and caches them.
+    /// Appends the ids of all that wait: `text` is at its end.
+    ///
+    /// # Errors
+    ///
+    /// The first of this text; its ids are of no use then.
+    pub(super) fn finish(&mut self, shared: &Shared, text: &[u8], out: &mut Vec<I>) -> Result<()> {
+        let Waiting { ring, at } = std::mem::take(&mut self.waiting);
+        for index in 0..AHEAD {
+            let (key, hash) = ring[(at + index) % AHEAD];
+            if key != 0 {
+                self.append(shared, text, key, hash, out);
+            }
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    #[inline]
+    fn append(&mut self, shared: &Shared, text: &[u8], key: u128, hash: u64, out: &mut Vec<I>) {
+        if key >= LONG {
+            self.append_long(shared, text, key, hash, out);
+        } else if !self.short.append(key, hash, out) {
+            self.merge_short(shared, key, out);
+        }
+    }
+
     #[cold]
-    pub(super) fn merge(
+    fn merge_short(&mut self, shared: &Shared, key: u128, out: &mut Vec<I>) {
+        let (bytes, len) = key::text_of(key);
+        if self.merge(shared, &bytes[..len]) {
+            self.short.insert(key, &self.ids);
+            out.extend_from_slice(&self.ids);
+        }
+    }
+
+    #[inline(never)]
+    #[expect(clippy::cast_possible_truncation, reason = "both parts were numbers of that type")]
+    fn append_long(
         &mut self,
-        vocab: &Vocab,
-        tables: &Tables,
-        pre_token: &[u8],
-        out: &mut Vec<TokenId>,
-    ) -> Result<()> {
-        let start = out.len();
-        let whole = tables.may_be_whole(pre_token.len()).then(|| vocab.id(pre_token)).flatten();
-        match whole {
-            Some(id) => out.push(id),
-            None => merge(tables, &mut self.scratch, pre_token, out)?,
+        shared: &Shared,
+        text: &[u8],
+        key: u128,
+        hash: u64,
+        out: &mut Vec<I>,
+    ) {
+        let (start, len) = (key as u64 as usize, ((key ^ LONG) >> 64) as usize);
+        let pre_token = &text[start..start + len];
+        if !self.long.append(pre_token, hash, out) && self.merge(shared, pre_token) {
+            self.long.insert(pre_token, hash, &self.ids);
+            out.extend_from_slice(&self.ids);
         }
-        match pack(pre_token, 0, pre_token.len()) {
-            NO_KEY => self.long.insert(pre_token, &out[start..]),
-            key => self.short.insert(key, &out[start..]),
+    }
+
+    /// Finds the ids of a pre-token that was not met before.
+    fn merge(&mut self, shared: &Shared, pre_token: &[u8]) -> bool {
+        self.ids.clear();
+        let Shared { vocab, tables, .. } = shared;
+        let is_maybe_whole = tables.may_be_whole(pre_token.len());
+        let merged = match is_maybe_whole.then(|| vocab.id(pre_token)).flatten() {
+            Some(id) => Ok(self.ids.push(I::of(id))),
+            None => merge(tables, &mut self.scratch, pre_token, &mut self.ids),
+        };
+        match merged {
+            Ok(()) => true,
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                false
+            }
         }
-        Ok(())
     }
 }
 
@@ -72,21 +157,48 @@ impl State {
 /// Nobody waits here: a caller that finds the pool locked or empty makes a state of its own. So a
 /// process forked in the middle of a call can go on encoding.
 #[derive(Debug)]
-pub(super) struct StatePool {
-    states: Mutex<Vec<State>>,
+pub struct StatePool<I: Id> {
+    states: Mutex<Vec<State<I>>>,
     max_states: usize,
 }
 
-impl Default for StatePool {
+impl<I: Id> Default for StatePool<I> {
     fn default() -> Self {
         let max_states = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self { states: Mutex::default(), max_states }
     }
 }
 
-impl StatePool {
+/// A pool for each type of ids.
+#[derive(Debug, Default)]
+pub struct Pools {
+    two: StatePool<u16>,
+    four: StatePool<u32>,
+}
+
+/// Chooses the pool of a type of ids.
+pub trait Pooled: Sized {
+    /// The one for this type.
+    fn pool(pools: &Pools) -> &StatePool<Self>
+    where
+        Self: Id;
+}
+
+impl Pooled for u16 {
+    fn pool(pools: &Pools) -> &StatePool<Self> {
+        &pools.two
+    }
+}
+
+impl Pooled for u32 {
+    fn pool(pools: &Pools) -> &StatePool<Self> {
+        &pools.four
+    }
+}
+
+impl<I: Id> StatePool<I> {
     /// Lends a state to `work`.
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State<I>) -> T) -> T {
         let pooled = self.states.try_lock().ok().and_then(|mut states| states.pop());
         let mut state = pooled.unwrap_or_else(|| State::new(STATE_BYTES));
         let result = work(&mut state);

@@ -1,7 +1,7 @@
 //! Encodes a text that arrives in pieces, cut anywhere: the ids are those of the whole.
 
 use super::{Encoder, SpecialMatcher};
-use crate::{Result, TokenId};
+use crate::{Result, ids::Id};
 
 /// Fewer pending bytes than this are not worth a look. (Tests have short texts.)
 const MIN_PENDING_BYTES: usize = if cfg!(test) { 8 } else { 1 << 14 };
@@ -21,7 +21,7 @@ const MIN_PENDING_BYTES: usize = if cfg!(test) { 8 } else { 1 << 14 };
 /// # let bytes = (0..=255_u8).map(|byte| (u32::from(byte), vec![byte])).collect();
 /// # let specials = vec![("<|endoftext|>".to_owned(), Some(256))];
 /// # let encoder = Encoder::new(Arc::new(Vocab::new(bytes, vec![], specials, Pattern::None)?))?;
-/// let mut ids = Vec::new();
+/// let mut ids: Vec<u32> = Vec::new();
 /// let mut stream = encoder.stream(&AllowedSpecial::All)?;
 /// stream.push(b"hi<|endo", &mut ids)?;
 /// stream.push(b"ftext|>", &mut ids)?;
@@ -49,7 +49,7 @@ impl StreamEncoder {
     /// # Errors
     ///
     /// As [`Encoder::encode_ordinary`]; the stream is of no use then.
-    pub fn push(&mut self, piece: &[u8], out: &mut Vec<TokenId>) -> Result<()> {
+    pub fn push<I: Id>(&mut self, piece: &[u8], out: &mut Vec<I>) -> Result<()> {
         self.pending.extend_from_slice(piece);
         if self.pending.len() < self.look_at {
             return Ok(());
@@ -65,26 +65,26 @@ impl StreamEncoder {
     /// # Errors
     ///
     /// As [`push`](Self::push).
-    pub fn finish(&mut self, out: &mut Vec<TokenId>) -> Result<()> {
+    pub fn finish<I: Id>(&mut self, out: &mut Vec<I>) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         self.look_at = MIN_PENDING_BYTES;
         let Self { encoder, specials, .. } = self;
-        encoder.shared.pool.with(|state| encoder.encode_with(state, specials, &pending, out))
+        encoder.with_state(|state| encoder.encode_with(state, specials, &pending, out))
     }
 
     /// Encodes the longest certain beginning of what is pending, and returns its length.
-    fn encode_certain(&self, out: &mut Vec<TokenId>) -> Result<usize> {
+    fn encode_certain<I: Id>(&self, out: &mut Vec<I>) -> Result<usize> {
         let Self { encoder, specials, pending: text, .. } = self;
         // A special token that begins before the horizon, and whatever else could begin there, is
         // seen to its end. Behind it, more text might yet complete one, or lengthen one.
         let horizon = (text.len() + 1).saturating_sub(specials.tokens.max_len().max(1));
-        encoder.shared.pool.with(|state| {
+        encoder.with_state(|state| {
             let mut at = 0;
             while let Some((range, index)) = specials.tokens.find(text, at)
                 && range.start < horizon
             {
                 encoder.encode_ordinary_with(state, &text[at..range.start], out)?;
-                out.push(specials.ids[index]);
+                out.push(I::of(specials.ids[index]));
                 at = range.end;
             }
             let upto = horizon.saturating_sub(at);

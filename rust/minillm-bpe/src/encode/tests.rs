@@ -15,7 +15,7 @@ fn bytes() -> Vec<(TokenId, Vec<u8>)> {
 }
 
 fn specials() -> Vec<(String, Option<TokenId>)> {
-    [("<|endoftext|>", Some(1_000_000)), ("<a>", None), ("<a><b>", None)]
+    [("<|endoftext|>", Some(60_000)), ("<a>", None), ("<a><b>", None)]
         .map(|(text, id)| (text.to_owned(), id))
         .to_vec()
 }
@@ -77,16 +77,20 @@ fn encoder(vocab: &Vocab) -> Encoder {
     Encoder::new(Arc::new(vocab.clone())).unwrap()
 }
 
+/// The ids, which are the same in two bytes and in four.
+fn both(encode: impl Fn(&mut Vec<u16>, &mut Vec<TokenId>) -> Result<()>) -> Vec<TokenId> {
+    let (mut two, mut four) = (Vec::new(), Vec::new());
+    encode(&mut two, &mut four).unwrap();
+    assert!(two.into_iter().map(TokenId::from).eq(four.iter().copied()));
+    four
+}
+
 fn ordinary(encoder: &Encoder, text: &[u8]) -> Vec<TokenId> {
-    let mut ids = Vec::new();
-    encoder.encode_ordinary(text, &mut ids).unwrap();
-    ids
+    both(|two, four| encoder.encode_ordinary(text, two).and(encoder.encode_ordinary(text, four)))
 }
 
 fn encode(encoder: &Encoder, text: &[u8], allowed: &AllowedSpecial) -> Vec<TokenId> {
-    let mut ids = Vec::new();
-    encoder.encode(text, allowed, &mut ids).unwrap();
-    ids
+    both(|two, four| encoder.encode(text, allowed, two).and(encoder.encode(text, allowed, four)))
 }
 
 proptest! {
@@ -122,7 +126,7 @@ proptest! {
     ) {
         let encoder = encoder(&vocab);
         let texts: Vec<&[u8]> = texts.iter().map(|text| &text[..]).collect();
-        let (ids, offsets) = encoder.encode_batch(&texts, &AllowedSpecial::All, threads).unwrap();
+        let (ids, offsets) = encoder.encode_batch::<TokenId>(&texts, &AllowedSpecial::All, threads).unwrap();
         prop_assert_eq!(offsets.len(), texts.len() + 1);
         for (text, range) in texts.iter().zip(offsets.windows(2)) {
             let found = &ids[usize::try_from(range[0]).unwrap()..usize::try_from(range[1]).unwrap()];
@@ -143,7 +147,7 @@ proptest! {
         cuts.extend([0, text.len()]);
         cuts.sort_unstable();
         let mut stream = encoder.stream(&allowed).unwrap();
-        let mut ids = Vec::new();
+        let mut ids: Vec<TokenId> = Vec::new();
         for range in cuts.windows(2) {
             stream.push(&text[range[0]..range[1]], &mut ids).unwrap();
         }
@@ -156,7 +160,7 @@ proptest! {
 fn only_allowed_special_tokens_are_recognized() {
     let vocab = Vocab::new(bytes(), vec![], specials(), GPT2).unwrap();
     let encoder = encoder(&vocab);
-    let [eot, a, ab] = [1_000_000, 1_000_001, 1_000_002];
+    let [eot, a, ab] = [60_000, 60_001, 60_002];
     let text = b"<a><b>";
     let spelled: Vec<TokenId> = text.iter().map(|&byte| TokenId::from(byte)).collect();
     assert_eq!(encode(&encoder, text, &AllowedSpecial::None), spelled);
@@ -174,10 +178,38 @@ fn byte_without_a_token_is_named() {
     let vocab = Vocab::new(bytes()[..200].to_vec(), vec![], vec![], GPT2).unwrap();
     let encoder = encoder(&vocab);
     for text in [&b"ok\xfe"[..], &[b"ok", &[0xfe; 100][..]].concat()] {
-        let error = encoder.encode_ordinary(text, &mut Vec::new()).unwrap_err();
+        let error = encoder.encode_ordinary(text, &mut Vec::<u16>::new()).unwrap_err();
         assert_eq!(error.to_string(), "the vocabulary has no token for byte 0xfe of the text");
-        let batch = encoder.encode_batch(&[b"ok", text, b"ok"], &AllowedSpecial::None, 2);
+        let batch = encoder.encode_batch::<u16>(&[b"ok", text, b"ok"], &AllowedSpecial::None, 2);
         assert!(matches!(batch, Err(Error::MissingByte { byte: 0xfe })));
+    }
+}
+
+#[test]
+fn sixteen_bits_that_do_not_hold_the_vocabulary_are_refused() {
+    let specials = vec![("<far>".to_owned(), Some(65_536))];
+    let vocab = Vocab::new(bytes(), vec![], specials, GPT2).unwrap();
+    let error = encoder(&vocab).encode_ordinary(b"text", &mut Vec::<u16>::new()).unwrap_err();
+    assert!(matches!(error, Error::DtypeTooNarrow { vocab_size: 65_537 }));
+    assert_eq!(encode_wide(&encoder(&vocab), b"<far>"), [65_536]);
+}
+
+fn encode_wide(encoder: &Encoder, text: &[u8]) -> Vec<TokenId> {
+    let mut ids = Vec::new();
+    encoder.encode(text, &AllowedSpecial::All, &mut ids).unwrap();
+    ids
+}
+
+#[test]
+fn what_an_error_leaves_does_not_reach_the_next_text() {
+    let vocab = Vocab::new(bytes()[..200].to_vec(), vec![], vec![], GPT2).unwrap();
+    let encoder = encoder(&vocab);
+    for _ in 0..3 {
+        let mut ids: Vec<TokenId> = Vec::new();
+        assert!(
+            encoder.encode_ordinary("some words, \u{fe}\u{fe}, more".as_bytes(), &mut ids).is_err()
+        );
+        assert_eq!(ordinary(&encoder, b"ok"), [111, 107]);
     }
 }
 
@@ -192,7 +224,7 @@ fn a_megabyte_of_one_character_is_not_quadratic() {
             merges.push((half.clone(), half));
         }
         let vocab = Vocab::new(tokens, merges, vec![], GPT2).unwrap();
-        let text = vec![character; 1_000_000];
+        let text = vec![character; 60_000];
         let start = Instant::now();
         let ids = ordinary(&encoder(&vocab), &text);
         // It takes 0.1 s; quadratic time would be minutes, even on an idle machine.
@@ -209,7 +241,7 @@ fn long_stream_without_a_place_to_cut_is_linear() {
     let vocab = Vocab::new(bytes(), vec![], specials(), Pattern::None).unwrap();
     let mut stream = encoder(&vocab).stream(&AllowedSpecial::All).unwrap();
     let start = Instant::now();
-    let mut ids = Vec::new();
+    let mut ids: Vec<TokenId> = Vec::new();
     for _ in 0..300_000 {
         stream.push(b"x", &mut ids).unwrap();
     }

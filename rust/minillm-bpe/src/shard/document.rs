@@ -8,7 +8,7 @@ use super::writer::ShardWriter;
 use crate::corpus::Block;
 use crate::encode::State;
 use crate::special::{Segment, SpecialTokens};
-use crate::{Encoder, Result, TokenId};
+use crate::{Encoder, Result, TokenId, ids::Id};
 
 /// Seed of the hash that decides which documents are for validation. Frozen: another would move
 /// documents from one part to the other.
@@ -24,11 +24,17 @@ pub(super) struct Cutter {
 }
 
 /// A block on its way from the reader through an encoder to the writer, and back to be used again.
-#[derive(Debug, Default)]
-pub(super) struct Job {
+#[derive(Debug)]
+pub(super) struct Job<I> {
     pub(super) block: Block,
-    ids: Vec<TokenId>,
+    ids: Vec<I>,
     parts: Vec<Part>,
+}
+
+impl<I> Default for Job<I> {
+    fn default() -> Self {
+        Self { block: Block::default(), ids: Vec::new(), parts: Vec::new() }
+    }
 }
 
 /// A document, or what one block holds of it.
@@ -52,19 +58,19 @@ enum End {
 
 impl Cutter {
     /// Fills in ids and parts of the block. `is_list`: each of its texts is a whole document.
-    pub(super) fn encode(
+    pub(super) fn encode<I: Id>(
         &self,
         encoder: &Encoder,
-        state: &mut State,
+        state: &mut State<I>,
         is_list: bool,
-        job: &mut Job,
+        job: &mut Job<I>,
     ) -> Result<()> {
         let Job { block, ids, parts } = job;
         ids.clear();
         parts.clear();
         let mut at = 0;
         for text in block.texts() {
-            let begin = |ids: &Vec<TokenId>, at| Part {
+            let begin = |ids: &Vec<I>, at| Part {
                 ids: ids.len()..ids.len(),
                 bytes: at..at,
                 end: End::Rest,
@@ -83,7 +89,7 @@ impl Cutter {
                         continue;
                     }
                     Segment::Special(index) => {
-                        ids.push(self.ids[index - 1]);
+                        ids.push(I::of(self.ids[index - 1]));
                         at += self.tokens.tokens()[index].len();
                     }
                 }
@@ -99,31 +105,31 @@ impl Cutter {
 }
 
 /// Where documents go.
-pub(super) struct DocumentSink {
+pub(super) struct DocumentSink<I> {
     pub(super) train: ShardWriter,
     /// The writer for validation, and its fraction of the documents.
     pub(super) val: Option<(ShardWriter, f64)>,
     pub(super) eot_id: Option<TokenId>,
     /// Pieces between separators that hold nothing but ASCII white space.
     pub(super) n_blank: u64,
-    open: Document,
+    open: Document<I>,
 }
 
 /// The document that has begun and not ended.
-struct Document {
-    ids: Vec<TokenId>,
+struct Document<I> {
+    ids: Vec<I>,
     bytes: u64,
     is_blank: bool,
     hash: Xxh3,
 }
 
-impl Document {
+impl<I> Document<I> {
     fn new() -> Self {
         Self { ids: Vec::new(), bytes: 0, is_blank: true, hash: Xxh3::with_seed(SPLIT_SEED) }
     }
 }
 
-impl DocumentSink {
+impl<I: Id> DocumentSink<I> {
     pub(super) fn new(
         train: ShardWriter,
         val: Option<(ShardWriter, f64)>,
@@ -133,7 +139,7 @@ impl DocumentSink {
     }
 
     /// Takes the parts of the next block.
-    pub(super) fn commit(&mut self, job: &Job) -> Result<()> {
+    pub(super) fn commit(&mut self, job: &Job<I>) -> Result<()> {
         for part in &job.parts {
             let bytes = &job.block.bytes[part.bytes.clone()];
             self.open.bytes += bytes.len() as u64;
@@ -167,7 +173,7 @@ impl DocumentSink {
             _ => &mut self.train,
         };
         writer.push(&document.ids)?;
-        writer.push(self.eot_id.as_slice())?;
+        writer.push(self.eot_id.map(I::of).as_slice())?;
         writer.end_document(document.bytes)
     }
 }

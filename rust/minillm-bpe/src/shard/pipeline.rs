@@ -17,7 +17,7 @@ use crate::encode::State;
 use crate::format::tokenizer_json;
 use crate::progress::{Phase, Progress};
 use crate::special::SpecialTokens;
-use crate::{AllowedSpecial, Encoder, Error, Result, TokenId, at_work};
+use crate::{AllowedSpecial, Encoder, Error, Result, TokenId, at_work, ids::Id};
 
 /// Text in a block. (Tests have short texts.)
 const BLOCK_BYTES: usize = if cfg!(test) { 32 } else { 1 << 20 };
@@ -97,6 +97,19 @@ pub fn encode_files(
     options: &EncodeOptions,
     progress: &Progress,
 ) -> Result<EncodeReport> {
+    let dtype = options.dtype.unwrap_or(Dtype::for_vocab(encoder.vocab().size()));
+    match dtype {
+        Dtype::Uint16 => encode_files_as::<u16>(sources, encoder, options, progress),
+        Dtype::Uint32 => encode_files_as::<u32>(sources, encoder, options, progress),
+    }
+}
+
+fn encode_files_as<I: Id>(
+    sources: Vec<Source>,
+    encoder: &Encoder,
+    options: &EncodeOptions,
+    progress: &Progress,
+) -> Result<EncodeReport> {
     let mut facts: Vec<SourceFacts> = sources
         .iter()
         .map(|source| SourceFacts { path: source.name().display().to_string(), bytes: 0 })
@@ -104,13 +117,13 @@ pub fn encode_files(
     let lists: Vec<bool> =
         sources.iter().map(|source| matches!(source, Source::Documents(..))).collect();
     let cutter = cutter(encoder, options)?;
-    let mut sink = sink(encoder, options)?;
+    let mut sink = sink::<I>(encoder, options)?;
     let pre_tokenizer = encoder.pre_tokenizer().clone();
     let reader = CorpusReader::new(sources, BLOCK_BYTES, cutter.tokens.clone(), pre_tokenizer);
     progress.begin(Phase::Encode, reader.total_bytes());
 
     let threads = at_work(options.threads);
-    let encode = |state: &mut State, job: &mut Job| {
+    let encode = |state: &mut State<I>, job: &mut Job<I>| {
         cutter.encode(encoder, state, lists[job.block.source], job)
     };
     in_order(reader, threads, encode, progress, |job| {
@@ -133,7 +146,7 @@ fn cutter(encoder: &Encoder, options: &EncodeOptions) -> Result<Cutter> {
     Ok(Cutter { tokens: SpecialTokens::new(&texts)?, ids })
 }
 
-fn sink(encoder: &Encoder, options: &EncodeOptions) -> Result<DocumentSink> {
+fn sink<I: Id>(encoder: &Encoder, options: &EncodeOptions) -> Result<DocumentSink<I>> {
     let vocab = encoder.vocab();
     let eot_id = vocab.special_id(&options.separator);
     if options.append_eot && eot_id.is_none() {
@@ -148,7 +161,7 @@ fn sink(encoder: &Encoder, options: &EncodeOptions) -> Result<DocumentSink> {
         return Err(misfit(&options.out, "val_out", reason));
     }
     let facts = ShardFacts {
-        dtype: options.dtype.unwrap_or(Dtype::for_vocab(vocab.size())),
+        dtype: I::DTYPE,
         vocab_size: vocab.size(),
         eot_id,
         tokenizer_sha256: tokenizer_json::sha256(vocab)?,
@@ -159,8 +172,8 @@ fn sink(encoder: &Encoder, options: &EncodeOptions) -> Result<DocumentSink> {
     Ok(DocumentSink::new(train, val, eot_id.filter(|_| options.append_eot)))
 }
 
-fn finish(
-    sink: DocumentSink,
+fn finish<I: Id>(
+    sink: DocumentSink<I>,
     sources: Vec<SourceFacts>,
     options: &EncodeOptions,
 ) -> Result<EncodeReport> {
@@ -195,15 +208,15 @@ fn shard_report(path: &Path, shard: &SealedShard) -> ShardReport {
 }
 
 /// A block by its running number, encoded, or what went wrong.
-type Numbered = (u64, Result<Job>);
+type Numbered<I> = (u64, Result<Job<I>>);
 
 /// Passes each block of `reader` through `encode` on `threads` threads, and to `commit` in order.
-fn in_order(
+fn in_order<I: Id>(
     reader: CorpusReader,
     threads: usize,
-    encode: impl Fn(&mut State, &mut Job) -> Result<()> + Sync,
+    encode: impl Fn(&mut State<I>, &mut Job<I>) -> Result<()> + Sync,
     progress: &Progress,
-    commit: impl FnMut(&Job) -> Result<()>,
+    commit: impl FnMut(&Job<I>) -> Result<()>,
 ) -> Result<()> {
     // All three channels together hold the jobs of `free`, so none needs a bound of its own.
     let (free, next_free) = channel();
@@ -234,16 +247,16 @@ fn in_order(
 }
 
 /// The next job, when there is one. Who waits holds the lock: others would wait just the same.
-fn take(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
+fn take<I>(jobs: &Mutex<Receiver<Job<I>>>) -> Option<Job<I>> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 /// Reads until the sources end, a source fails, or the writer has gone.
-fn read(
+fn read<I>(
     mut reader: CorpusReader,
-    free: &Receiver<Job>,
-    to_encode: &Sender<Job>,
-    failed: &Sender<Numbered>,
+    free: &Receiver<Job<I>>,
+    to_encode: &Sender<Job<I>>,
+    failed: &Sender<Numbered<I>>,
 ) {
     let mut next = 0;
     while let Ok(mut job) = free.recv() {
@@ -264,13 +277,13 @@ fn read(
 /// Puts jobs into order, until there are no more or something fails. Returning closes the
 /// channels, and that ends the other threads.
 #[expect(clippy::needless_pass_by_value, reason = "both channels close with the function")]
-fn commit_in_order(
-    encoded: Receiver<Numbered>,
-    free: Sender<Job>,
+fn commit_in_order<I>(
+    encoded: Receiver<Numbered<I>>,
+    free: Sender<Job<I>>,
     progress: &Progress,
-    mut commit: impl FnMut(&Job) -> Result<()>,
+    mut commit: impl FnMut(&Job<I>) -> Result<()>,
 ) -> Result<()> {
-    let mut early: BTreeMap<u64, Result<Job>> = BTreeMap::new();
+    let mut early: BTreeMap<u64, Result<Job<I>>> = BTreeMap::new();
     let mut next = 0;
     loop {
         match encoded.recv_timeout(PATIENCE) {

@@ -9,7 +9,7 @@ use super::{
     misfit,
 };
 use crate::staged::Staged;
-use crate::{Error, Result, TokenId};
+use crate::{Error, Result, TokenId, ids::Id};
 
 /// What the ids of a shard are.
 #[derive(Clone, Debug)]
@@ -76,10 +76,11 @@ impl ShardWriter {
     /// # Errors
     ///
     /// [`Error::UnknownId`] for an id beyond the vocabulary, [`Error::Io`] if the disk is full.
-    pub fn push(&mut self, ids: &[TokenId]) -> Result<()> {
-        if ids.iter().max().is_some_and(|&id| id >= self.facts.vocab_size) {
-            let position = ids.iter().position(|&id| id >= self.facts.vocab_size).unwrap_or(0);
-            return Err(Error::UnknownId { id: ids[position], position });
+    pub fn push<I: Id>(&mut self, ids: &[I]) -> Result<()> {
+        let is_unknown = |id: &I| id.id() >= self.facts.vocab_size;
+        if ids.iter().max().is_some_and(is_unknown) {
+            let position = ids.iter().position(is_unknown).unwrap_or(0);
+            return Err(Error::UnknownId { id: ids[position].id(), position });
         }
         let width = self.facts.dtype.width();
         let mut rest = ids;
@@ -162,13 +163,13 @@ impl ShardWriter {
 }
 
 /// Appends `ids`, which fit `dtype`, as little-endian bytes.
-fn append(bytes: &mut Vec<u8>, dtype: Dtype, ids: &[TokenId]) {
+fn append<I: Id>(bytes: &mut Vec<u8>, dtype: Dtype, ids: &[I]) {
     match dtype {
         Dtype::Uint16 => bytes.extend(ids.iter().flat_map(|id| {
-            let [low, high, ..] = id.to_le_bytes();
+            let [low, high, ..] = id.id().to_le_bytes();
             [low, high]
         })),
-        Dtype::Uint32 => bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes())),
+        Dtype::Uint32 => bytes.extend(ids.iter().flat_map(|id| id.id().to_le_bytes())),
     }
 }
 
@@ -219,7 +220,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train.bin");
         let mut writer = ShardWriter::create(&path, facts(Dtype::Uint16, 10)).unwrap();
-        let message = writer.push(&[1, 9, 10, 11]).unwrap_err().to_string();
+        let message = writer.push(&[1_u32, 9, 10, 11]).unwrap_err().to_string();
         assert_eq!(message, "id 10 at position 2 is not in the vocabulary");
         drop(writer);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -232,7 +233,7 @@ mod tests {
             (Dtype::Uint32, &[0x34, 0x12, 0, 0, 0xff, 0xff, 0, 0]),
         ] {
             let mut bytes = Vec::new();
-            append(&mut bytes, dtype, &[0x1234, 0xffff]);
+            append(&mut bytes, dtype, &[0x1234_u32, 0xffff]);
             assert_eq!(bytes, expected);
         }
     }

@@ -7,8 +7,8 @@
 
 use std::thread;
 
-use super::{LongTable, ShortTable, Slot, Tally, hash, text_of};
-use crate::{Error, Result, count::Counts};
+use super::{LongTable, ShortTable, Slot, Tally};
+use crate::{Error, Result, count::Counts, key};
 
 /// Bytes of the text that `tallies` have counted.
 ///
@@ -50,7 +50,7 @@ impl Tally {
             self.short.grow(other.short.n_used);
         }
         for slot in other.short.used() {
-            self.short.add_at(self.short.home(hash(slot.key)), slot.key, slot.count);
+            self.short.add_at(self.short.home(key::hash(slot.key)), slot.key, slot.count);
         }
         for entry in &other.long.entries {
             self.long.add(other.long.text(entry), entry.count);
@@ -61,11 +61,11 @@ impl Tally {
     /// What has been counted.
     pub(in crate::count) fn into_counts(self) -> Counts {
         let Self { short, long, .. } = self;
-        let short_bytes: usize = short.used().map(|slot| text_of(slot.key).1).sum();
+        let short_bytes: usize = short.used().map(|slot| key::text_of(slot.key).1).sum();
         let n_keys = short.n_used + long.entries.len();
         let mut counts = Counts::with_capacity(n_keys, short_bytes + long.text.len());
         for slot in short.used() {
-            let (bytes, len) = text_of(slot.key);
+            let (bytes, len) = key::text_of(slot.key);
             counts.push(&bytes[..len], slot.count);
         }
         for entry in &long.entries {

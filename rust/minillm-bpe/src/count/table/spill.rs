@@ -2,10 +2,11 @@
 //!
 //! It is sorted where it lies, so that a spill needs no memory but the buffer of its file.
 
-use super::{AHEAD, LongEntry, LongTable, ShortTable, Slot, Tally, text_of};
+use super::{AHEAD, LongEntry, LongTable, ShortTable, Slot, Tally};
 use crate::{
     Error, Result,
     count::runs::{RunFile, WRITE_BYTES},
+    key,
 };
 
 /// The fewest slots of a table.
@@ -139,7 +140,7 @@ impl Tally {
         let mut long = entries.iter().map(|entry| (&text[entry.start..entry.end], entry.count));
         let mut next_long = long.next();
         for slot in &slots[..n_used] {
-            let (bytes, len) = text_of(slot.key);
+            let (bytes, len) = key::text_of(slot.key);
             while let Some((text, count)) = next_long
                 && text < &bytes[..len]
             {

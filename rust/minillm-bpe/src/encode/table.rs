@@ -1,0 +1,330 @@
+//! Pre-tokens that were met before, with their ids: the memory of encoding.
+//!
+//! Nine in ten pre-tokens are keys of 16 bytes ([`crate::key`]). An entry is such a key and 16 bytes
+//! of ids, seven of them where an id has two bytes; two entries are a cache line, and a look-up is
+//! one line nearly always. Longer lists of ids lie in an arena. Pre-tokens that are too long for a
+//! key are found by hash and compared byte by byte.
+//!
+//! Tables grow with what they are asked to keep: a short text does not pay for the memory of a long
+//! one. At its limit a table forgets everything and begins anew. What is remembered changes the
+//! speed and nothing else.
+#![expect(clippy::cast_possible_truncation, reason = "indices are masked; lengths are below 2^32")]
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{huge_pages, ids::Id, key, prefetch::prefetch};
+
+/// Longest pre-token worth keeping: longer ones hardly ever come back.
+const MAX_LONG_BYTES: usize = 256;
+
+/// The ids of a key. The last is how many there are; if that is more than fit before it, the first
+/// two of 16 bits, or the first of 32, say where they begin in the arena.
+type Ids<I> = <I as Id>::Sixteen;
+
+/// How many ids fit into an entry.
+const fn inline_ids<I: Id>() -> usize {
+    size_of::<Ids<I>>() / size_of::<I>() - 1
+}
+
+/// Two entries: a cache line. The second is free if the first is; 0 is no key.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Set<I: Id> {
+    keys: [u128; 2],
+    ids: [Ids<I>; 2],
+}
+
+/// Pre-tokens that are keys: sets of two with linear probing.
+#[derive(Clone, Debug)]
+pub(super) struct ShortTable<I: Id> {
+    /// As many as a power of two.
+    sets: Vec<Set<I>>,
+    n_used: usize,
+    max_sets: usize,
+    arena: Vec<I>,
+}
+
+impl<I: Id> ShortTable<I> {
+    const MIN_SETS: usize = 1 << 10;
+
+    /// An empty table that never takes more than about `max_bytes`, nor less than 64 KiB.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        let max_sets = (max_bytes / size_of::<Set<I>>()).max(Self::MIN_SETS);
+        let sets = vec![Set::default(); Self::MIN_SETS];
+        Self { sets, n_used: 0, max_sets, arena: Vec::new() }
+    }
+
+    /// Asks the processor for the set where `hash` belongs.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        if let Some(set) = self.sets.get(self.home(hash)) {
+            prefetch(set);
+        }
+    }
+
+    /// Appends the ids of `key` if it is here.
+    #[inline]
+    pub(super) fn append(&self, key: u128, hash: u64, out: &mut Vec<I>) -> bool {
+        let mut at = self.home(hash);
+        loop {
+            let set = &self.sets[at];
+            let second = usize::from(set.keys[1] == key);
+            if set.keys[second] == key {
+                self.append_ids(&set.ids[second], out);
+                return true;
+            }
+            if set.keys[1] == 0 {
+                return false;
+            }
+            at = (at + 1) & (self.sets.len() - 1);
+        }
+    }
+
+    #[inline]
+    fn append_ids(&self, ids: &Ids<I>, out: &mut Vec<I>) {
+        let ids = ids.as_ref();
+        let count = ids[inline_ids::<I>()].id() as usize;
+        if count <= inline_ids::<I>() {
+            // All 16 bytes and back again: a copy of known size, where one of `count` would branch.
+            out.extend_from_slice(ids);
+            out.truncate(out.len() - ids.len() + count);
+        } else {
+            let start = ids[0].id() as usize | (ids[1].id() as usize) << 16;
+            out.extend_from_slice(&self.arena[start..start + count]);
+        }
+    }
+
+    /// Keeps a key that is not here.
+    pub(super) fn insert(&mut self, key: u128, ids: &[I]) {
+        if self.n_used * 4 >= self.sets.len() * 2 * 3 {
+            if 2 * self.sets.len() <= self.max_sets {
+                self.grow();
+            } else {
+                self.forget();
+            }
+        }
+        let mut value = Ids::<I>::default();
+        let slots = value.as_mut();
+        slots[inline_ids::<I>()] = I::of(ids.len() as u32);
+        if ids.len() <= inline_ids::<I>() {
+            slots[..ids.len()].copy_from_slice(ids);
+        } else {
+            let start = self.arena.len() as u32;
+            slots[0] = I::of(start & 0xFFFF);
+            slots[1] = I::of(start >> 16);
+            self.arena.extend_from_slice(ids);
+        }
+        self.place(key, value);
+    }
+
+    fn place(&mut self, key: u128, ids: Ids<I>) {
+        let mut at = self.home(key::hash(key));
+        loop {
+            let set = &mut self.sets[at];
+            if let Some(free) = set.keys.iter().position(|&key| key == 0) {
+                (set.keys[free], set.ids[free]) = (key, ids);
+                self.n_used += 1;
+                return;
+            }
+            at = (at + 1) & (self.sets.len() - 1);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let doubled = huge_pages::vec(Set::default(), 2 * self.sets.len());
+        self.n_used = 0;
+        for set in std::mem::replace(&mut self.sets, doubled) {
+            for (key, ids) in set.keys.into_iter().zip(set.ids) {
+                if key != 0 {
+                    self.place(key, ids);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.sets.fill(Set::default());
+        self.arena.clear();
+        self.n_used = 0;
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.sets.len() - 1)
+    }
+}
+
+/// Pre-tokens that are too long for a key.
+#[derive(Clone, Debug)]
+pub(super) struct LongTable<I> {
+    /// As many as a power of two; at most half of them used.
+    slots: Vec<LongSlot>,
+    n_used: usize,
+    text: Vec<u8>,
+    ids: Vec<I>,
+    max_bytes: usize,
+}
+
+/// A pre-token in the arenas; free if `text_len` is 0.
+#[derive(Clone, Copy, Debug, Default)]
+struct LongSlot {
+    hash: u64,
+    text_start: u32,
+    ids_start: u32,
+    text_len: u16,
+    ids_len: u16,
+}
+
+impl<I: Id> LongTable<I> {
+    const MIN_SLOTS: usize = 1 << 8;
+
+    /// An empty table that never takes more than about `max_bytes`, nor less than 64 KiB.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        let max_bytes = max_bytes.clamp(1 << 16, 1 << 30);
+        Self { slots: Vec::new(), n_used: 0, text: Vec::new(), ids: Vec::new(), max_bytes }
+    }
+
+    /// Asks the processor for the slot where `hash` belongs.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        if let Some(slot) = self.slots.get(self.home(hash)) {
+            prefetch(slot);
+        }
+    }
+
+    /// What the other functions want to know of a pre-token.
+    #[inline]
+    pub(super) fn hash(pre_token: &[u8]) -> u64 {
+        xxh3_64(pre_token)
+    }
+
+    /// Appends the ids of `pre_token` if it is here.
+    pub(super) fn append(&self, pre_token: &[u8], hash: u64, out: &mut Vec<I>) -> bool {
+        let mut at = self.home(hash);
+        while let Some(slot) = self.slots.get(at).filter(|slot| slot.text_len > 0) {
+            if slot.hash == hash && self.text_of(slot) == pre_token {
+                let start = slot.ids_start as usize;
+                out.extend_from_slice(&self.ids[start..start + usize::from(slot.ids_len)]);
+                return true;
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        false
+    }
+
+    /// Keeps a pre-token that is not here, unless it is too long to be met again.
+    pub(super) fn insert(&mut self, pre_token: &[u8], hash: u64, ids: &[I]) {
+        if pre_token.len() > MAX_LONG_BYTES {
+            return;
+        }
+        if 2 * (self.n_used + 1) > self.slots.len() {
+            self.grow();
+        }
+        if self.bytes() > self.max_bytes {
+            self.slots.fill(LongSlot::default());
+            self.text.clear();
+            self.ids.clear();
+            self.n_used = 0;
+        }
+        let slot = LongSlot {
+            hash,
+            text_start: self.text.len() as u32,
+            ids_start: self.ids.len() as u32,
+            text_len: pre_token.len() as u16,
+            ids_len: ids.len() as u16,
+        };
+        self.text.extend_from_slice(pre_token);
+        self.ids.extend_from_slice(ids);
+        self.place(slot);
+    }
+
+    fn place(&mut self, slot: LongSlot) {
+        let mut at = self.home(slot.hash);
+        while self.slots[at].text_len > 0 {
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        self.slots[at] = slot;
+        self.n_used += 1;
+    }
+
+    fn grow(&mut self) {
+        let len = (2 * self.slots.len()).max(Self::MIN_SLOTS);
+        self.n_used = 0;
+        for slot in std::mem::replace(&mut self.slots, huge_pages::vec(LongSlot::default(), len)) {
+            if slot.text_len > 0 {
+                self.place(slot);
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self.slots[..]) + self.text.len() + size_of_val(&self.ids[..])
+    }
+
+    fn text_of(&self, slot: &LongSlot) -> &[u8] {
+        let start = slot.text_start as usize;
+        &self.text[start..start + usize::from(slot.text_len)]
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & self.slots.len().wrapping_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get<I: Id>(table: &ShortTable<I>, text: &str) -> Option<Vec<I>> {
+        let key = key::of(text.as_bytes()).unwrap();
+        let mut ids = Vec::new();
+        table.append(key, key::hash(key), &mut ids).then_some(ids)
+    }
+
+    fn what_was_inserted_is_found<I: Id>(max_bytes: usize, n_keys: u32) -> usize {
+        let mut table = ShortTable::<I>::new(max_bytes);
+        let ids_of = |n: u32| (n..=n + n % 11).map(|n| I::of(n % 65_536)).collect::<Vec<I>>();
+        for n in 0..n_keys {
+            let text = format!("k{n}");
+            table.insert(key::of(text.as_bytes()).unwrap(), &ids_of(n));
+            assert_eq!(get(&table, &text), Some(ids_of(n)));
+        }
+        assert!(table.sets.len() * size_of::<Set<I>>() <= max_bytes.max(1 << 16));
+        let found = (0..n_keys).filter(|&n| {
+            let found = get(&table, &format!("k{n}"));
+            found.inspect(|ids| assert_eq!(*ids, ids_of(n))).is_some()
+        });
+        found.count()
+    }
+
+    #[test]
+    fn growth_keeps_everything_and_the_limit_is_kept() {
+        assert_eq!(what_was_inserted_is_found::<u16>(1 << 24, 100_000), 100_000);
+        assert_eq!(what_was_inserted_is_found::<u32>(1 << 24, 100_000), 100_000);
+        assert!(what_was_inserted_is_found::<u16>(1 << 20, 100_000) < 30_000);
+        assert!(what_was_inserted_is_found::<u32>(0, 100_000) < 2_000);
+    }
+
+    #[test]
+    fn long_table_is_bounded_and_compares_bytes() {
+        let mut table = LongTable::<u32>::new(1 << 16);
+        let get = |table: &LongTable<u32>, text: &[u8]| {
+            let mut ids = Vec::new();
+            table.append(text, LongTable::<u32>::hash(text), &mut ids).then_some(ids)
+        };
+        assert_eq!(get(&table, b"an empty table holds nothing"), None);
+        for n in 0..100_000_u32 {
+            let text = format!("a rather long pre-token, number {n}");
+            let text = text.as_bytes();
+            table.insert(text, LongTable::<u32>::hash(text), &[n, n + 1]);
+            assert_eq!(get(&table, text), Some(vec![n, n + 1]));
+        }
+        assert!(table.bytes() < (1 << 17) + 100);
+        assert_eq!(get(&table, b"a rather long pre-token that nobody inserted"), None);
+        let too_long = [b'x'; MAX_LONG_BYTES + 1];
+        table.insert(&too_long, LongTable::<u32>::hash(&too_long), &[1]);
+        assert_eq!(get(&table, &too_long), None);
+    }
+}
