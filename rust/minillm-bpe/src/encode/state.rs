@@ -1,7 +1,7 @@
 //! What one thread carries along while it encodes: the pre-tokens that it met, those whose slots
 //! are on their way from memory, and scratch memory.
 
-use std::{num::NonZero, sync::Mutex};
+use std::{num::NonZero, ops::Range, sync::Mutex};
 
 use super::{
     Shared,
@@ -13,8 +13,8 @@ use crate::{Error, Result, ids::Id, key};
 /// Memory of one state, unless many threads share a budget.
 const STATE_BYTES: usize = 32 << 20;
 
-/// How many pre-tokens wait while the memory of their slots is on its way.
-const AHEAD: usize = 16;
+/// How many pre-tokens are looked up together, while the memory for as many is on its way.
+const GROUP: usize = 32;
 
 /// The top byte of what waits in place of a key, if the pre-token is too long for one; then come 56
 /// bits of length and 64 of start.
@@ -32,13 +32,20 @@ pub(crate) struct State<I: Id> {
     failure: Option<Error>,
 }
 
-/// Pre-tokens whose slots are being fetched: a ring, so that the requests spread over the time that
-/// the scanner takes to find the next ones.
-#[derive(Debug, Default)]
+/// Pre-tokens whose slots are being fetched. One group waits while the other one is collected, so
+/// that the requests spread over the time that the scanner takes to find the next ones.
+#[derive(Debug)]
 struct Waiting {
-    /// Key, 0 for none, and hash.
-    ring: [(u128, u64); AHEAD],
-    at: usize,
+    /// Key and hash.
+    groups: [(u128, u64); 2 * GROUP],
+    /// How many have come so far in this text.
+    n_pushed: usize,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { groups: [(0, 0); 2 * GROUP], n_pushed: 0 }
+    }
 }
 
 impl<I: Id> State<I> {
@@ -54,7 +61,7 @@ impl<I: Id> State<I> {
         }
     }
 
-    /// Takes the next pre-token of `text`, and appends the ids of the one whose turn it is.
+    /// Takes the next pre-token of `text`, and appends the ids of a group whose turn it is.
     #[inline]
     pub(super) fn push(
         &mut self,
@@ -69,16 +76,22 @@ impl<I: Id> State<I> {
             self.short.prefetch(hash);
             (key, hash)
         } else {
-            let hash = LongTable::<I>::hash(&text[start..end]);
-            self.long.prefetch(hash);
-            (LONG | ((end - start) as u128) << 64 | start as u128, hash)
+            self.long_key(text, start, end)
         };
-        let at = self.waiting.at % AHEAD;
-        self.waiting.at = at + 1;
-        let (key, hash) = std::mem::replace(&mut self.waiting.ring[at], next);
-        if key != 0 {
-            self.append(shared, text, key, hash, out);
+        let at = self.waiting.n_pushed;
+        self.waiting.groups[at % (2 * GROUP)] = next;
+        self.waiting.n_pushed = at + 1;
+        if (at + 1) % GROUP == 0 && at >= GROUP {
+            let first = (at + 1) % (2 * GROUP);
+            self.append(shared, text, first..first + GROUP, out);
         }
+    }
+
+    #[inline(never)]
+    fn long_key(&self, text: &[u8], start: usize, end: usize) -> (u128, u64) {
+        let hash = LongTable::<I>::hash(&text[start..end]);
+        self.long.prefetch(hash);
+        (LONG | ((end - start) as u128) << 64 | start as u128, hash)
     }
 
     /// Appends the ids of all that wait: `text` is at its end.
@@ -87,22 +100,27 @@ impl<I: Id> State<I> {
     ///
     /// The first of this text; its ids are of no use then.
     pub(super) fn finish(&mut self, shared: &Shared, text: &[u8], out: &mut Vec<I>) -> Result<()> {
-        let Waiting { ring, at } = std::mem::take(&mut self.waiting);
-        for index in 0..AHEAD {
-            let (key, hash) = ring[(at + index) % AHEAD];
-            if key != 0 {
-                self.append(shared, text, key, hash, out);
-            }
+        let n_pushed = std::mem::take(&mut self.waiting.n_pushed);
+        let n_begun = n_pushed % GROUP;
+        if n_pushed >= GROUP {
+            // The last group that is whole waits still.
+            let first = (n_pushed - n_begun - GROUP) % (2 * GROUP);
+            self.append(shared, text, first..first + GROUP, out);
         }
+        let first = (n_pushed - n_begun) % (2 * GROUP);
+        self.append(shared, text, first..first + n_begun, out);
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    #[inline]
-    fn append(&mut self, shared: &Shared, text: &[u8], key: u128, hash: u64, out: &mut Vec<I>) {
-        if key >= LONG {
-            self.append_long(shared, text, key, hash, out);
-        } else if !self.short.append(key, hash, out) {
-            self.merge_short(shared, key, out);
+    #[inline(never)]
+    fn append(&mut self, shared: &Shared, text: &[u8], group: Range<usize>, out: &mut Vec<I>) {
+        for at in group {
+            let (key, hash) = self.waiting.groups[at];
+            if key >= LONG {
+                self.append_long(shared, text, key, hash, out);
+            } else if !self.short.append(key, hash, out) {
+                self.merge_short(shared, key, out);
+            }
         }
     }
 

@@ -63,7 +63,7 @@ impl<I: Id> ShortTable<I> {
     }
 
     /// Appends the ids of `key` if it is here.
-    #[inline]
+    #[inline(always)]
     pub(super) fn append(&self, key: u128, hash: u64, out: &mut Vec<I>) -> bool {
         let mut at = self.home(hash);
         loop {
@@ -80,7 +80,7 @@ impl<I: Id> ShortTable<I> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn append_ids(&self, ids: &Ids<I>, out: &mut Vec<I>) {
         let ids = ids.as_ref();
         let count = ids[inline_ids::<I>()].id() as usize;
