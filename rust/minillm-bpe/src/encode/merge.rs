@@ -61,7 +61,7 @@ fn merge_short<I: Id>(tables: &Tables, pre_token: &[u8], out: &mut Vec<I>) -> Re
     // `merges[i]` is the merge of parts i and i + 1; the last part has none.
     let mut merges = [PairMerge::NONE; SHORT];
     for i in 1..len {
-        merges[i - 1] = tables.pair(ids[i - 1], ids[i]);
+        merges[i - 1] = tables.byte_pair(pre_token[i - 1], pre_token[i]);
     }
     loop {
         let mut at = 0;

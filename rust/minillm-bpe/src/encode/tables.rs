@@ -1,6 +1,6 @@
 //! What the vocabulary decides about merging: the id of each byte and the merge of each pair.
 
-use crate::{TokenId, Vocab};
+use crate::{TokenId, Vocab, huge_pages};
 
 /// What two neighbours become, and when.
 #[derive(Clone, Copy, Debug)]
@@ -18,25 +18,24 @@ impl PairMerge {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    /// Left id in the high half, right id in the low half.
-    pair: u64,
-    merge: PairMerge,
-}
-
 /// No id is `u32::MAX`, so no pair is this.
-const EMPTY: Slot = Slot { pair: u64::MAX, merge: PairMerge::NONE };
+const FREE: u64 = u64::MAX;
 
 /// Immutable merge tables.
 ///
-/// Pairs lie in an open-addressed table with linear probing, 16 bytes a slot and at most half
-/// full, so that a look-up is one cache line nearly always, whether it finds something or not.
+/// Pairs lie in an open-addressed table with linear probing, at most half full, their merges in a
+/// second one: nearly every look-up that finds nothing, and those are the most, is one cache line
+/// of a table half the size. The pairs that each pre-token begins with, those of bytes, have
+/// a table of their own.
 #[derive(Debug)]
 pub(super) struct Tables {
     byte_ids: [Option<TokenId>; 256],
-    slots: Vec<Slot>,
-    /// `64 - log2(slots.len())`.
+    /// The merge of bytes `left`, `right` at `left * 256 + right`.
+    byte_pairs: Vec<PairMerge>,
+    /// Left id in the high half, right id in the low half.
+    pairs: Vec<u64>,
+    merges: Vec<PairMerge>,
+    /// `64 - log2(pairs.len())`.
     shift: u32,
     /// Longest ordinary token if pre-tokens that are tokens are taken whole, else 0.
     max_whole_bytes: usize,
@@ -52,13 +51,22 @@ impl Tables {
         let longest = || vocab.tokens().map(|(_, token)| token.len()).max().unwrap_or(0);
         let mut tables = Self {
             byte_ids,
-            slots: vec![EMPTY; capacity],
+            byte_pairs: vec![PairMerge::NONE; 1 << 16],
+            pairs: huge_pages::vec(FREE, capacity),
+            merges: huge_pages::vec(PairMerge::NONE, capacity),
             shift: 64 - capacity.trailing_zeros(),
             max_whole_bytes: if vocab.whole_pretoken_lookup() { longest() } else { 0 },
         };
         for merge in vocab.merges() {
             let value = PairMerge { rank: merge.rank, result: merge.result };
             tables.insert(pack(merge.left, merge.right), value);
+        }
+        for left in 0..=u8::MAX {
+            for right in 0..=u8::MAX {
+                if let (Some(l), Some(r)) = (tables.byte_id(left), tables.byte_id(right)) {
+                    tables.byte_pairs[byte_pair(left, right)] = tables.pair(l, r);
+                }
+            }
         }
         tables
     }
@@ -72,27 +80,35 @@ impl Tables {
         len <= self.max_whole_bytes
     }
 
+    /// What two bytes become, as [`pair`](Self::pair) of their ids.
+    #[inline]
+    pub(super) fn byte_pair(&self, left: u8, right: u8) -> PairMerge {
+        self.byte_pairs[byte_pair(left, right)]
+    }
+
     /// What `left` and `right` become; [`PairMerge::NONE`] if they stay.
     #[inline]
     pub(super) fn pair(&self, left: TokenId, right: TokenId) -> PairMerge {
         let pair = pack(left, right);
         let mut index = self.home(pair);
         loop {
-            let slot = &self.slots[index];
-            // An empty slot holds `PairMerge::NONE`, so both ends of the search return alike.
-            if slot.pair == pair || slot.pair == EMPTY.pair {
-                return slot.merge;
+            let found = self.pairs[index];
+            if found == pair {
+                return self.merges[index];
             }
-            index = (index + 1) & (self.slots.len() - 1);
+            if found == FREE {
+                return PairMerge::NONE;
+            }
+            index = (index + 1) & (self.pairs.len() - 1);
         }
     }
 
     fn insert(&mut self, pair: u64, merge: PairMerge) {
         let mut index = self.home(pair);
-        while self.slots[index].pair != EMPTY.pair {
-            index = (index + 1) & (self.slots.len() - 1);
+        while self.pairs[index] != FREE {
+            index = (index + 1) & (self.pairs.len() - 1);
         }
-        self.slots[index] = Slot { pair, merge };
+        (self.pairs[index], self.merges[index]) = (pair, merge);
     }
 
     #[inline]
@@ -106,4 +122,9 @@ impl Tables {
 #[inline]
 fn pack(left: TokenId, right: TokenId) -> u64 {
     u64::from(left) << 32 | u64::from(right)
+}
+
+#[inline]
+fn byte_pair(left: u8, right: u8) -> usize {
+    usize::from(left) << 8 | usize::from(right)
 }
