@@ -11,6 +11,7 @@ mod state;
 mod stream;
 mod table;
 mod tables;
+mod trained;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,11 +20,13 @@ use crate::pretokenize::PreTokenizer;
 use crate::shard::check_width;
 use crate::special::{Segment, SpecialTokens};
 use crate::{Result, TokenId, Vocab, ids::Id};
+use merge::{Scratch, merge};
 pub use state::Pooled;
 use state::Pools;
 pub(crate) use state::State;
 pub use stream::StreamEncoder;
 use tables::Tables;
+pub use trained::TrainedTable;
 
 /// Which special tokens are recognized in a text; the others are ordinary text there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,25 @@ struct Shared {
     pools: Pools,
 }
 
+impl Shared {
+    /// Appends the ids of one pre-token.
+    fn merge<I: Id>(
+        &self,
+        scratch: &mut Scratch,
+        pre_token: &[u8],
+        out: &mut Vec<I>,
+    ) -> Result<()> {
+        let is_maybe_whole = self.tables.may_be_whole(pre_token.len());
+        match is_maybe_whole.then(|| self.vocab.id(pre_token)).flatten() {
+            Some(id) => {
+                out.push(I::of(id));
+                Ok(())
+            }
+            None => merge(&self.tables, scratch, pre_token, out),
+        }
+    }
+}
+
 /// Some special tokens, ready to be found, and their ids.
 #[derive(Clone, Debug, Default)]
 struct SpecialMatcher {
@@ -75,10 +97,19 @@ impl Encoder {
     ///
     /// [`Error::Pattern`] if the vocabulary's pattern does not compile.
     pub fn new(vocab: Arc<Vocab>) -> Result<Self> {
+        Self::with_table(vocab, None)
+    }
+
+    /// [`new`](Self::new), with what training knows already. The table must be of this vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_table(vocab: Arc<Vocab>, trained: Option<TrainedTable>) -> Result<Self> {
         let tables = Tables::new(&vocab);
         let pre_tokenizer = PreTokenizer::new(vocab.pattern())?;
         let specials = SpecialMatcher::new(vocab.specials().iter())?;
-        let pools = Pools::default();
+        let pools = Pools::new(trained);
         Ok(Self { shared: Arc::new(Shared { vocab, tables, pre_tokenizer, specials, pools }) })
     }
 
@@ -175,10 +206,22 @@ impl Encoder {
         }
     }
 
+    /// The ids of one pre-token, by merging.
+    pub(crate) fn merge_alone(&self, pre_token: &[u8]) -> Result<Vec<TokenId>> {
+        let mut ids = Vec::new();
+        self.shared.merge(&mut Scratch::default(), pre_token, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// A state for one thread that encodes much, with so many bytes for what it meets.
+    pub(crate) fn new_state<I: Id>(&self, max_bytes: usize) -> State<I> {
+        I::pool(&self.shared.pools).new_state(self.vocab(), max_bytes)
+    }
+
     /// Lends `work` a state of an earlier call.
     fn with_state<I: Id, T>(&self, work: impl FnOnce(&mut State<I>) -> Result<T>) -> Result<T> {
         check_width(I::DTYPE, self.vocab().size())?;
-        I::pool(&self.shared.pools).with(work)
+        I::pool(&self.shared.pools).with(self.vocab(), work)
     }
 
     fn encode_with<I: Id>(

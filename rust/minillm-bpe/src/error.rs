@@ -91,6 +91,10 @@ pub enum Error {
     #[error("{}: `{field}` {reason}", path.display())]
     Shard { path: PathBuf, field: String, reason: String },
 
+    /// A trained-in table that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Table { path: PathBuf, reason: String },
+
     /// More ids than 16 bits tell apart.
     #[error("uint16 holds ids below 65536, but the vocabulary has {vocab_size}; use uint32")]
     DtypeTooNarrow { vocab_size: u32 },

@@ -25,6 +25,10 @@ pub trait Id: Pooled + Copy + Default + Ord + Debug + Send + Sync + 'static {
 
     /// The id that it is.
     fn id(self) -> TokenId;
+
+    /// The id that these bytes are, lowest first.
+    #[doc(hidden)]
+    fn from_le(bytes: &[u8]) -> Self;
 }
 
 impl Id for u16 {
@@ -41,6 +45,11 @@ impl Id for u16 {
     fn id(self) -> TokenId {
         TokenId::from(self)
     }
+
+    #[inline]
+    fn from_le(bytes: &[u8]) -> Self {
+        bytes.try_into().map_or(0, Self::from_le_bytes)
+    }
 }
 
 impl Id for u32 {
@@ -55,5 +64,10 @@ impl Id for u32 {
     #[inline]
     fn id(self) -> TokenId {
         self
+    }
+
+    #[inline]
+    fn from_le(bytes: &[u8]) -> Self {
+        bytes.try_into().map_or(0, Self::from_le_bytes)
     }
 }

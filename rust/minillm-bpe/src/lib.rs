@@ -32,7 +32,7 @@ pub mod train;
 pub mod vocab;
 
 pub use decode::Decoder;
-pub use encode::{AllowedSpecial, Encoder, StreamEncoder};
+pub use encode::{AllowedSpecial, Encoder, StreamEncoder, TrainedTable};
 pub use error::{Error, Result};
 pub use ids::{Id, Pair, TokenId};
 pub use vocab::{Merge, Vocab};

@@ -37,6 +37,7 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::NoPlaceToCut { .. }
         | Error::Format { .. }
         | Error::Shard { .. }
+        | Error::Table { .. }
         | Error::DtypeTooNarrow { .. }
         | Error::NoDocuments { .. }
         | Error::NoSeparator { .. } => PyValueError::new_err(message),

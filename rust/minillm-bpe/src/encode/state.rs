@@ -1,14 +1,19 @@
 //! What one thread carries along while it encodes: the pre-tokens that it met, those whose slots
 //! are on their way from memory, and scratch memory.
 
-use std::{num::NonZero, ops::Range, sync::Mutex};
+use std::{
+    num::NonZero,
+    ops::Range,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use super::{
     Shared,
     merge::{Scratch, merge},
     table::{LongTable, ShortTable},
+    trained::{Sets, TrainedTable},
 };
-use crate::{Error, Result, ids::Id, key};
+use crate::{Error, Result, Vocab, ids::Id, key};
 
 /// Memory of one state, unless many threads share a budget.
 const STATE_BYTES: usize = 32 << 20;
@@ -23,7 +28,12 @@ const LONG: u128 = 0xFF << 120;
 /// Tables and scratch memory of one thread.
 #[derive(Debug)]
 pub(crate) struct State<I: Id> {
+    /// What is known before any text; shared by all threads.
+    trained: Option<Arc<ShortTable<I>>>,
+    /// What `short` begins with.
+    known: Option<Arc<ShortTable<I>>>,
     short: ShortTable<I>,
+    short_bytes: usize,
     long: LongTable<I>,
     waiting: Waiting,
     scratch: Scratch,
@@ -49,10 +59,19 @@ impl Default for Waiting {
 }
 
 impl<I: Id> State<I> {
-    /// Tables that together never exceed about `max_bytes` (and never much less than 128 KiB).
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    /// Tables of its own that together never exceed about `max_bytes` (and never much less than
+    /// 128 KiB), behind the shared one.
+    fn new(
+        trained: Option<Arc<ShortTable<I>>>,
+        known: Option<Arc<ShortTable<I>>>,
+        max_bytes: usize,
+    ) -> Self {
+        let short_bytes = max_bytes / 2;
         Self {
-            short: ShortTable::new(max_bytes / 2),
+            trained,
+            short: ShortTable::new(known.as_deref(), short_bytes),
+            known,
+            short_bytes,
             long: LongTable::new(max_bytes / 4),
             waiting: Waiting::default(),
             scratch: Scratch::default(),
@@ -73,7 +92,7 @@ impl<I: Id> State<I> {
     ) {
         let next = if let Some(key) = key::of_span(text, start, end) {
             let hash = key::hash(key);
-            self.short.prefetch(hash);
+            self.trained.as_deref().unwrap_or(&self.short).prefetch(hash);
             (key, hash)
         } else {
             self.long_key(text, start, end)
@@ -118,7 +137,11 @@ impl<I: Id> State<I> {
             let (key, hash) = self.waiting.groups[at];
             if key >= LONG {
                 self.append_long(shared, text, key, hash, out);
-            } else if !self.short.append(key, hash, out) {
+                continue;
+            }
+            let trained = self.trained.as_ref();
+            let is_trained = trained.is_some_and(|trained| trained.append(key, hash, out));
+            if !is_trained && !self.short.append(key, hash, out) {
                 self.merge_short(shared, key, out);
             }
         }
@@ -128,6 +151,9 @@ impl<I: Id> State<I> {
     fn merge_short(&mut self, shared: &Shared, key: u128, out: &mut Vec<I>) {
         let (bytes, len) = key::text_of(key);
         if self.merge(shared, &bytes[..len]) {
+            if !self.short.has_room() {
+                self.short = ShortTable::new(self.known.as_deref(), self.short_bytes);
+            }
             self.short.insert(key, &self.ids);
             out.extend_from_slice(&self.ids);
         }
@@ -154,11 +180,12 @@ impl<I: Id> State<I> {
     /// Finds the ids of a pre-token that was not met before.
     fn merge(&mut self, shared: &Shared, pre_token: &[u8]) -> bool {
         self.ids.clear();
-        let Shared { vocab, tables, .. } = shared;
-        let is_maybe_whole = tables.may_be_whole(pre_token.len());
-        let merged = match is_maybe_whole.then(|| vocab.id(pre_token)).flatten() {
-            Some(id) => Ok(self.ids.push(I::of(id))),
-            None => merge(tables, &mut self.scratch, pre_token, &mut self.ids),
+        // Known tokens that are keys were found before.
+        let is_no_token = self.known.is_some() && pre_token.len() <= key::MAX_BYTES;
+        let merged = if is_no_token {
+            merge(&shared.tables, &mut self.scratch, pre_token, &mut self.ids)
+        } else {
+            shared.merge(&mut self.scratch, pre_token, &mut self.ids)
         };
         match merged {
             Ok(()) => true,
@@ -176,6 +203,9 @@ impl<I: Id> State<I> {
 /// process forked in the middle of a call can go on encoding.
 #[derive(Debug)]
 pub struct StatePool<I: Id> {
+    trained: Option<Arc<ShortTable<I>>>,
+    /// The vocabulary's own tokens, where pre-tokens that are tokens are taken whole.
+    known: OnceLock<Option<Arc<ShortTable<I>>>>,
     states: Mutex<Vec<State<I>>>,
     max_states: usize,
 }
@@ -183,7 +213,8 @@ pub struct StatePool<I: Id> {
 impl<I: Id> Default for StatePool<I> {
     fn default() -> Self {
         let max_states = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { states: Mutex::default(), max_states }
+        let states = Mutex::default();
+        Self { trained: None, known: OnceLock::new(), states, max_states }
     }
 }
 
@@ -192,6 +223,19 @@ impl<I: Id> Default for StatePool<I> {
 pub struct Pools {
     two: StatePool<u16>,
     four: StatePool<u32>,
+}
+
+impl Pools {
+    /// Pools whose states look into `trained` first, where their ids have its type.
+    pub(super) fn new(trained: Option<TrainedTable>) -> Self {
+        let mut pools = Self::default();
+        match trained.map(TrainedTable::sets) {
+            Some(Sets::Two(table)) => pools.two.trained = Some(Arc::new(table)),
+            Some(Sets::Four(table)) => pools.four.trained = Some(Arc::new(table)),
+            None => {}
+        }
+        pools
+    }
 }
 
 /// Chooses the pool of a type of ids.
@@ -215,10 +259,23 @@ impl Pooled for u32 {
 }
 
 impl<I: Id> StatePool<I> {
+    /// A state for one thread, with so many bytes for what it meets.
+    pub(super) fn new_state(&self, vocab: &Vocab, max_bytes: usize) -> State<I> {
+        // Several threads may build it at the same time, so that none waits for a fork's past.
+        let known = match self.known.get() {
+            Some(known) => known.clone(),
+            None => {
+                let built = self.trained.is_none().then(|| whole_tokens(vocab)).flatten();
+                self.known.get_or_init(|| built.map(Arc::new)).clone()
+            }
+        };
+        State::new(self.trained.clone(), known, max_bytes)
+    }
+
     /// Lends a state to `work`.
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State<I>) -> T) -> T {
+    pub(super) fn with<T>(&self, vocab: &Vocab, work: impl FnOnce(&mut State<I>) -> T) -> T {
         let pooled = self.states.try_lock().ok().and_then(|mut states| states.pop());
-        let mut state = pooled.unwrap_or_else(|| State::new(STATE_BYTES));
+        let mut state = pooled.unwrap_or_else(|| self.new_state(vocab, STATE_BYTES));
         let result = work(&mut state);
         if let Ok(mut states) = self.states.try_lock()
             && states.len() < self.max_states
@@ -227,4 +284,20 @@ impl<I: Id> StatePool<I> {
         }
         result
     }
+}
+
+/// The tokens that a pre-token of the same bytes becomes without a merge.
+fn whole_tokens<I: Id>(vocab: &Vocab) -> Option<ShortTable<I>> {
+    if !vocab.whole_pretoken_lookup() {
+        return None;
+    }
+    let mut table = ShortTable::with_capacity(vocab.len());
+    for (id, token) in vocab.tokens() {
+        if let Some(key) = key::of(token)
+            && vocab.id(token) == Some(id)
+        {
+            table.insert(key, &[I::of(id)]);
+        }
+    }
+    Some(table)
 }

@@ -6,13 +6,13 @@
 //! key are found by hash and compared byte by byte.
 //!
 //! Tables grow with what they are asked to keep: a short text does not pay for the memory of a long
-//! one. At its limit a table forgets everything and begins anew. What is remembered changes the
+//! one. At its limit a table is full, and its owner begins anew. What is remembered changes the
 //! speed and nothing else.
 #![expect(clippy::cast_possible_truncation, reason = "indices are masked; lengths are below 2^32")]
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{huge_pages, ids::Id, key, prefetch::prefetch};
+use crate::{Result, huge_pages, ids::Id, key, prefetch::prefetch};
 
 /// Longest pre-token worth keeping: longer ones hardly ever come back.
 const MAX_LONG_BYTES: usize = 256;
@@ -47,11 +47,94 @@ pub(super) struct ShortTable<I: Id> {
 impl<I: Id> ShortTable<I> {
     const MIN_SETS: usize = 1 << 10;
 
-    /// An empty table that never takes more than about `max_bytes`, nor less than 64 KiB.
-    pub(super) fn new(max_bytes: usize) -> Self {
-        let max_sets = (max_bytes / size_of::<Set<I>>()).max(Self::MIN_SETS);
-        let sets = vec![Set::default(); Self::MIN_SETS];
-        Self { sets, n_used: 0, max_sets, arena: Vec::new() }
+    /// Bytes of a set, in memory and in a file.
+    pub(super) const SET_BYTES: usize = size_of::<Set<I>>();
+
+    /// A table that holds what is in `known` and then never takes more than about `max_bytes`, nor
+    /// less than 64 KiB, unless that is more.
+    pub(super) fn new(known: Option<&Self>, max_bytes: usize) -> Self {
+        let mut table = known.cloned().unwrap_or_else(|| Self::with_capacity(0));
+        let n_sets = (max_bytes / Self::SET_BYTES).max(1).ilog2();
+        // What is known may fill three quarters, and something must be left.
+        table.max_sets = (1 << n_sets).max(table.sets.len() * if known.is_some() { 2 } else { 1 });
+        table
+    }
+
+    /// An empty table with room for `n_keys`.
+    pub(super) fn with_capacity(n_keys: usize) -> Self {
+        let n_sets = (n_keys * 2 / 3 + 1).next_power_of_two().max(Self::MIN_SETS);
+        let sets = huge_pages::vec(Set::default(), n_sets);
+        Self { sets, n_used: 0, max_sets: n_sets, arena: Vec::new() }
+    }
+
+    /// Number of keys.
+    pub(super) fn len(&self) -> usize {
+        self.n_used
+    }
+
+    /// The keys, and their ids where those need no arena.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u128, &[I])> {
+        let pairs = self.sets.iter().flat_map(|set| set.keys.into_iter().zip(&set.ids));
+        pairs.filter(|&(key, _)| key != 0).map(|(key, ids)| {
+            let ids = ids.as_ref();
+            let count = ids[inline_ids::<I>()].id() as usize;
+            (key, ids.get(..count).filter(|_| count <= inline_ids::<I>()).unwrap_or_default())
+        })
+    }
+
+    /// The sets as a file has them.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.sets.len() * Self::SET_BYTES);
+        for set in &self.sets {
+            for key in set.keys {
+                bytes.extend_from_slice(&key.to_le_bytes());
+            }
+            for ids in &set.ids {
+                for id in ids.as_ref() {
+                    bytes.extend_from_slice(&id.id().to_le_bytes()[..size_of::<I>()]);
+                }
+            }
+        }
+        bytes
+    }
+
+    /// `n_sets` sets, a power of two, of which `read` reads the bytes one stretch after the other;
+    /// [`None`] if they are such as [`insert`](Self::insert) never makes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub(super) fn from_bytes(
+        n_sets: usize,
+        mut read: impl FnMut(&mut [u8]) -> Result<()>,
+    ) -> Result<Option<Self>> {
+        let mut table = Self::with_capacity(0);
+        let mut is_sound = true;
+        table.sets = huge_pages::vec(Set::default(), n_sets);
+        table.max_sets = n_sets;
+        let mut bytes = vec![0; Self::SET_BYTES * n_sets.min(1 << 12)];
+        for sets in table.sets.chunks_mut(1 << 12) {
+            let bytes = &mut bytes[..sets.len() * Self::SET_BYTES];
+            read(bytes)?;
+            for (set, bytes) in sets.iter_mut().zip(bytes.chunks_exact(Self::SET_BYTES)) {
+                let (keys, ids) = bytes.split_at(32);
+                for (key, bytes) in set.keys.iter_mut().zip(keys.chunks_exact(16)) {
+                    *key = bytes.try_into().map_or(0, u128::from_le_bytes);
+                    table.n_used += usize::from(*key != 0);
+                }
+                is_sound &= set.keys[0] != 0 || set.keys[1] == 0;
+                for (ids, bytes) in set.ids.iter_mut().zip(ids.chunks_exact(16)) {
+                    for (id, bytes) in
+                        ids.as_mut().iter_mut().zip(bytes.chunks_exact(size_of::<I>()))
+                    {
+                        *id = I::from_le(bytes);
+                    }
+                    is_sound &= ids.as_ref()[inline_ids::<I>()].id() as usize <= inline_ids::<I>();
+                }
+            }
+        }
+        // Searches end at a set that is not full.
+        Ok((is_sound && table.n_used < 2 * n_sets).then_some(table))
     }
 
     /// Asks the processor for the set where `hash` belongs.
@@ -94,14 +177,19 @@ impl<I: Id> ShortTable<I> {
         }
     }
 
-    /// Keeps a key that is not here.
+    /// Whether there is room for one more key, now or after growth; at most three slots in four
+    /// are used.
+    pub(super) fn has_room(&self) -> bool {
+        4 * self.n_used < 3 * 2 * self.sets.len() || 2 * self.sets.len() <= self.max_sets
+    }
+
+    /// Keeps a key that is not here, if it [has room](Self::has_room).
     pub(super) fn insert(&mut self, key: u128, ids: &[I]) {
-        if self.n_used * 4 >= self.sets.len() * 2 * 3 {
-            if 2 * self.sets.len() <= self.max_sets {
-                self.grow();
-            } else {
-                self.forget();
-            }
+        if !self.has_room() {
+            return;
+        }
+        if 4 * self.n_used >= 3 * 2 * self.sets.len() {
+            self.grow();
         }
         let mut value = Ids::<I>::default();
         let slots = value.as_mut();
@@ -141,12 +229,6 @@ impl<I: Id> ShortTable<I> {
                 }
             }
         }
-    }
-
-    fn forget(&mut self) {
-        self.sets.fill(Set::default());
-        self.arena.clear();
-        self.n_used = 0;
     }
 
     #[inline]
@@ -284,10 +366,13 @@ mod tests {
     }
 
     fn what_was_inserted_is_found<I: Id>(max_bytes: usize, n_keys: u32) -> usize {
-        let mut table = ShortTable::<I>::new(max_bytes);
+        let mut table = ShortTable::<I>::new(None, max_bytes);
         let ids_of = |n: u32| (n..=n + n % 11).map(|n| I::of(n % 65_536)).collect::<Vec<I>>();
         for n in 0..n_keys {
             let text = format!("k{n}");
+            if !table.has_room() {
+                table = ShortTable::new(None, max_bytes);
+            }
             table.insert(key::of(text.as_bytes()).unwrap(), &ids_of(n));
             assert_eq!(get(&table, &text), Some(ids_of(n)));
         }

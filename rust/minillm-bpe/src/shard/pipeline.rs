@@ -126,7 +126,8 @@ fn encode_files_as<I: Id>(
     let encode = |state: &mut State<I>, job: &mut Job<I>| {
         cutter.encode(encoder, state, lists[job.block.source], job)
     };
-    in_order(reader, threads, encode, progress, |job| {
+    let new_state = || encoder.new_state(CACHE_BYTES / threads);
+    in_order(reader, threads, new_state, encode, progress, |job| {
         facts[job.block.source].bytes += job.block.bytes.len() as u64;
         sink.commit(job)
     })?;
@@ -214,6 +215,7 @@ type Numbered<I> = (u64, Result<Job<I>>);
 fn in_order<I: Id>(
     reader: CorpusReader,
     threads: usize,
+    new_state: impl Fn() -> State<I> + Sync,
     encode: impl Fn(&mut State<I>, &mut Job<I>) -> Result<()> + Sync,
     progress: &Progress,
     commit: impl FnMut(&Job<I>) -> Result<()>,
@@ -231,7 +233,7 @@ fn in_order<I: Id>(
             let to_commit = to_commit.clone();
             scope.spawn(|| {
                 let to_commit = to_commit;
-                let mut state = State::new(CACHE_BYTES / threads);
+                let mut state = new_state();
                 while let Some(mut job) = take(&next_to_encode) {
                     let index = job.block.index;
                     let encoded = encode(&mut state, &mut job).map(|()| job);
