@@ -215,13 +215,13 @@ impl Encoder {
 
     /// A state for one thread that encodes much, with so many bytes for what it meets.
     pub(crate) fn new_state<I: Id>(&self, max_bytes: usize) -> State<I> {
-        I::pool(&self.shared.pools).new_state(self.vocab(), max_bytes)
+        I::pool(&self.shared.pools).new_state(max_bytes)
     }
 
     /// Lends `work` a state of an earlier call.
     fn with_state<I: Id, T>(&self, work: impl FnOnce(&mut State<I>) -> Result<T>) -> Result<T> {
         check_width(I::DTYPE, self.vocab().size())?;
-        I::pool(&self.shared.pools).with(self.vocab(), work)
+        I::pool(&self.shared.pools).with(work)
     }
 
     fn encode_with<I: Id>(

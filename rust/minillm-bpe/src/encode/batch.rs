@@ -146,9 +146,9 @@ impl Encoder {
         let pool = I::pool(&self.shared.pools);
         let mut done = std::thread::scope(|scope| {
             let others: Vec<_> = (1..at_work(threads).min(tasks.len()))
-                .map(|_| scope.spawn(|| pool.with(self.vocab(), work)))
+                .map(|_| scope.spawn(|| pool.with(work)))
                 .collect();
-            let mut done = pool.with(self.vocab(), work);
+            let mut done = pool.with(work);
             for other in others {
                 done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }

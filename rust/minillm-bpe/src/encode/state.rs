@@ -4,16 +4,16 @@
 use std::{
     num::NonZero,
     ops::Range,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
 };
 
 use super::{
     Shared,
-    merge::{Scratch, merge},
+    merge::Scratch,
     table::{LongTable, ShortTable},
     trained::{Sets, TrainedTable},
 };
-use crate::{Error, Result, Vocab, ids::Id, key};
+use crate::{Error, Result, ids::Id, key};
 
 /// Memory of one state, unless many threads share a budget.
 const STATE_BYTES: usize = 32 << 20;
@@ -30,8 +30,6 @@ const LONG: u128 = 0xFF << 120;
 pub(crate) struct State<I: Id> {
     /// What is known before any text; shared by all threads.
     trained: Option<Arc<ShortTable<I>>>,
-    /// What `short` begins with.
-    known: Option<Arc<ShortTable<I>>>,
     short: ShortTable<I>,
     short_bytes: usize,
     long: LongTable<I>,
@@ -61,16 +59,11 @@ impl Default for Waiting {
 impl<I: Id> State<I> {
     /// Tables of its own that together never exceed about `max_bytes` (and never much less than
     /// 128 KiB), behind the shared one.
-    fn new(
-        trained: Option<Arc<ShortTable<I>>>,
-        known: Option<Arc<ShortTable<I>>>,
-        max_bytes: usize,
-    ) -> Self {
+    fn new(trained: Option<Arc<ShortTable<I>>>, max_bytes: usize) -> Self {
         let short_bytes = max_bytes / 2;
         Self {
             trained,
-            short: ShortTable::new(known.as_deref(), short_bytes),
-            known,
+            short: ShortTable::new(short_bytes),
             short_bytes,
             long: LongTable::new(max_bytes / 4),
             waiting: Waiting::default(),
@@ -152,7 +145,7 @@ impl<I: Id> State<I> {
         let (bytes, len) = key::text_of(key);
         if self.merge(shared, &bytes[..len]) {
             if !self.short.has_room() {
-                self.short = ShortTable::new(self.known.as_deref(), self.short_bytes);
+                self.short = ShortTable::new(self.short_bytes);
             }
             self.short.insert(key, &self.ids);
             out.extend_from_slice(&self.ids);
@@ -180,14 +173,7 @@ impl<I: Id> State<I> {
     /// Finds the ids of a pre-token that was not met before.
     fn merge(&mut self, shared: &Shared, pre_token: &[u8]) -> bool {
         self.ids.clear();
-        // Known tokens that are keys were found before.
-        let is_no_token = self.known.is_some() && pre_token.len() <= key::MAX_BYTES;
-        let merged = if is_no_token {
-            merge(&shared.tables, &mut self.scratch, pre_token, &mut self.ids)
-        } else {
-            shared.merge(&mut self.scratch, pre_token, &mut self.ids)
-        };
-        match merged {
+        match shared.merge(&mut self.scratch, pre_token, &mut self.ids) {
             Ok(()) => true,
             Err(error) => {
                 self.failure.get_or_insert(error);
@@ -204,8 +190,6 @@ impl<I: Id> State<I> {
 #[derive(Debug)]
 pub struct StatePool<I: Id> {
     trained: Option<Arc<ShortTable<I>>>,
-    /// The vocabulary's own tokens, where pre-tokens that are tokens are taken whole.
-    known: OnceLock<Option<Arc<ShortTable<I>>>>,
     states: Mutex<Vec<State<I>>>,
     max_states: usize,
 }
@@ -214,7 +198,7 @@ impl<I: Id> Default for StatePool<I> {
     fn default() -> Self {
         let max_states = std::thread::available_parallelism().map_or(1, NonZero::get);
         let states = Mutex::default();
-        Self { trained: None, known: OnceLock::new(), states, max_states }
+        Self { trained: None, states, max_states }
     }
 }
 
@@ -260,22 +244,14 @@ impl Pooled for u32 {
 
 impl<I: Id> StatePool<I> {
     /// A state for one thread, with so many bytes for what it meets.
-    pub(super) fn new_state(&self, vocab: &Vocab, max_bytes: usize) -> State<I> {
-        // Several threads may build it at the same time, so that none waits for a fork's past.
-        let known = match self.known.get() {
-            Some(known) => known.clone(),
-            None => {
-                let built = self.trained.is_none().then(|| whole_tokens(vocab)).flatten();
-                self.known.get_or_init(|| built.map(Arc::new)).clone()
-            }
-        };
-        State::new(self.trained.clone(), known, max_bytes)
+    pub(super) fn new_state(&self, max_bytes: usize) -> State<I> {
+        State::new(self.trained.clone(), max_bytes)
     }
 
     /// Lends a state to `work`.
-    pub(super) fn with<T>(&self, vocab: &Vocab, work: impl FnOnce(&mut State<I>) -> T) -> T {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State<I>) -> T) -> T {
         let pooled = self.states.try_lock().ok().and_then(|mut states| states.pop());
-        let mut state = pooled.unwrap_or_else(|| self.new_state(vocab, STATE_BYTES));
+        let mut state = pooled.unwrap_or_else(|| self.new_state(STATE_BYTES));
         let result = work(&mut state);
         if let Ok(mut states) = self.states.try_lock()
             && states.len() < self.max_states
@@ -284,20 +260,4 @@ impl<I: Id> StatePool<I> {
         }
         result
     }
-}
-
-/// The tokens that a pre-token of the same bytes becomes without a merge.
-fn whole_tokens<I: Id>(vocab: &Vocab) -> Option<ShortTable<I>> {
-    if !vocab.whole_pretoken_lookup() {
-        return None;
-    }
-    let mut table = ShortTable::with_capacity(vocab.len());
-    for (id, token) in vocab.tokens() {
-        if let Some(key) = key::of(token)
-            && vocab.id(token) == Some(id)
-        {
-            table.insert(key, &[I::of(id)]);
-        }
-    }
-    Some(table)
 }

@@ -50,14 +50,11 @@ impl<I: Id> ShortTable<I> {
     /// Bytes of a set, in memory and in a file.
     pub(super) const SET_BYTES: usize = size_of::<Set<I>>();
 
-    /// A table that holds what is in `known` and then never takes more than about `max_bytes`, nor
-    /// less than 64 KiB, unless that is more.
-    pub(super) fn new(known: Option<&Self>, max_bytes: usize) -> Self {
-        let mut table = known.cloned().unwrap_or_else(|| Self::with_capacity(0));
-        let n_sets = (max_bytes / Self::SET_BYTES).max(1).ilog2();
-        // What is known may fill three quarters, and something must be left.
-        table.max_sets = (1 << n_sets).max(table.sets.len() * if known.is_some() { 2 } else { 1 });
-        table
+    /// An empty table that never takes more than about `max_bytes`, nor less than 64 KiB.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        let max_sets = 1 << (max_bytes / Self::SET_BYTES).max(1).ilog2();
+        let table = Self::with_capacity(0);
+        Self { max_sets: table.max_sets.max(max_sets), ..table }
     }
 
     /// An empty table with room for `n_keys`.
@@ -366,12 +363,12 @@ mod tests {
     }
 
     fn what_was_inserted_is_found<I: Id>(max_bytes: usize, n_keys: u32) -> usize {
-        let mut table = ShortTable::<I>::new(None, max_bytes);
+        let mut table = ShortTable::<I>::new(max_bytes);
         let ids_of = |n: u32| (n..=n + n % 11).map(|n| I::of(n % 65_536)).collect::<Vec<I>>();
         for n in 0..n_keys {
             let text = format!("k{n}");
             if !table.has_room() {
-                table = ShortTable::new(None, max_bytes);
+                table = ShortTable::new(max_bytes);
             }
             table.insert(key::of(text.as_bytes()).unwrap(), &ids_of(n));
             assert_eq!(get(&table, &text), Some(ids_of(n)));
