@@ -45,6 +45,7 @@ mod merge;
 mod occurrences;
 mod pairs;
 mod queue;
+mod sketch;
 mod symbol;
 mod words;
 
@@ -316,8 +317,7 @@ fn least_memory(options: &TrainOptions, len: u64, text_bytes: u64) -> u64 {
         SymbolSize::Two => Words::<u16>::memory(n_places),
         SymbolSize::Four => Words::<u32>::memory(n_places),
     };
-    let order = len.saturating_mul(size_of::<u32>() as u64);
-    let counts = Counts::memory(len, text_bytes).saturating_add(order);
+    let counts = Counts::memory(len, text_bytes);
     words.saturating_add(counts.max(Limits::least_bytes(n_places)))
 }
 
