@@ -56,6 +56,7 @@ use crate::{
     corpus::Source,
     count::{CountOptions, Counts, CountsFiles, Spilled, count},
     format::byte_alphabet,
+    freed,
     pretokenize::Pattern,
     progress::Progress,
     vocab::{MAX_RANKED_BYTES, Vocab},
@@ -276,13 +277,19 @@ fn learn<S: Symbol>(
         floor: options.min_frequency.max(1),
         max_token_bytes: options.longest().unwrap_or(usize::MAX),
         forbidden: Vec::new(),
-        bytes: most.map(|most| most.saturating_sub(words.bytes())),
+        bytes: most.map(|most| most.saturating_sub(words.bytes() + token_bytes(options))),
     };
     drop(counts);
+    if options.max_memory.is_some() {
+        freed::give_back();
+    }
     let mut merger = Merger::new(words);
     learner.replay(&mut merger, progress)?;
     let stopped_early = learner.learn(&mut merger, limits, progress)?;
     let single_bytes = totals.single_bytes;
+    let corpus_tokens = merger.total_tokens() + single_bytes;
+    // The vocabulary is built in the place of what it was learned from.
+    drop(merger);
     let smaller = learner.smaller.iter().map(|&(size, tokens)| (size, tokens + single_bytes));
     Ok(Trained {
         smaller: smaller.collect(),
@@ -292,7 +299,7 @@ fn learn<S: Symbol>(
         pre_tokens: totals.pre_tokens,
         distinct_pre_tokens: totals.distinct_pre_tokens,
         spilled: Spilled::default(),
-        corpus_tokens: merger.total_tokens() + single_bytes,
+        corpus_tokens,
         stopped_early,
     })
 }
@@ -318,7 +325,17 @@ fn least_memory(options: &TrainOptions, len: u64, text_bytes: u64) -> u64 {
         SymbolSize::Four => Words::<u32>::memory(n_places),
     };
     let counts = Counts::memory(len, text_bytes);
-    words.saturating_add(counts.max(Limits::least_bytes(n_places)))
+    let index = Limits::least_bytes(n_places).saturating_add(token_bytes(options) as u64);
+    words.saturating_add(counts.max(index))
+}
+
+/// Bytes that are held for each token while merges are learned: its text, its length, its count,
+/// and by thread, sums over what stands before and behind it.
+fn token_bytes(options: &TrainOptions) -> usize {
+    if cfg!(any(test, fuzzing)) {
+        return 0;
+    }
+    (48 + 32 * at_work(options.threads)).saturating_mul(options.vocab_size as usize)
 }
 
 /// Bytes of a symbol.
