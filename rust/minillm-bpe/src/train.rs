@@ -277,7 +277,7 @@ fn learn<S: Symbol>(
         floor: options.min_frequency.max(1),
         max_token_bytes: options.longest().unwrap_or(usize::MAX),
         forbidden: Vec::new(),
-        bytes: most.map(|most| most.saturating_sub(words.bytes() + token_bytes(options))),
+        bytes: most.map(|most| most.saturating_sub(words.bytes())),
     };
     drop(counts);
     if options.max_memory.is_some() {
@@ -325,17 +325,7 @@ fn least_memory(options: &TrainOptions, len: u64, text_bytes: u64) -> u64 {
         SymbolSize::Four => Words::<u32>::memory(n_places),
     };
     let counts = Counts::memory(len, text_bytes);
-    let index = Limits::least_bytes(n_places).saturating_add(token_bytes(options) as u64);
-    words.saturating_add(counts.max(index))
-}
-
-/// Bytes that are held for each token while merges are learned: its text, its length, its count,
-/// and by thread, sums over what stands before and behind it.
-fn token_bytes(options: &TrainOptions) -> usize {
-    if cfg!(any(test, fuzzing)) {
-        return 0;
-    }
-    (48 + 32 * at_work(options.threads)).saturating_mul(options.vocab_size as usize)
+    words.saturating_add(counts.max(Limits::least_bytes(n_places)))
 }
 
 /// Bytes of a symbol.

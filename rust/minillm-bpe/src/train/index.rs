@@ -69,11 +69,11 @@ impl Index {
     pub(super) fn new<S: Symbol>(words: &Words<S>, limits: &Limits, floor: Floor) -> Self {
         let room = limits.bytes.unwrap_or(usize::MAX);
         let sketch = match floor {
-            Floor::At(floor) if floor > 1 => Some(Sketch::new(words, room / 4, floor)),
+            Floor::At(floor) if floor > 1 => Some(Sketch::new(words, room / 3, floor)),
             _ => None,
         };
         let search = Search { words, limits, sketch };
-        let (mut found, n_classes) = search.first_class(room / 4 * 3);
+        let (mut found, n_classes) = search.first_class(room / 3 * 2);
         let mut sizes = Sizes::new();
         found.sums.iter_mut().for_each(|entry| sizes.add(entry));
         for number in 1..n_classes {

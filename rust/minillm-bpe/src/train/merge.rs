@@ -16,7 +16,7 @@ use super::occurrences::{Neighbours, Occurrences};
 use super::queue::{Candidate, Order, Queue};
 use super::symbol::Symbol;
 use super::words::{Words, in_parallel, place};
-use crate::{Pair, TokenId};
+use crate::{Pair, TokenId, freed};
 
 /// The first floor, as a part of the highest count, is this times the number of merges: by Zipf's
 /// law the last merge's pair occurs about that much more rarely, were this 1.
@@ -128,6 +128,9 @@ impl<S: Symbol> Merger<S> {
     fn index_from(&mut self, floor: Floor, order: &Order) {
         self.index = Index::default();
         self.queue = Queue::default();
+        if self.limits.bytes.is_some() {
+            freed::give_back();
+        }
         self.index = Index::new(&self.words, &self.limits, floor);
         for entry in self.index.pairs.iter_mut() {
             self.queue.push(Candidate { count: entry.count, pair: entry.pair() }, order);

@@ -69,9 +69,9 @@ impl<S: Symbol> Words<S> {
         let parts = buckets.parts(counts, n_parts);
         let mut symbols = huge_pages::vec(S::BOUNDARY, buckets.end as usize);
         let mut rest = &mut symbols[1..];
-        let shares = parts.iter().map(|part| {
-            (rest.split_off_mut(..part.len()).unwrap_or_default(), part.clone())
-        });
+        let shares = parts
+            .iter()
+            .map(|part| (rest.split_off_mut(..part.len()).unwrap_or_default(), part.clone()));
         in_parallel(shares.collect::<Vec<_>>(), |(share, part)| {
             buckets.lay_out(counts, share, &part);
         });
@@ -246,7 +246,8 @@ impl Buckets {
         let few = (0..FEW as u64).rev();
         let counts = self.frequent.iter().copied().chain(few);
         let ends = self.starts[1..].iter().copied().chain([self.end]);
-        let filled = self.starts.iter().zip(ends).zip(counts).filter(|((start, end), _)| *start < end);
+        let filled =
+            self.starts.iter().zip(ends).zip(counts).filter(|((start, end), _)| *start < end);
         filled.map(|((_, end), count)| Run { end, count }).collect()
     }
 }
