@@ -92,7 +92,7 @@ pub struct CorpusReader {
 /// The source that is being read.
 enum Open {
     Stream { name: PathBuf, stream: Box<dyn Read + Send> },
-    Documents { name: PathBuf, documents: Box<dyn Iterator<Item = Result<Vec<u8>>> + Send> },
+    Documents(Box<dyn Iterator<Item = Result<Vec<u8>>> + Send>),
 }
 
 impl CorpusReader {
@@ -120,7 +120,7 @@ impl CorpusReader {
         }
     }
 
-    /// Refuses to hold a document of more than `most_block_bytes` that cannot be cut.
+    /// Refuses to read a stream's document of more than `most_block_bytes` that cannot be cut.
     #[must_use]
     pub fn limited(self, most_block_bytes: usize) -> Self {
         Self { most_block_bytes, ..self }
@@ -168,9 +168,7 @@ impl CorpusReader {
             block.ends.clear();
             match &mut open {
                 Open::Stream { name, stream } => self.fill_from_stream(block, name, stream)?,
-                Open::Documents { name, documents } => {
-                    self.fill_from_documents(block, name, documents)?;
-                }
+                Open::Documents(documents) => self.fill_from_documents(block, documents)?,
             }
             if !block.ends_source {
                 self.open = Some(open);
@@ -187,7 +185,6 @@ impl CorpusReader {
     fn fill_from_documents(
         &self,
         block: &mut Block,
-        name: &Path,
         documents: &mut dyn Iterator<Item = Result<Vec<u8>>>,
     ) -> Result<()> {
         (block.ends_document, block.ends_source) = (true, false);
@@ -196,8 +193,8 @@ impl CorpusReader {
                 block.ends_source = true;
                 break;
             };
+            // However long: whoever made it holds it already.
             let document = document?;
-            self.check_length(name, document.len())?;
             block.bytes.extend_from_slice(&document);
             block.ends.push(block.bytes.len());
         }
@@ -272,7 +269,7 @@ fn open_source(source: Source) -> Result<Open> {
         }
         Source::Stdin => Open::Stream { name, stream: Box::new(io::stdin()) },
         Source::Reader(_, stream) => Open::Stream { name, stream },
-        Source::Documents(_, documents) => Open::Documents { name, documents },
+        Source::Documents(_, documents) => Open::Documents(documents),
     })
 }
 
@@ -369,6 +366,15 @@ mod tests {
             .map(|block| block.texts().map(<[u8]>::to_vec).collect())
             .collect();
         assert_eq!(found, [vec![b"a".to_vec(), b"b".to_vec()], vec![b"".to_vec(), b"c".to_vec()]]);
+    }
+
+    #[test]
+    fn a_long_document_of_an_iterator_is_taken_whole() {
+        let documents = std::iter::once(Ok(vec![b'x'; 1000]));
+        let source = Source::Documents("list".to_owned(), Box::new(documents));
+        let mut reader = reader(&[], 2, &[]).limited(4);
+        reader.sources = vec![source].into_iter();
+        assert_eq!(blocks(reader)[0].bytes.len(), 1000);
     }
 
     #[test]

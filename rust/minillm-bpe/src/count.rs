@@ -30,6 +30,7 @@ use std::{
 use crate::{
     Error, Result, at_work,
     corpus::{Block, CorpusReader, Source},
+    freed,
     pretokenize::{Pattern, PreTokenizer},
     progress::{Phase, Progress},
     special::SpecialTokens,
@@ -153,6 +154,7 @@ impl Counting<'_> {
             runs.extend(tally.into_runs()?.map_or_else(Vec::new, RunFile::into_runs));
         }
         let spilled = Spilled { runs: runs.len(), bytes: runs.iter().map(Run::n_bytes).sum() };
+        freed::give_back();
         let run = fold_runs(runs, plan.fold, folder, self.progress)?;
         Ok(Counted { place: Place::Disk(run), corpus_bytes, spilled })
     }

@@ -6,7 +6,12 @@
 
 /// A vector of `len` times `value`, in huge pages where the system has them to give.
 pub(crate) fn vec<T: Clone>(value: T, len: usize) -> Vec<T> {
-    let mut vec = Vec::with_capacity(len);
+    vec_with_room(value, len, len)
+}
+
+/// [`vec`] with room to grow to `capacity`; what is not used of it yet takes addresses only.
+pub(crate) fn vec_with_room<T: Clone>(value: T, len: usize, capacity: usize) -> Vec<T> {
+    let mut vec = Vec::with_capacity(capacity);
     advise(&mut vec);
     vec.resize(len, value);
     vec

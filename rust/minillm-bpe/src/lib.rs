@@ -16,6 +16,7 @@ pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod format;
+mod freed;
 mod huge_pages;
 pub mod ids;
 mod key;

@@ -5,7 +5,10 @@
 //! tokenizer, and neither their bytes nor their ids say how well one compresses.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
 };
 
@@ -48,10 +51,13 @@ pub fn measure(
     let reader = CorpusReader::new(sources, BLOCK_BYTES, specials.clone(), pre_tokenizer);
     progress.begin(Phase::Encode, reader.total_bytes());
     let reader = Mutex::new(reader);
-    let work = || -> Result<Measured> {
+    let stop = AtomicBool::new(false);
+    let measure_blocks = || -> Result<Measured> {
         let (mut measured, mut block, mut ids) =
             (Measured::default(), Block::default(), Vec::<TokenId>::new());
-        while reader.lock().unwrap_or_else(PoisonError::into_inner).next_block_into(&mut block)? {
+        while !stop.load(Relaxed)
+            && reader.lock().unwrap_or_else(PoisonError::into_inner).next_block_into(&mut block)?
+        {
             for segment in block.texts().flat_map(|text| specials.split(text)) {
                 let Segment::Text(text) = segment else { continue };
                 ids.clear();
@@ -62,6 +68,12 @@ pub fn measure(
             progress.advance(block.bytes.len() as u64)?;
         }
         Ok(measured)
+    };
+    // The first error ends them all.
+    let work = || {
+        let result = measure_blocks();
+        stop.fetch_or(result.is_err(), Relaxed);
+        result
     };
     let parts: Vec<Result<Measured>> = thread::scope(|scope| {
         let workers: Vec<_> = (0..at_work(threads)).map(|_| scope.spawn(work)).collect();

@@ -45,6 +45,7 @@ mod merge;
 mod occurrences;
 mod pairs;
 mod queue;
+mod sketch;
 mod symbol;
 mod words;
 
@@ -55,6 +56,7 @@ use crate::{
     corpus::Source,
     count::{CountOptions, Counts, CountsFiles, Spilled, count},
     format::byte_alphabet,
+    freed,
     pretokenize::Pattern,
     progress::Progress,
     vocab::{MAX_RANKED_BYTES, Vocab},
@@ -278,10 +280,16 @@ fn learn<S: Symbol>(
         bytes: most.map(|most| most.saturating_sub(words.bytes())),
     };
     drop(counts);
+    if options.max_memory.is_some() {
+        freed::give_back();
+    }
     let mut merger = Merger::new(words);
     learner.replay(&mut merger, progress)?;
     let stopped_early = learner.learn(&mut merger, limits, progress)?;
     let single_bytes = totals.single_bytes;
+    let corpus_tokens = merger.total_tokens() + single_bytes;
+    // The vocabulary is built in the place of what it was learned from.
+    drop(merger);
     let smaller = learner.smaller.iter().map(|&(size, tokens)| (size, tokens + single_bytes));
     Ok(Trained {
         smaller: smaller.collect(),
@@ -291,7 +299,7 @@ fn learn<S: Symbol>(
         pre_tokens: totals.pre_tokens,
         distinct_pre_tokens: totals.distinct_pre_tokens,
         spilled: Spilled::default(),
-        corpus_tokens: merger.total_tokens() + single_bytes,
+        corpus_tokens,
         stopped_early,
     })
 }
@@ -316,8 +324,7 @@ fn least_memory(options: &TrainOptions, len: u64, text_bytes: u64) -> u64 {
         SymbolSize::Two => Words::<u16>::memory(n_places),
         SymbolSize::Four => Words::<u32>::memory(n_places),
     };
-    let order = len.saturating_mul(size_of::<u32>() as u64);
-    let counts = Counts::memory(len, text_bytes).saturating_add(order);
+    let counts = Counts::memory(len, text_bytes);
     words.saturating_add(counts.max(Limits::least_bytes(n_places)))
 }
 

@@ -153,11 +153,13 @@ pub(super) fn sort_key(text: &[u8]) -> u128 {
         .swap_bytes()
 }
 
-/// Open addressing with linear probing, at most half full.
+/// Open addressing with linear probing; half full at most, unless memory is bounded.
 #[derive(Default)]
 struct ShortTable {
     slots: Vec<Slot>,
     n_used: usize,
+    /// How many may be in use before it grows or spills.
+    most_used: usize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -204,7 +206,7 @@ impl ShortTable {
     /// Whether there is room for `n` more keys.
     #[inline]
     fn has_room(&self, n: usize) -> bool {
-        (self.n_used + n) * 2 <= self.slots.len()
+        self.n_used + n <= self.most_used
     }
 
     /// Number of slots when it has grown for `n` more keys.
@@ -217,6 +219,7 @@ impl ShortTable {
         let slots = huge_pages::vec(Slot::default(), self.grown(n));
         let old = std::mem::replace(&mut self.slots, slots);
         self.n_used = 0;
+        self.most_used = self.slots.len() / 2;
         for slot in old.into_iter().filter(|slot| slot.key != 0) {
             self.add_at(self.home(key::hash(slot.key)), slot.key, slot.count);
         }

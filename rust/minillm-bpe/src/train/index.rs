@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::pairs::{PairEntry, PairTable};
 use super::queue::Candidate;
+use super::sketch::Sketch;
 use super::symbol::Symbol;
 use super::words::{Words, in_parallel, place};
 use crate::{Pair, huge_pages};
@@ -41,6 +42,15 @@ impl Limits {
     }
 }
 
+/// The least count of the pairs that are wanted.
+#[derive(Clone, Copy)]
+pub(super) enum Floor {
+    /// So many.
+    At(u64),
+    /// The highest count, divided by this.
+    BelowHighest(u64),
+}
+
 /// The pairs that reach a floor.
 #[derive(Default)]
 pub(super) struct Index {
@@ -51,104 +61,40 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Finds the pairs of `words` down to the floor that `choose` returns for the highest count, or
-    /// to a higher one if there is no room for so many.
-    pub(super) fn new<S: Symbol>(
-        words: &Words<S>,
-        limits: &Limits,
-        choose: impl FnOnce(u64) -> u64,
-    ) -> Self {
-        let choose = |highest: u64| choose(highest).max(limits.floor);
-        match limits.bytes {
-            None => Self::in_parallel(words, limits, choose),
-            Some(bytes) => Self::within(bytes, words, limits, choose),
-        }
-    }
-
-    /// Counts and lists the pairs, each thread in a part of the corpus.
-    fn in_parallel<S: Symbol>(
-        words: &Words<S>,
-        limits: &Limits,
-        choose: impl FnOnce(u64) -> u64,
-    ) -> Self {
-        let mut of_parts =
-            in_parallel(words.parts.iter().cloned(), |part| count_pairs(words, part, |_| true));
-        let mut pairs = of_parts[0].clone();
-        for of_part in &mut of_parts[1..] {
-            for entry in of_part.iter_mut() {
-                pairs.entry(entry.pair(), 0).add_all(entry);
-            }
-        }
-        leave_out(words, &mut pairs, limits);
-        let highest = pairs.iter_mut().map(|entry| entry.count).max().unwrap_or(0);
-        let floor = choose(highest);
-        pairs.retain(|entry| entry.count >= floor);
-        let mut postings = huge_pages::vec(0, make_room(&mut pairs));
-        let shared = shared(&mut postings);
-        let mut jobs = Vec::new();
-        for (part, mut of_part) in words.parts.iter().cloned().zip(of_parts) {
-            for own in of_part.iter_mut() {
-                own.start = u32::MAX;
-                if let Some(entry) = pairs.get_mut(own.pair()) {
-                    own.start = entry.start + entry.len;
-                    entry.len += own.len;
-                }
-            }
-            jobs.push((part, of_part));
-        }
-        in_parallel(jobs, |(part, mut of_part)| {
-            words.for_each_pair_in(part, |pair, at, _| {
-                if let Some(own) = of_part.get_mut(pair).filter(|own| own.start != u32::MAX) {
-                    shared[own.start as usize].store(at, Ordering::Relaxed);
-                    own.start += 1;
-                }
-            });
-        });
-        Self { pairs, postings, floor }
-    }
-
-    /// Counts the pairs class by class, so that the rare ones need not all be held at once.
-    fn within<S: Symbol>(
-        bytes: usize,
-        words: &Words<S>,
-        limits: &Limits,
-        choose: impl FnOnce(u64) -> u64,
-    ) -> Self {
-        let whole = 1..words.symbols.len();
-        let count_class = |class: Class| {
-            let mut pairs = count_pairs(words, whole.clone(), |pair| class.has(pair));
-            leave_out(words, &mut pairs, limits);
-            pairs
+    /// Finds the pairs of `words` down to `floor`, or to a higher one if there is no room for so
+    /// many.
+    ///
+    /// Each thread works in a part of the corpus. If there is no room for all pairs at once, they
+    /// are counted class by class, and once more to keep those that reach the floor.
+    pub(super) fn new<S: Symbol>(words: &Words<S>, limits: &Limits, floor: Floor) -> Self {
+        let room = limits.bytes.unwrap_or(usize::MAX);
+        let sketch = match floor {
+            Floor::At(floor) if floor > 1 => Some(Sketch::new(words, room / 3, floor)),
+            _ => None,
         };
-        let (mut pairs, n_classes) = count_first_class(words, bytes);
-        leave_out(words, &mut pairs, limits);
-        let mut sizes = Sizes { bytes: [0; 64], highest_count: 0 };
-        pairs.iter_mut().for_each(|entry| sizes.add(entry));
+        let search = Search { words, limits, sketch };
+        let (mut found, n_classes) = search.first_class(room / 3 * 2);
+        let mut sizes = Sizes::new();
+        found.sums.iter_mut().for_each(|entry| sizes.add(entry));
         for number in 1..n_classes {
-            drop(std::mem::take(&mut pairs));
-            pairs = count_class(Class { number, of: n_classes });
-            pairs.iter_mut().for_each(|entry| sizes.add(entry));
+            // The tables of two classes never exist together.
+            drop(found);
+            found = search.class(Class { number, of: n_classes });
+            found.sums.iter_mut().for_each(|entry| sizes.add(entry));
         }
-        let floor = sizes.least_floor_within(bytes / 2).max(choose(sizes.highest_count));
-        if n_classes == 1 {
-            pairs.retain(|entry| entry.count >= floor);
-        } else {
-            pairs = PairTable::default();
-            for number in 0..n_classes {
-                for entry in count_class(Class { number, of: n_classes }).iter_mut() {
-                    if entry.count >= floor {
-                        *pairs.entry(entry.pair(), 0) = *entry;
-                    }
-                }
-            }
+        let floor = match floor {
+            Floor::At(floor) => floor,
+            Floor::BelowHighest(divisor) => sizes.highest_count / divisor,
+        };
+        let floor = floor.max(limits.floor).max(sizes.least_floor_within(room / 4 * 3));
+        found.retain(floor);
+        for number in 0..n_classes - 1 {
+            let mut more = search.class(Class { number, of: n_classes });
+            more.retain(floor);
+            found.absorb(&mut more);
         }
-        let mut postings = huge_pages::vec(0, make_room(&mut pairs));
-        words.for_each_pair(|pair, at, _| {
-            if let Some(entry) = pairs.get_mut(pair) {
-                postings[(entry.start + entry.len) as usize] = at;
-                entry.len += 1;
-            }
-        });
+        drop(search);
+        let (pairs, postings) = found.list(words, limits.bytes);
         Self { pairs, postings, floor }
     }
 
@@ -174,60 +120,163 @@ impl Class {
     }
 }
 
-/// Counts the pairs in one part of the corpus that `is_wanted` wants.
-fn count_pairs<S: Symbol>(
-    words: &Words<S>,
-    part: Range<usize>,
-    is_wanted: impl Fn(Pair) -> bool,
-) -> PairTable {
-    let mut pairs = PairTable::default();
-    words.for_each_pair_in(part, |pair, _, count| {
-        if is_wanted(pair) {
-            pairs.entry(pair, 0).add(count);
-        }
-    });
-    pairs
+/// Where pairs are counted, and which.
+struct Search<'a, S> {
+    words: &'a Words<S>,
+    limits: &'a Limits,
+    /// Those that it rules out are too rare.
+    sketch: Option<Sketch>,
 }
 
-/// Counts the pairs of the first of as many classes as `bytes` asks for, and tells their number.
-fn count_first_class<S: Symbol>(words: &Words<S>, bytes: usize) -> (PairTable, u64) {
-    let mut class = Class { number: 0, of: 1 };
-    let mut pairs = PairTable::default();
-    words.for_each_pair(|pair, _, count| {
-        if class.has(pair) {
-            pairs.entry(pair, 0).add(count);
-            while pairs.bytes() > bytes && !pairs.is_least() {
-                class.of *= 2;
-                pairs.retain(|entry| class.has(entry.pair()));
+impl<S: Symbol> Search<'_, S> {
+    /// Counts the first of as many classes as `room` asks for, and tells their number.
+    fn first_class(&self, room: usize) -> (Found, u64) {
+        let parts = &self.words.parts;
+        // Added up, they may take as much as one more.
+        let n_tables = parts.len() + usize::from(parts.len() > 1);
+        let count = |part| self.count_first_class(part, room / n_tables);
+        let mut tables = in_parallel(parts.iter().cloned(), count);
+        let of = tables.iter().map(|(_, n_classes)| *n_classes).max().unwrap_or(1);
+        let class = Class { number: 0, of };
+        for (table, n_classes) in &mut tables {
+            if *n_classes < of {
+                table.retain(|entry| class.has(entry.pair()));
             }
         }
-    });
-    (pairs, class.of)
+        (self.sum(tables.into_iter().map(|(table, _)| table).collect()), of)
+    }
+
+    fn class(&self, class: Class) -> Found {
+        let count = |part| {
+            let mut pairs = PairTable::default();
+            self.words.for_each_pair_in(part, |pair, _, count| {
+                if class.has(pair) && self.wants(pair) {
+                    pairs.entry(pair, 0).add(count);
+                }
+            });
+            pairs
+        };
+        self.sum(in_parallel(self.words.parts.iter().cloned(), count))
+    }
+
+    /// Counts the pairs of the first of as many classes as `bytes` asks for in one part of the
+    /// corpus, and tells their number.
+    fn count_first_class(&self, part: Range<usize>, bytes: usize) -> (PairTable, u64) {
+        let mut class = Class { number: 0, of: 1 };
+        let mut pairs = PairTable::default();
+        self.words.for_each_pair_in(part, |pair, _, count| {
+            if class.has(pair) && self.wants(pair) {
+                let entry = pairs.entry(pair, 0);
+                entry.add(count);
+                let is_new = entry.len == 1;
+                while is_new && pairs.bytes() > bytes && !pairs.is_least() {
+                    class.of *= 2;
+                    pairs.retain(|entry| class.has(entry.pair()));
+                }
+            }
+        });
+        (pairs, class.of)
+    }
+
+    #[inline]
+    fn wants(&self, pair: Pair) -> bool {
+        self.sketch.as_ref().is_none_or(|sketch| sketch.may_reach_floor(pair))
+    }
+
+    /// Adds up what was found in the parts, and leaves out the pairs that make too long a token
+    /// or are forbidden.
+    fn sum(&self, mut others: Vec<PairTable>) -> Found {
+        let mut sums = others.pop().unwrap_or_default();
+        for other in &mut others {
+            for entry in other.iter_mut() {
+                sums.entry(entry.pair(), 0).add_all(entry);
+            }
+        }
+        let facts = &self.words.facts;
+        for entry in sums.iter_mut() {
+            let (left, right) = entry.pair();
+            let len = facts.len_of(left) + facts.len_of(right);
+            if len as usize > self.limits.max_token_bytes {
+                entry.count = 0;
+            }
+        }
+        for &pair in &self.limits.forbidden {
+            if let Some(entry) = sums.get_mut(pair) {
+                entry.count = 0;
+            }
+        }
+        Found { others, sums }
+    }
 }
 
-/// Strikes the pairs that make too long a token, or are forbidden.
-fn leave_out<S: Symbol>(words: &Words<S>, pairs: &mut PairTable, limits: &Limits) {
-    for entry in pairs.iter_mut() {
-        let (left, right) = entry.pair();
-        if (words.facts.len_of(left) + words.facts.len_of(right)) as usize > limits.max_token_bytes
-        {
-            entry.count = 0;
+/// The pairs of a class, counted.
+struct Found {
+    /// In each part of the corpus but the last.
+    others: Vec<PairTable>,
+    /// In all parts.
+    sums: PairTable,
+}
+
+impl Found {
+    /// Drops all pairs below `floor`.
+    fn retain(&mut self, floor: u64) {
+        let Self { others, sums } = self;
+        sums.retain(|entry| entry.count >= floor);
+        for other in others {
+            other.retain(|entry| sums.has(entry.pair()));
         }
     }
-    for &pair in &limits.forbidden {
-        if let Some(entry) = pairs.get_mut(pair) {
-            entry.count = 0;
+
+    /// Takes the pairs of another class.
+    fn absorb(&mut self, more: &mut Self) {
+        let own = self.others.iter_mut().chain([&mut self.sums]);
+        for (own, more) in own.zip(more.others.iter_mut().chain([&mut more.sums])) {
+            for entry in more.iter_mut() {
+                *own.entry(entry.pair(), 0) = *entry;
+            }
         }
+    }
+
+    /// The pairs, and the lists of their places: in each, those of the first part come first.
+    fn list<S: Symbol>(self, words: &Words<S>, room: Option<usize>) -> (PairTable, Vec<u32>) {
+        let Self { mut others, sums: mut pairs } = self;
+        let n_postings = make_room(&mut pairs);
+        // Under a bound the array never moves: while it did, there would be two of it.
+        let most = room.map_or(0, |room| room.saturating_sub(pairs.bytes()) / size_of::<u32>());
+        let mut postings = huge_pages::vec_with_room(0, n_postings, most.max(n_postings));
+        // Until all are listed, an entry's start is where the next place goes: in the sums, behind
+        // those of the other parts.
+        for other in &mut others {
+            for own in other.iter_mut() {
+                if let Some(entry) = pairs.get_mut(own.pair()) {
+                    own.start = entry.start;
+                    entry.start += own.len;
+                }
+            }
+        }
+        let shared = shared(&mut postings);
+        let tables = others.iter_mut().chain([&mut pairs]);
+        in_parallel(words.parts.iter().cloned().zip(tables), |(part, own)| {
+            words.for_each_pair_in(part, |pair, at, _| {
+                if let Some(own) = own.get_mut(pair) {
+                    shared[own.start as usize].store(at, Ordering::Relaxed);
+                    own.start += 1;
+                }
+            });
+        });
+        for entry in pairs.iter_mut() {
+            entry.start -= entry.len;
+        }
+        (pairs, postings)
     }
 }
 
-/// Gives each pair the start of its list, by its length, which then is 0 until the list is filled.
-/// Returns the length of all lists.
+/// Gives each pair the start of its list, by its length. Returns the length of all lists.
 fn make_room(pairs: &mut PairTable) -> usize {
     let mut end = 0;
     for entry in pairs.iter_mut() {
         entry.start = place(end);
-        end += std::mem::take(&mut entry.len) as usize;
+        end += entry.len as usize;
     }
     end
 }
@@ -240,9 +289,9 @@ fn shared(numbers: &mut [u32]) -> &[AtomicU32] {
     unsafe { std::slice::from_raw_parts(numbers.as_mut_ptr().cast(), len) }
 }
 
-/// How large an index is at every floor that is a power of two.
+/// How large an index is at some floors, four from one power of two to the next.
 struct Sizes {
-    bytes: [usize; 64],
+    bytes: [usize; 4 * 64],
     highest_count: u64,
 }
 
@@ -251,23 +300,30 @@ struct Sizes {
 const BYTES_PER_PAIR: usize = 2 * size_of::<PairEntry>() + size_of::<Candidate>();
 
 impl Sizes {
+    fn new() -> Self {
+        Self { bytes: [0; 4 * 64], highest_count: 0 }
+    }
+
     fn add(&mut self, entry: &PairEntry) {
         self.highest_count = self.highest_count.max(entry.count);
         if let Some(log2) = entry.count.checked_ilog2() {
-            self.bytes[log2 as usize] += BYTES_PER_PAIR + entry.len as usize * size_of::<u32>();
+            // The two bits behind the highest.
+            let quarter = (entry.count << (63 - log2) >> 61) as usize % 4;
+            self.bytes[4 * log2 as usize + quarter] +=
+                BYTES_PER_PAIR + entry.len as usize * size_of::<u32>();
         }
     }
 
-    /// The least power of two at which the index takes at most `bytes`; or that which leaves
+    /// The least of these floors at which the index takes at most `bytes`; or that which leaves
     /// the most frequent pairs alone.
     fn least_floor_within(&self, bytes: usize) -> u64 {
         let (mut sum, mut floor) = (0_usize, 1_u64 << 63);
-        for (log2, part) in self.bytes.iter().enumerate().rev() {
+        for (step, part) in self.bytes.iter().enumerate().rev() {
             sum += part;
             if sum > bytes && sum > *part {
                 break;
             }
-            floor = 1 << log2;
+            floor = ((4 + step as u64 % 4) << 61) >> (63 - step / 4);
         }
         floor
     }

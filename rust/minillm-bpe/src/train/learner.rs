@@ -25,11 +25,14 @@ pub(super) struct Learner<'o> {
     /// The vocabulary before the first learned merge.
     start: Cow<'o, Vocab>,
     order: Order,
+    /// The step of each token's bytes. Without a base, of the single bytes alone: then, no two
+    /// merges yield the same bytes.
     by_bytes: HashMap<Vec<u8>, TokenId>,
     /// The vocabulary's id of each step.
     ids: Vec<TokenId>,
     forbidden: HashSet<Vec<u8>>,
-    /// Ids of the halves of each listed merge.
+    /// Ids of the halves of each listed merge; without a base, no pair is merged twice, and none is
+    /// noted.
     listed: HashSet<Pair>,
     counts: Vec<u64>,
     learned: Vec<Pair>,
@@ -141,7 +144,9 @@ impl<'o> Learner<'o> {
                 merger.forget(pair);
                 continue;
             }
-            if self.listed.insert((self.ids[pair.0 as usize], self.ids[pair.1 as usize])) {
+            let is_first = self.options.base.is_none()
+                || self.listed.insert((self.ids[pair.0 as usize], self.ids[pair.1 as usize]));
+            if is_first {
                 self.counts.push(count);
                 self.learned.push(pair);
             }
@@ -168,8 +173,10 @@ impl<'o> Learner<'o> {
     }
 
     fn add(&mut self, bytes: Vec<u8>, id: TokenId) -> TokenId {
-        let step = self.order.push(bytes.clone());
-        self.by_bytes.insert(bytes, step);
+        let step = self.order.push(&bytes);
+        if self.options.base.is_some() {
+            self.by_bytes.insert(bytes, step);
+        }
         self.ids.push(id);
         step
     }

@@ -11,12 +11,12 @@
 //! lowered, the lists of the new ones get their places in the array of postings, and each
 //! occurrence goes into the lists of its two neighbours.
 
-use super::index::{Index, Limits};
+use super::index::{Floor, Index, Limits};
 use super::occurrences::{Neighbours, Occurrences};
 use super::queue::{Candidate, Order, Queue};
 use super::symbol::Symbol;
 use super::words::{Words, in_parallel, place};
-use crate::{Pair, TokenId};
+use crate::{Pair, TokenId, freed};
 
 /// The first floor, as a part of the highest count, is this times the number of merges: by Zipf's
 /// law the last merge's pair occurs about that much more rarely, were this 1.
@@ -48,14 +48,14 @@ impl<S: Symbol> Merger<S> {
     /// Enters every pair, so that any may be merged next.
     pub(super) fn index_all(&mut self, order: &Order) {
         self.limits = Limits::none();
-        self.index_from(|_| 1, order);
+        self.index_from(Floor::At(1), order);
     }
 
     /// Prepares to merge the most frequent pairs within `limits`, about `n_merges` times.
     pub(super) fn index_frequent(&mut self, n_merges: u64, limits: Limits, order: &Order) {
         let below = FLOOR_BELOW_LAST * n_merges.max(1);
         self.limits = limits;
-        self.index_from(|highest| highest / below, order);
+        self.index_from(Floor::BelowHighest(below), order);
     }
 
     /// How often `pair` occurs; known of every pair after [`index_all`](Self::index_all).
@@ -87,7 +87,7 @@ impl<S: Symbol> Merger<S> {
                 return None;
             }
             let floor = self.index.floor / FLOOR_STEP;
-            self.index_from(|_| floor, order);
+            self.index_from(Floor::At(floor), order);
         }
     }
 
@@ -120,15 +120,18 @@ impl<S: Symbol> Merger<S> {
         let is_long = self.index.postings.len() > 3 * self.words.symbols.len();
         if is_long || self.limits.bytes.is_some_and(is_over) {
             let floor = self.index.floor;
-            self.index_from(|_| floor, order);
+            self.index_from(Floor::At(floor), order);
         }
     }
 
-    /// Makes the index anew, down to the floor that `choose` returns for the highest count.
-    fn index_from(&mut self, choose: impl FnOnce(u64) -> u64, order: &Order) {
+    /// Makes the index anew, down to `floor`.
+    fn index_from(&mut self, floor: Floor, order: &Order) {
         self.index = Index::default();
         self.queue = Queue::default();
-        self.index = Index::new(&self.words, &self.limits, choose);
+        if self.limits.bytes.is_some() {
+            freed::give_back();
+        }
+        self.index = Index::new(&self.words, &self.limits, floor);
         for entry in self.index.pairs.iter_mut() {
             self.queue.push(Candidate { count: entry.count, pair: entry.pair() }, order);
         }

@@ -70,6 +70,11 @@ impl PairTable {
         self.slots.len() * size_of::<PairEntry>() * if is_soon_full { 3 } else { 1 }
     }
 
+    /// Whether `pair` has an entry.
+    pub(super) fn has(&self, pair: Pair) -> bool {
+        !self.slots.is_empty() && self.slots[self.find(key_of(pair))].key != FREE
+    }
+
     /// The entry of `pair`, if it has one.
     #[inline]
     pub(super) fn get_mut(&mut self, pair: Pair) -> Option<&mut PairEntry> {

@@ -8,24 +8,29 @@ use crate::{Pair, TokenId};
 /// The tokens and how their pairs compare.
 pub(super) struct Order {
     mode: TieBreak,
-    tokens: Vec<Vec<u8>>,
+    /// Those of all tokens, one behind the other.
+    bytes: Vec<u8>,
+    /// Where each token's end.
+    ends: Vec<usize>,
 }
 
 impl Order {
     /// The 256 bytes.
     pub(super) fn new(mode: TieBreak) -> Self {
-        Self { mode, tokens: (0..=u8::MAX).map(|byte| vec![byte]).collect() }
+        Self { mode, bytes: (0..=u8::MAX).collect(), ends: (1..=256).collect() }
     }
 
     /// Adds a token and returns its id.
-    pub(super) fn push(&mut self, bytes: Vec<u8>) -> TokenId {
-        self.tokens.push(bytes);
+    pub(super) fn push(&mut self, bytes: &[u8]) -> TokenId {
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len());
         // A vocabulary size is a u32, so the number of tokens fits.
-        TokenId::try_from(self.tokens.len() - 1).unwrap_or(TokenId::MAX)
+        TokenId::try_from(self.ends.len() - 1).unwrap_or(TokenId::MAX)
     }
 
     pub(super) fn bytes(&self, id: TokenId) -> &[u8] {
-        &self.tokens[id as usize]
+        let start = if id == 0 { 0 } else { self.ends[id as usize - 1] };
+        &self.bytes[start..self.ends[id as usize]]
     }
 
     /// [`Ordering::Less`] if, at equal counts, `a` is merged before `b`.

@@ -10,6 +10,8 @@
 
 use std::{ops::Range, thread};
 
+use foldhash::HashSet;
+
 use super::symbol::Symbol;
 use crate::{Error, Pair, Result, TokenId, count::Counts, huge_pages};
 
@@ -25,7 +27,8 @@ struct Run {
 /// at most, is made anew when it has more than three, and one merge adds no more than two.
 const MAX_PLACES: usize = u32::MAX as usize / 5;
 
-/// Counts below this are sorted by counting: there are few values and many pre-tokens.
+/// Counts below this have a bucket each, whether they occur or not: most pre-tokens have one of
+/// them, and its bucket is found without a search.
 const FEW: usize = 1 << 12;
 
 /// Pre-tokens for which it is worth to start one more thread; in tests, a few.
@@ -61,30 +64,18 @@ impl<S: Symbol> Words<S> {
         if n_places > MAX_PLACES {
             return Err(Error::TooManyPreTokens { places: n_places, most: MAX_PLACES });
         }
-        let order = by_falling_count(counts);
-        let n_parts = threads.min(order.len() / WORDS_PER_THREAD).max(1);
-        let shares: Vec<&[u32]> = order.chunks(order.len().div_ceil(n_parts).max(1)).collect();
-        let n_places = in_parallel(&shares, |share| n_places_of(counts, share));
-        let mut symbols = huge_pages::vec(S::BOUNDARY, 1 + n_places.iter().sum::<usize>());
-        let mut parts = Vec::new();
-        let mut end = 1;
+        let buckets = Buckets::new(counts);
+        let n_parts = threads.min(counts.len() / WORDS_PER_THREAD).max(1);
+        let parts = buckets.parts(counts, n_parts);
+        let mut symbols = huge_pages::vec(S::BOUNDARY, buckets.end as usize);
         let mut rest = &mut symbols[1..];
-        let mut jobs = Vec::new();
-        for (share, &n) in shares.iter().zip(&n_places) {
-            let part = rest.split_off_mut(..n).unwrap_or_default();
-            jobs.push((*share, part, end));
-            parts.push(end..end + n);
-            end += n;
-        }
-        let mut runs: Vec<Run> = Vec::new();
-        for more in in_parallel(jobs, |(share, part, start)| lay_out(counts, share, part, start)) {
-            for run in more {
-                match runs.last_mut() {
-                    Some(last) if last.count == run.count => last.end = run.end,
-                    _ => runs.push(run),
-                }
-            }
-        }
+        let shares = parts
+            .iter()
+            .map(|part| (rest.split_off_mut(..part.len()).unwrap_or_default(), part.clone()));
+        in_parallel(shares.collect::<Vec<_>>(), |(share, part)| {
+            buckets.lay_out(counts, share, &part);
+        });
+        let runs = buckets.runs();
         let hints = hints(&runs, symbols.len());
         Ok(Self { symbols, facts: Facts { runs, hints, lens: vec![1; 256] }, parts })
     }
@@ -107,12 +98,8 @@ impl<S: Symbol> Words<S> {
         self.for_each_token_in(1..self.symbols.len(), visit);
     }
 
-    /// Calls `visit` with each pair of neighbours, the place of its left half, and its count.
-    pub(super) fn for_each_pair(&self, visit: impl FnMut(Pair, u32, u64)) {
-        self.for_each_pair_in(1..self.symbols.len(), visit);
-    }
-
-    /// [`for_each_pair`](Self::for_each_pair) of one of the [`parts`](Self::parts).
+    /// Calls `visit` with each pair of neighbours in one of the [`parts`](Self::parts), the place of
+    /// its left half, and its count.
     pub(super) fn for_each_pair_in(
         &self,
         part: Range<usize>,
@@ -172,60 +159,103 @@ impl Facts {
     }
 }
 
-/// The indices of all pre-tokens, the most frequent first.
-fn by_falling_count(counts: &Counts) -> Vec<u32> {
-    let few = |count: u64| usize::try_from(count).ok().filter(|&count| count < FEW);
-    let mut starts = vec![0_usize; FEW];
-    let mut frequent = Vec::new();
-    for (index, (_, count)) in counts.iter().enumerate() {
-        match few(count) {
-            Some(count) => starts[count] += 1,
-            None => frequent.push((count, place(index))),
-        }
-    }
-    frequent.sort_unstable_by(|a, b| b.cmp(a));
-    let mut at = frequent.len();
-    for start in starts.iter_mut().rev() {
-        (*start, at) = (at, at + *start);
-    }
-    let mut order: Vec<u32> = frequent.into_iter().map(|(_, index)| index).collect();
-    order.resize(counts.len(), 0);
-    for (index, (_, count)) in counts.iter().enumerate() {
-        if let Some(count) = few(count) {
-            order[starts[count]] = place(index);
-            starts[count] += 1;
-        }
-    }
-    order
+/// Where the pre-tokens of each count are laid out: one bucket behind the other, by falling count.
+/// In its bucket, each lies behind those that come before it in [`Counts`]: so who walks through
+/// all of them knows the place of each, and no list of them is needed.
+struct Buckets {
+    /// The counts from [`FEW`] on, falling; one bucket each. All below have one, too.
+    frequent: Vec<u64>,
+    /// The first place of each bucket.
+    starts: Vec<u32>,
+    /// One behind the last place of the last.
+    end: u32,
 }
 
-/// Places that these pre-tokens take; a single byte has no pairs, and is left out.
-fn n_places_of(counts: &Counts, share: &[u32]) -> usize {
-    let lens = share.iter().map(|&index| counts.get(index as usize).0.len());
-    lens.filter(|&len| len > 1).map(|len| len + 1).sum()
-}
+impl Buckets {
+    fn new(counts: &Counts) -> Self {
+        let is_frequent = |count: &u64| *count >= FEW as u64;
+        let frequent: HashSet<u64> = counts.iter().map(|(_, n)| n).filter(is_frequent).collect();
+        let mut frequent: Vec<u64> = frequent.into_iter().collect();
+        frequent.sort_unstable_by(|a, b| b.cmp(a));
+        let starts = vec![0; frequent.len() + FEW];
+        let mut buckets = Self { frequent, starts, end: 1 };
+        for (text, count) in counts.iter() {
+            let bucket = buckets.of(count);
+            buckets.starts[bucket] += n_places(text);
+        }
+        for start in &mut buckets.starts {
+            (*start, buckets.end) = (buckets.end, buckets.end + *start);
+        }
+        buckets
+    }
 
-/// Writes these pre-tokens into `symbols`, the places from `start` on, and returns their runs.
-fn lay_out<S: Symbol>(counts: &Counts, share: &[u32], symbols: &mut [S], start: usize) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut at = 0;
-    for &index in share {
-        let (text, count) = counts.get(index as usize);
-        if text.len() < 2 {
-            continue;
-        }
-        for (symbol, &byte) in symbols[at..].iter_mut().zip(text) {
-            *symbol = S::of(TokenId::from(byte));
-        }
-        // The boundary behind it is there already.
-        at += text.len() + 1;
-        let end = place(start + at);
-        match runs.last_mut() {
-            Some(run) if run.count == count => run.end = end,
-            _ => runs.push(Run { end, count }),
+    /// The bucket of a count.
+    #[inline]
+    fn of(&self, count: u64) -> usize {
+        match usize::try_from(count).ok().filter(|&count| count < FEW) {
+            Some(count) => self.frequent.len() + FEW - 1 - count,
+            None => self.frequent.partition_point(|&other| other > count),
         }
     }
-    runs
+
+    /// Calls `visit` with the text of each pre-token and its first place.
+    fn for_each(&self, counts: &Counts, mut visit: impl FnMut(&[u8], u32)) {
+        let mut ends = self.starts.clone();
+        for (text, count) in counts.iter().filter(|(text, _)| text.len() > 1) {
+            let end = &mut ends[self.of(count)];
+            visit(text, *end);
+            *end += n_places(text);
+        }
+    }
+
+    /// Divides the places into parts of about the same size, each the end of a pre-token.
+    fn parts(&self, counts: &Counts, n_parts: usize) -> Vec<Range<usize>> {
+        let size = (self.end as usize).div_ceil(n_parts);
+        let mut ends: Vec<usize> = (1..=n_parts).map(|part| part * size).collect();
+        if n_parts > 1 {
+            // Whoever reaches across an end moves it.
+            self.for_each(counts, |text, start| {
+                let (start, end) = (start as usize, (start + n_places(text)) as usize);
+                let part = start / size;
+                if end > (part + 1) * size {
+                    ends[part] = end;
+                }
+            });
+        }
+        let mut start = 1;
+        let part = |end: usize| {
+            let end = end.clamp(start, self.end as usize);
+            std::mem::replace(&mut start, end)..end
+        };
+        ends.into_iter().map(part).collect()
+    }
+
+    /// Writes the pre-tokens of one part into its symbols. The boundaries are there already.
+    fn lay_out<S: Symbol>(&self, counts: &Counts, symbols: &mut [S], part: &Range<usize>) {
+        self.for_each(counts, |text, start| {
+            let at = (start as usize).checked_sub(part.start);
+            let share = at.and_then(|at| symbols.get_mut(at..at + text.len()));
+            for (symbol, &byte) in share.into_iter().flatten().zip(text) {
+                *symbol = S::of(TokenId::from(byte));
+            }
+        });
+    }
+
+    /// The buckets that are not empty.
+    fn runs(&self) -> Vec<Run> {
+        let few = (0..FEW as u64).rev();
+        let counts = self.frequent.iter().copied().chain(few);
+        let ends = self.starts[1..].iter().copied().chain([self.end]);
+        let filled =
+            self.starts.iter().zip(ends).zip(counts).filter(|((start, end), _)| *start < end);
+        filled.map(|((_, end), count)| Run { end, count }).collect()
+    }
+}
+
+/// Places that a pre-token takes; one of a single byte has no pairs, and is left out.
+#[inline]
+fn n_places(text: &[u8]) -> u32 {
+    if text.len() > 1 { place(text.len() + 1) } else { 0 }
 }
 
 fn hints(runs: &[Run], n_places: usize) -> Vec<u32> {

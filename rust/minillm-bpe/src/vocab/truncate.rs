@@ -14,8 +14,9 @@ impl Vocab {
     /// The vocabulary of `size` ids that training had on its way to this one, with the counts of
     /// its merges.
     ///
-    /// Equals, byte for byte as a file, what training gives for that size. Linear in the
-    /// vocabulary.
+    /// Equals, byte for byte as a file, what training gives for that size, unless several merges
+    /// yield the same token, which only those of a tokenizer made elsewhere do: then, which of
+    /// them are listed may differ. Linear in the vocabulary.
     ///
     /// # Errors
     ///

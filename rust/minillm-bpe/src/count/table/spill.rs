@@ -1,16 +1,24 @@
 //! A tally of bounded memory: full, it becomes a sorted run on disk and begins anew.
 //!
-//! It is sorted where it lies, so that a spill needs no memory but the buffer of its file.
+//! The frequent pre-tokens stay: they would only be in each of the runs. The others are sorted where
+//! they lie, so that a spill needs no memory but the buffer of its file and what stays.
 
-use super::{AHEAD, LongEntry, LongTable, ShortTable, Slot, Tally};
+use std::ops::Range;
+
+use super::{AHEAD, LongEntry, LongTable, Slot, Tally};
 use crate::{
     Error, Result,
     count::runs::{RunFile, WRITE_BYTES},
-    key,
+    huge_pages, key,
 };
 
 /// The fewest slots of a table.
 const LEAST_SLOTS: usize = 2 * AHEAD;
+
+/// How many slots of a table may be in use, and how many of these stay when it spills.
+fn limits(n_slots: usize) -> (usize, usize) {
+    (n_slots / 4 * 3, n_slots / 8 * 3)
+}
 
 /// Where a tally goes when it is full.
 pub(super) struct Spill {
@@ -29,8 +37,10 @@ impl Tally {
     pub(in crate::count) fn bounded(bytes: usize, file: RunFile) -> Self {
         let bytes = bytes.saturating_sub(WRITE_BYTES);
         // Short pre-tokens get most of it, in a power of two slots, and long ones the rest.
-        let n_slots = previous_power_of_two(bytes / 8 * 7 / size_of::<Slot>()).max(LEAST_SLOTS);
-        let bytes = bytes.saturating_sub(n_slots * size_of::<Slot>());
+        let room = bytes / 8 * 7 / size_of::<Slot>();
+        // While it spills, what stays is held twice.
+        let n_slots = previous_power_of_two(room / 11 * 8).max(LEAST_SLOTS);
+        let bytes = bytes.saturating_sub((n_slots + limits(n_slots).1) * size_of::<Slot>());
         // Of the rest, half or more goes to their text, the other half to entries.
         let entry_bytes = size_of::<LongEntry>() + 2 * size_of::<u32>();
         let n_entries = previous_power_of_two(bytes / 2 / entry_bytes).max(1);
@@ -86,31 +96,51 @@ impl Tally {
     ///
     /// [`Error::Io`] if a run could not be written.
     pub(in crate::count) fn into_runs(mut self) -> Result<Option<RunFile>> {
-        self.write_tables();
+        self.write_but(0);
         self.check_spill()?;
         Ok(self.spill.map(|spill| spill.file))
     }
 
-    fn write_tables(&mut self) {
-        if self.short.n_used + self.long.entries.len() > 0 {
-            self.write_run(Self::write_sorted);
-        }
-    }
-
-    /// Writes what the tables hold as a run, and empties them.
+    /// Writes the tables as a run, and empties them but for the frequent short pre-tokens.
     fn empty(&mut self) {
-        self.write_tables();
+        let n_slots = self.spill.as_ref().map_or(0, |spill| spill.n_slots);
+        let (most_used, most_kept) = limits(n_slots);
+        let n_kept = self.short.n_used.min(most_kept).min(self.short.most_used / 2);
+        self.write_but(n_kept);
         self.long.text.clear();
         self.long.entries.clear();
         self.long.slots.fill(0);
-        self.short.n_used = 0;
-        let n_slots = self.spill.as_ref().map_or(0, |spill| spill.n_slots);
+        let kept = self.short.slots[..n_kept].to_vec();
         if self.short.slots.len() == n_slots {
             self.short.slots.fill(Slot::default());
         } else {
             // The old table goes first, so that both never exist.
-            self.short = ShortTable::default();
-            self.short.slots = vec![Slot::default(); n_slots];
+            self.short.slots = Vec::new();
+            self.short.slots = huge_pages::vec(Slot::default(), n_slots);
+        }
+        (self.short.n_used, self.short.most_used) = (0, most_used);
+        for Slot { key, count } in kept {
+            self.short.add_at(self.short.home(key::hash(key)), key, count);
+        }
+    }
+
+    /// Writes the tables as a run, but for the `n_kept` most frequent short pre-tokens. These then
+    /// have the first slots.
+    fn write_but(&mut self, n_kept: usize) {
+        let slots = &mut self.short.slots;
+        let mut n_used = 0;
+        for at in 0..slots.len() {
+            if slots[at].key != 0 {
+                slots.swap(n_used, at);
+                n_used += 1;
+            }
+        }
+        let used = &mut slots[..n_used];
+        if 0 < n_kept && n_kept < n_used {
+            used.select_nth_unstable_by(n_kept, |a, b| b.count.cmp(&a.count));
+        }
+        if n_kept < n_used || !self.long.entries.is_empty() {
+            self.write_run(|tally, file| tally.write_sorted(n_kept..n_used, file));
         }
     }
 
@@ -123,23 +153,17 @@ impl Tally {
         self.spill = Some(spill);
     }
 
-    /// Sorts both tables in place, which leaves nothing to be found by hash.
-    fn write_sorted(&mut self, file: &mut RunFile) -> Result<()> {
-        let slots = &mut self.short.slots;
-        let mut n_used = 0;
-        for at in 0..slots.len() {
-            if slots[at].key != 0 {
-                slots.swap(n_used, at);
-                n_used += 1;
-            }
-        }
+    /// Writes these slots and all long pre-tokens. Sorts both in place, which leaves nothing to be
+    /// found by hash.
+    fn write_sorted(&mut self, slots: Range<usize>, file: &mut RunFile) -> Result<()> {
+        let slots = &mut self.short.slots[slots];
         // As numbers whose highest byte is the first of the text, keys ascend as texts do.
-        slots[..n_used].sort_unstable_by_key(|slot| slot.key.swap_bytes());
+        slots.sort_unstable_by_key(|slot| slot.key.swap_bytes());
         let LongTable { text, entries, .. } = &mut self.long;
         entries.sort_unstable_by_key(|entry| &text[entry.start..entry.end]);
         let mut long = entries.iter().map(|entry| (&text[entry.start..entry.end], entry.count));
         let mut next_long = long.next();
-        for slot in &slots[..n_used] {
+        for slot in &*slots {
             let (bytes, len) = key::text_of(slot.key);
             while let Some((text, count)) = next_long
                 && text < &bytes[..len]
