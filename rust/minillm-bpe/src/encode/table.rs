@@ -59,7 +59,7 @@ impl<I: Id> ShortTable<I> {
 
     /// An empty table with room for `n_keys`.
     pub(super) fn with_capacity(n_keys: usize) -> Self {
-        let n_sets = (n_keys * 2 / 3 + 1).next_power_of_two().max(Self::MIN_SETS);
+        let n_sets = (2 * n_keys).div_ceil(3).next_power_of_two().max(Self::MIN_SETS);
         let sets = huge_pages::vec(Set::default(), n_sets);
         Self { sets, n_used: 0, max_sets: n_sets, arena: Vec::new() }
     }
