@@ -4,7 +4,7 @@
 //! through it like this:
 //!
 //! ```text
-//! files -> corpus (blocks) -> specials -> pretokenize -> count -> train -> vocab
+//! input (kinds of files) -> corpus (blocks) -> specials -> pretokenize -> count -> train -> vocab
 //!                                                  \-> encode -> shard (.bin .idx .json)
 //! ```
 //!
@@ -18,6 +18,7 @@ pub mod error;
 pub mod format;
 mod huge_pages;
 pub mod ids;
+pub mod input;
 pub mod measure;
 pub mod order;
 mod prefetch;

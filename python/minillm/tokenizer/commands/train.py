@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,8 @@ from cyclopts.validators import Number
 
 from minillm import _core
 from minillm.messages import UsageError, say, with_hint
-from minillm.tokenizer.corpus import cores, files_or_stdin
+from minillm.tokenizer.corpus import cores
+from minillm.tokenizer.inputs import TEXT_FIELD, Files
 from minillm.tokenizer.files import write_atomically
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.merges import longest_tokens, merge_rows
@@ -40,6 +40,7 @@ def train(
     from_counts: Annotated[bool, Parameter(negative=())] = False,
     vocab_size: Annotated[tuple[UInt32, ...], Parameter(negative=())],
     out: Path = Path("tokenizer.json"),
+    field: str = TEXT_FIELD,
     special: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     pattern: str | None = None,
     tie_break: TieBreak = "lex",
@@ -57,13 +58,16 @@ def train(
     """Learn a vocabulary from text.
 
     Args:
-        files: Text files; special tokens in them separate documents. None: standard input.
+        files: Text files, in which special tokens separate documents; jsonl files, of which each
+            line holds one; folders of them; patterns such as 'data/**/*.txt'; `-` for standard
+            input, which is also read if nothing is given. All of them may be packed: .gz, .zst.
         from_counts: The files are counts, as `minillm-bpe count` writes them, and are added up.
             Pattern and special tokens are then theirs.
         vocab_size: Number of ids: 256 bytes, then merges, then special tokens. Repeat for several
             from one run.
         out: Where the tokenizer goes. Of several, each has its size in its name:
             `tokenizer-8000.json`.
+        field: The field of jsonl files that is the text; `meta.text` is `text` in the object `meta`.
         special: Special token; repeat for several. By default `<|endoftext|>`, or those of the
             tokenizer to continue from.
         pattern: How text is split before merging: gpt2, cl100k, llama3, qwen2, o200k, a regex, or
@@ -73,9 +77,10 @@ def train(
         min_frequency: Pairs that occur less often are not merged.
         max_token_length: Longest token in bytes.
         continue_from: A tokenizer whose merges are made first; its ids stay what they are.
-        held_out: Text file that is not trained on, to report how well it is compressed; repeat for
-            several.
-        weights: How often each file counts, one whole number a file: `--weights 3 1`.
+        held_out: Files, as above, that are not trained on, to report how well they are compressed;
+            repeat for several.
+        weights: How often each argument counts, one whole number each: `--weights 3 1`. A file that
+            is given twice counts twice, too.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
         max_memory: Memory for counting and merging, such as 500MB or 2GiB; the interpreter's own 30
             MB and the vocabulary come on top. What finds no room while counting goes to disk; the
@@ -87,10 +92,13 @@ def train(
     sizes = sorted(set(vocab_size))
     outs = tokenizer_files(out, sizes)
     base = None if continue_from is None else Tokenizer.load(continue_from)
-    _refuse_what_is_trained_on(held_out, files)
+    texts = None if from_counts else Files.or_stdin(files, field=field)
+    read = list(files) if texts is None else texts.on_disk
+    measured = Files.of(held_out)
+    _refuse_what_is_trained_on(measured.paths, read)
     base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]
-    prepare(out, outs, read=[*files, *held_out, *base_files])
-    corpus: list[str] | BufferedReader | _core.CountsFiles
+    prepare(out, outs, read=[*read, *measured.on_disk, *base_files])
+    corpus: Files | _core.CountsFiles
     if from_counts:
         corpus = _counts(files, weights, pattern=pattern, special=special)
         specials, pattern = corpus.special_tokens, corpus.pattern
