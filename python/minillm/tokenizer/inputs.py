@@ -1,8 +1,8 @@
 """Which files are read: names, folders and patterns in, a list of files out.
 
-The order is that of the arguments. What one argument stands for, a folder or a pattern, is sorted by
-path, so that it depends neither on the file system nor on the shell. What a file holds, text or
-jsonl, packed or not, is the extension's to know, by the suffix.
+The order is that of the arguments. What one argument stands for, a folder or a pattern, is sorted
+by path, so that it depends neither on the file system nor on the shell. What a file holds, text or
+jsonl, packed or not, the extension knows by its suffix.
 """
 
 from __future__ import annotations
@@ -57,9 +57,6 @@ class Files:
         paths = [path for group in groups for path in group]
         if paths.count(STDIN) > 1:
             raise UsageError("`-` is given twice, but standard input can be read only once")
-        if field != TEXT_FIELD and not any(map(_is_json_lines, paths)):
-            warnings.warn(f"field `{field}` has no effect: no file is jsonl", stacklevel=3)
-        # Python has none where its process was started without.
         stdin = cast("BufferedReader", sys.stdin.buffer) if STDIN in paths else None
         return cls(paths=paths, field=field, stdin=stdin, n_each=[len(group) for group in groups])
 
@@ -89,6 +86,14 @@ class Files:
         return [weight for weight, n_files in each for _ in range(n_files)]
 
 
+def warn_of_field(field: str, *read: Files) -> None:
+    """Says that `--field` was given, but not for what is read."""
+    if field != TEXT_FIELD and not any(
+        _is_json_lines(path) for files in read for path in files.paths
+    ):
+        warnings.warn(f"--field `{field}` has no effect: no file is jsonl", stacklevel=2)
+
+
 def _files_of(name: str) -> list[str]:
     """What one argument stands for; a name of nothing is the system's to refuse."""
     if name == STDIN:
@@ -113,8 +118,8 @@ def _matches(pattern: str) -> list[Path]:
     """Files that match; hidden ones have to be asked for, as in a shell."""
     parts = PurePath(pattern).parts
     if "**" not in parts:
-        found = map(Path, glob.glob(pattern))  # noqa: PTH207  `Path.glob` takes hidden files
-        return [path for path in found if path.is_file()]
+        names = glob.glob(pattern)  # noqa: PTH207  `Path.glob` takes hidden files
+        return [path for path in map(Path, names) if path.is_file()]
     at = parts.index("**")
     rest = str(PurePath(*parts[at + 1 :])) if parts[at + 1 :] else "*"
     if "**" in parts[at + 1 :]:

@@ -11,7 +11,7 @@ from cyclopts.types import UInt16, UInt64
 
 from minillm import _core
 from minillm.tokenizer.corpus import cores
-from minillm.tokenizer.inputs import TEXT_FIELD, Files
+from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.outputs import prepare
 from minillm.tokenizer.progress import drawn
@@ -39,7 +39,8 @@ def count(
             line holds one; folders of them; patterns such as 'data/**/*.txt'; `-` for standard
             input, which is also read if nothing is given. All of them may be packed: .gz, .zst.
         out: Where the counts go.
-        field: The field of jsonl files that is the text; `meta.text` is `text` in the object `meta`.
+        field: The field of jsonl files that is the text; `meta.text` is `text` in the object
+            `meta`.
         special: Special token; repeat for several. Given once, the default is replaced.
         pattern: How text is split: gpt2, cl100k, llama3, qwen2, o200k, a regex, or "none".
         weights: How often each argument counts, one whole number each: `--weights 3 1`. A file that
@@ -52,6 +53,7 @@ def count(
         quiet: Print neither progress nor report.
     """
     inputs = Files.or_stdin(files, field=field)
+    warn_of_field(field, inputs)
     prepare(out, [out], read=inputs.on_disk)
     began = time.monotonic()
     progress = _core.Progress()

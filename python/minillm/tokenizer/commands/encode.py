@@ -12,7 +12,7 @@ from cyclopts.types import UInt16
 from minillm import _core
 from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.corpus import cores
-from minillm.tokenizer.inputs import TEXT_FIELD, Files
+from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.outputs import prepare, token_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import encode_report, show
@@ -40,7 +40,8 @@ def encode(
             input, which is also read if nothing is given. All of them may be packed: .gz, .zst.
         tokenizer: The `tokenizer.json` to encode with; it is copied beside the token file.
         out: The token file. Its validation twin is `val.bin` in the same folder.
-        field: The field of jsonl files that is the text; `meta.text` is `text` in the object `meta`.
+        field: The field of jsonl files that is the text; `meta.text` is `text` in the object
+            `meta`.
         separator: Special token of the tokenizer that separates documents in text; its id follows
             each document of any file.
         val_fraction: Part of the documents, chosen by a hash of their text, that go to `val.bin`.
@@ -60,6 +61,7 @@ def encode(
     source = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     copy = out.with_name("tokenizer.json")
     corpus = Files.or_stdin(files, field=field)
+    warn_of_field(field, corpus)
     encoder = Tokenizer.load(source)
     written = token_files(out) + (token_files(val_out) if val_out else [])
     prepare(out, written, read=[*corpus.on_disk, source])

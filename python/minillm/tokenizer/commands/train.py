@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from cyclopts.validators import Number
 from minillm import _core
 from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.corpus import cores
-from minillm.tokenizer.inputs import TEXT_FIELD, Files
 from minillm.tokenizer.files import write_atomically
+from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.merges import longest_tokens, merge_rows
 from minillm.tokenizer.outputs import prepare, tokenizer_files
@@ -67,7 +68,8 @@ def train(
             from one run.
         out: Where the tokenizer goes. Of several, each has its size in its name:
             `tokenizer-8000.json`.
-        field: The field of jsonl files that is the text; `meta.text` is `text` in the object `meta`.
+        field: The field of jsonl files that is the text; `meta.text` is `text` in the object
+            `meta`.
         special: Special token; repeat for several. By default `<|endoftext|>`, or those of the
             tokenizer to continue from.
         pattern: How text is split before merging: gpt2, cl100k, llama3, qwen2, o200k, a regex, or
@@ -92,18 +94,18 @@ def train(
     sizes = sorted(set(vocab_size))
     outs = tokenizer_files(out, sizes)
     base = None if continue_from is None else Tokenizer.load(continue_from)
-    texts = None if from_counts else Files.or_stdin(files, field=field)
-    read = list(files) if texts is None else texts.on_disk
-    measured = Files.of(held_out)
-    _refuse_what_is_trained_on(measured.paths, read)
+    texts = Files.of(()) if from_counts else Files.or_stdin(files, field=field)
+    held_out_files = Files.of(held_out, field=field)
+    warn_of_field(field, texts, held_out_files)
+    read = list(files) if from_counts else texts.on_disk
+    _refuse_what_is_trained_on(held_out_files.paths, read)
     base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]
-    prepare(out, outs, read=[*read, *measured.on_disk, *base_files])
-    corpus: Files | _core.CountsFiles
+    prepare(out, outs, read=[*read, *held_out_files.on_disk, *base_files])
+    corpus: Files | _core.CountsFiles = texts
     if from_counts:
         corpus = _counts(files, weights, pattern=pattern, special=special)
         specials, pattern = corpus.special_tokens, corpus.pattern
     else:
-        corpus = files_or_stdin(files)
         specials = list(special or ((END_OF_TEXT,) if base is None else base.special_tokens))
         if pattern is None:
             pattern = "gpt2" if base is None else base.pattern
@@ -121,7 +123,7 @@ def train(
             tie_break=tie_break,
             min_frequency=min_frequency,
             max_token_bytes=max_token_length,
-            weights=() if from_counts else weights,
+            weights=() if from_counts else texts.weights(weights),
             threads=threads or cores(),
             max_memory=max_memory,
             temp_dir=temp_dir,
@@ -136,8 +138,9 @@ def train(
             write_atomically(file, bpe.to_json())
             rows.append(_facts(bpe, file) | _compression(trained.text_bytes, n_tokens))
             if held_out:
-                paths = [str(path) for path in held_out]
-                measured = _core.measure(paths, bpe, threads=threads or cores(), progress=progress)
+                measured = _core.measure(
+                    held_out_files, bpe, threads=threads or cores(), progress=progress
+                )
                 facts = _compression(*measured)
                 rows[-1] |= {f"held_out_{name}": value for name, value in facts.items()}
     got = trained.bpe.vocab_size
@@ -163,16 +166,17 @@ def _counts(
     return counts
 
 
-def _refuse_what_is_trained_on(held_out: Sequence[Path], files: Sequence[Path]) -> None:
+def _refuse_what_is_trained_on(held_out: Sequence[str], files: Sequence[Path]) -> None:
     """Looks at held-out files before the work: after it, hours may be lost."""
-    for path in held_out:
+    trained_on = {os.path.realpath(file): file for file in files}
+    for path in map(Path, held_out):
         path.stat()  # one that is not there is the system's to refuse
         if not path.is_file():
             raise UsageError(f"--held-out `{path}` is no regular file, expected a file")
-        for file in files:
-            if file.exists() and file.samefile(path):
-                error = UsageError(f"--held-out `{path}` is trained on, too, as `{file}`")
-                raise with_hint(error, "name it once: what was trained on says little")
+        file = trained_on.get(os.path.realpath(path))
+        if file is not None:
+            error = UsageError(f"--held-out `{path}` is trained on, too, as `{file}`")
+            raise with_hint(error, "name it once: what was trained on says little")
 
 
 def _facts(bpe: _core.Bpe, file: Path) -> Row:
