@@ -39,7 +39,9 @@ impl JsonLines {
                 Some(rest) if is_first => rest,
                 _ => &self.line,
             };
-            if line.trim_ascii().is_empty() {
+            // Without its end, which the parser would count as a line of its own.
+            let line = line.trim_ascii_end();
+            if line.is_empty() {
                 continue;
             }
             let mut document = Vec::new();
