@@ -10,14 +10,13 @@ from __future__ import annotations
 import glob
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePath
 from typing import cast
 
-from minillm.messages import UsageError, with_hint
+from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.files import FilePath
 
 STDIN = "-"
@@ -91,13 +90,13 @@ def warn_of_field(field: str, *read: Files) -> None:
     if field != TEXT_FIELD and not any(
         _is_json_lines(path) for files in read for path in files.paths
     ):
-        warnings.warn(f"--field `{field}` has no effect: no file is jsonl", stacklevel=2)
+        say(f"warning: --field `{field}` has no effect: no file is jsonl")
 
 
 def _files_of(name: str) -> list[str]:
     """What one argument stands for; a name of nothing is the system's to refuse."""
-    if name == STDIN:
-        return [name]
+    if name in (STDIN, "/dev/stdin"):
+        return [STDIN]
     if Path(name).is_dir():
         found = [path for path in _below(Path(name)) if _is_looked_for(path)]
         if not found:

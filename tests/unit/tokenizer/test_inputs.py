@@ -142,7 +142,7 @@ def test_documents_are_the_same_in_files_of_any_kind(kinds, name):
     tokenizer = Tokenizer.train("a.txt", 300)
     assert Tokenizer.train(name, 300) == tokenizer
     assert Tokenizer.train(name, 300, max_memory=4_000_000) == tokenizer
-    assert tokenizer.continued(name, 310) == Tokenizer.train("a.txt", 310)
+    assert tokenizer.continued(name, 310) == tokenizer.continued("a.txt", 310)
     assert tokenizer.bytes_per_token(name) == tokenizer.bytes_per_token("a.txt")
     assert Counts.of(name).total == Counts.of("a.txt").total
     tokenizer.save("tokenizer.json")
