@@ -55,7 +55,8 @@ impl Field {
         for key in &self.path {
             let Some(value) = inner.get(key) else { break };
             inner = value;
-            prefix += &format!("{key}.");
+            prefix.push_str(key);
+            prefix.push('.');
         }
         let keys = inner.as_object().into_iter().flat_map(|object| object.keys());
         let names: Vec<String> = keys.map(|key| format!("`{prefix}{key:.40}`")).collect();
@@ -100,8 +101,8 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    fn other<E>(&self, kind: &'static str) -> Result<Found, E> {
-        Ok(Found::Other { kind, n_left: self.path.len() })
+    fn other(&self, kind: &'static str) -> Found {
+        Found::Other { kind, n_left: self.path.len() }
     }
 }
 
@@ -122,7 +123,7 @@ impl<'de> Visitor<'de> for Looker<'_> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Found, E> {
         if !self.path.is_empty() {
-            return self.other("a string");
+            return Ok(self.other("a string"));
         }
         self.text.clear();
         self.text.extend_from_slice(text.as_bytes());
@@ -132,7 +133,7 @@ impl<'de> Visitor<'de> for Looker<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
         let Some((name, rest)) = self.path.split_first() else {
             while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            return self.other("an object");
+            return Ok(self.other("an object"));
         };
         let mut found = Found::Missing;
         while let Some(is_it) = map.next_key_seed(Is(name))? {
@@ -147,27 +148,27 @@ impl<'de> Visitor<'de> for Looker<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Found, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        self.other("an array")
+        Ok(self.other("an array"))
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<Found, E> {
-        self.other("true or false")
+        Ok(self.other("true or false"))
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<Found, E> {
-        self.other("a number")
+        Ok(self.other("a number"))
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<Found, E> {
-        self.other("a number")
+        Ok(self.other("a number"))
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<Found, E> {
-        self.other("a number")
+        Ok(self.other("a number"))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Found, E> {
-        self.other("null")
+        Ok(self.other("null"))
     }
 }
 

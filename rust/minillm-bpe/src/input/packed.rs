@@ -68,11 +68,11 @@ type Stream = Box<dyn Read + Send>;
 pub(super) struct Unpacked {
     decoder: Decoder,
     packing: Packing,
-    n_unpacked: u64,
+    text_bytes: u64,
 }
 
 enum Decoder {
-    Gzip(MultiGzDecoder<BufReader<Counted>>),
+    Gzip(Box<MultiGzDecoder<BufReader<Counted>>>),
     Zstd(zstd::Decoder<'static, BufReader<Counted>>),
 }
 
@@ -97,14 +97,14 @@ impl Unpacked {
         let stream: Stream = Box::new(Cursor::new(head).chain(stream));
         let stream = BufReader::with_capacity(1 << 17, Counted { stream, n_read: 0 });
         let decoder = match packing {
-            Packing::Gzip => Decoder::Gzip(MultiGzDecoder::new(stream)),
+            Packing::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(stream))),
             Packing::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(stream)?;
                 decoder.window_log_max(LARGEST_WINDOW_LOG)?;
                 Decoder::Zstd(decoder)
             }
         };
-        Ok(Self { decoder, packing, n_unpacked: 0 })
+        Ok(Self { decoder, packing, text_bytes: 0 })
     }
 
     /// Packed bytes that are unpacked.
@@ -123,7 +123,7 @@ impl Unpacked {
             return error;
         }
         let name = self.packing.name();
-        let (n_packed, n_unpacked) = (grouped(self.n_packed()), grouped(self.n_unpacked));
+        let (n_packed, n_unpacked) = (grouped(self.n_packed()), grouped(self.text_bytes));
         let fact = if error.kind() == io::ErrorKind::UnexpectedEof {
             "it ends in the middle, as if cut short".to_owned()
         } else if error.to_string().contains("too much memory") {
@@ -158,13 +158,13 @@ impl Read for Unpacked {
             Decoder::Zstd(decoder) => decoder.read(buffer),
         };
         let n_read = read.map_err(|error| self.explain(error))?;
-        self.n_unpacked += n_read as u64;
-        if self.n_unpacked > BOMB_BYTES && self.n_unpacked / BOMB_RATIO > self.n_packed() {
+        self.text_bytes += n_read as u64;
+        if self.text_bytes > BOMB_BYTES && self.text_bytes / BOMB_RATIO > self.n_packed() {
             return Err(io::Error::other(format!(
                 "{} packed bytes became {} of text, more than {BOMB_RATIO} each: not read on; if it \
                  is meant so, unpack it first",
                 grouped(self.n_packed()),
-                grouped(self.n_unpacked),
+                grouped(self.text_bytes),
             )));
         }
         Ok(n_read)

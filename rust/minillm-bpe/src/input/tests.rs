@@ -33,6 +33,11 @@ fn skippable(bytes: &[u8]) -> Vec<u8> {
     [&[0x53, 0x2a, 0x4d, 0x18], &len.to_le_bytes()[..], bytes].concat()
 }
 
+fn words(n: usize) -> String {
+    let words: Vec<String> = (0..n).map(|i| (i * 7919 % 10_007).to_string()).collect();
+    words.join(" ")
+}
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -96,7 +101,7 @@ fn what_is_not_packed_is_told() {
 
 #[test]
 fn a_packed_file_cut_short_anywhere_is_an_error() {
-    let long: String = (0..2000).map(|i| format!("{} ", i * 7919 % 10_007)).collect();
+    let long = words(2000);
     for (name, packed) in [("a.gz", gzip(long.as_bytes())), ("a.zst", zstd(long.as_bytes()))] {
         for len in (1..packed.len()).step_by(97).chain([packed.len() - 1]) {
             let message = refusal(name, &packed[..len]);
@@ -112,14 +117,14 @@ fn a_packed_file_cut_short_anywhere_is_an_error() {
 
 #[test]
 fn a_flipped_bit_is_an_error_or_changes_nothing() {
-    let words: String = (0..500).map(|i| format!("{} ", i * 7919 % 10_007)).collect();
-    for (name, packed) in [("a.gz", gzip(words.as_bytes())), ("a.zst", zstd(words.as_bytes()))] {
+    let text = words(500);
+    for (name, packed) in [("a.gz", gzip(text.as_bytes())), ("a.zst", zstd(text.as_bytes()))] {
         for at in (0..packed.len()).step_by(7) {
             let mut damaged = packed.clone();
             damaged[at] ^= 1 << (at % 8);
             match read(name, &damaged, 1 << 16, "text") {
                 // gzip's header holds a time and flags that say nothing of the text.
-                Ok(texts) => assert!(texts.concat() == words.as_bytes() && at < 10, "{name} {at}"),
+                Ok(texts) => assert!(texts.concat() == text.as_bytes() && at < 10, "{name} {at}"),
                 Err(error) => assert!(error.to_string().contains(name)),
             }
         }
