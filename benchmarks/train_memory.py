@@ -92,10 +92,11 @@ def work(name: str, corpus: Sequence[Path], vocab_size: int, max_memory: int) ->
     """Trains once; through the extension, which tells of its spills."""
     from minillm import _core
     from minillm.tokenizer.corpus import cores
+    from minillm.tokenizer.inputs import Files
 
     trained, sample = harness.timed(
         lambda: _core.train(
-            list(map(str, corpus)),
+            Files.of(corpus),
             vocab_size,
             smaller_sizes=[],
             base=None,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, final
+from typing import Any, Literal, Protocol, Self, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,16 @@ __all__ = [
 __version__: str
 unicode_version: str
 
+class _Files(Protocol):
+    @property
+    def paths(self) -> Sequence[str]: ...
+    @property
+    def field(self) -> str: ...
+    @property
+    def stdin(self) -> BufferedReader | None: ...
+
 _Text: TypeAlias = str | bytes | bytearray
-_Corpus: TypeAlias = Sequence[str] | BufferedReader | Iterator[str]
+_Corpus: TypeAlias = _Files | Iterator[str]
 _Path: TypeAlias = str | PathLike[str]
 
 @final

@@ -73,7 +73,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = app(
-                arguments,
+                _with_stdin_named(sys.argv[1:] if arguments is None else arguments),
                 result_action="return_value",
                 exit_on_error=False,
                 error_formatter=_format_parse_error,
@@ -90,6 +90,13 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
         say("error: interrupted")
         return EXIT_INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _with_stdin_named(words: Sequence[str]) -> list[str]:
+    """Spells a lone `-` among the files as `/dev/stdin`: the parser takes it for an option."""
+    before = ["", *words]
+    is_file = [word == "-" and not before[i].startswith("--") for i, word in enumerate(words)]
+    return ["/dev/stdin" if named else word for word, named in zip(words, is_file, strict=True)]
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -3,60 +3,39 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from io import BufferedReader
-from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
-from minillm.messages import UsageError, with_hint
 from minillm.tokenizer.files import FilePath
+from minillm.tokenizer.inputs import Files
 
 Corpus: TypeAlias = FilePath | Iterable[FilePath]
 
 
-def files_or_texts(corpus: Corpus) -> list[str] | Iterator[str]:
+def files_or_texts(corpus: Corpus, *, field: str) -> Files | Iterator[str]:
     """Tells files from texts.
 
-    A string or path alone is a file, and paths in a list are files. Strings in an iterable are
-    texts, with one exception: a list of strings that all name existing files is a list of files,
-    because that is how file names mostly arrive. Some of each is an error and not a guess.
-
-    Returns:
-        The names of the files, or an iterator over the texts.
+    A string or path alone is a file, a folder or a pattern, and so are paths in a list. Strings in
+    an iterable are texts, with one exception: a list of strings that all name something that exists
+    is a list of files, because that is how file names mostly arrive. Some of each is an error and
+    not a guess.
 
     Raises:
         ValueError: If some strings of a list name files and others do not.
     """
     if isinstance(corpus, (str, os.PathLike)):
-        return [os.fspath(corpus)]
+        return Files.of([corpus], field=field)
     if not isinstance(corpus, Sequence):
         return (_text(item) for item in corpus)
     files = [item for item in corpus if _names_file(item)]
     if corpus and len(files) == len(corpus):
-        return [os.fspath(item) for item in files]
+        return Files.of(files, field=field)
     if files:
         other = next(item for item in corpus if not _names_file(item))
         error = ValueError(f"`{files[0]}` is a file, but {other!r:.60} is not")
         error.add_note("pass pathlib.Path objects for files, or a generator for texts")
         raise error
     return (_text(item) for item in corpus)
-
-
-def files_or_stdin(files: tuple[Path, ...]) -> list[str] | BufferedReader:
-    """The files to read, or else standard input.
-
-    The extension reads standard input through Python's object and not by itself, because a read
-    that waits for a slow writer hears Ctrl-C only in Python.
-    """
-    if files:
-        return [str(file) for file in files]
-    if sys.stdin.isatty():
-        raise with_hint(
-            UsageError("no files given, and standard input is a terminal"),
-            "name text files, or pipe text in: `cat corpus.txt | minillm-bpe ...`",
-        )
-    return cast("BufferedReader", sys.stdin.buffer)
 
 
 def cores() -> int:
@@ -66,8 +45,8 @@ def cores() -> int:
 
 
 def _names_file(item: FilePath) -> bool:
-    # Not `Path.is_file`, which raises for a text that is too long to be a name.
-    return isinstance(item, os.PathLike) or os.path.isfile(item)  # noqa: PTH113
+    # Not `Path.exists`, which raises for a text that is too long to be a name.
+    return isinstance(item, os.PathLike) or os.path.exists(item)  # noqa: PTH110
 
 
 def _text(item: FilePath) -> str:

@@ -13,6 +13,7 @@ from typing import final
 from minillm import _core
 from minillm.tokenizer.corpus import Corpus, cores, files_or_texts
 from minillm.tokenizer.files import FilePath
+from minillm.tokenizer.inputs import TEXT_FIELD, Files
 from minillm.tokenizer.special import END_OF_TEXT, refuse_text
 from minillm.tokenizer.tokenizer import TieBreak, Tokenizer, learned
 from minillm.tokenizer.vocabulary import refuse_out_of_64_bits, refuse_out_of_range
@@ -33,6 +34,7 @@ class Counts:
         cls,
         corpus: Corpus,
         *,
+        field: str = TEXT_FIELD,
         special_tokens: Sequence[str] = (END_OF_TEXT,),
         pattern: str | None = "gpt2",
         weights: Sequence[int] = (),
@@ -44,6 +46,7 @@ class Counts:
 
         Args:
             corpus: As for `Tokenizer.train`.
+            field: As for `Tokenizer.train`.
             special_tokens: Never counted.
             pattern: As for `Tokenizer`.
             weights: As for `Tokenizer.train`.
@@ -58,11 +61,12 @@ class Counts:
         refuse_out_of_range(threads=threads)
         refuse_out_of_64_bits(weights=weights, max_memory=[max_memory or 0])
         refuse_text(special_tokens)
+        texts = files_or_texts(corpus, field=field)
         counts = _core.Counts.of(
-            files_or_texts(corpus),
+            texts,
             special_tokens=list(special_tokens),
             pattern=pattern,
-            weights=list(weights),
+            weights=texts.weights(weights) if isinstance(texts, Files) else list(weights),
             threads=threads or cores(),
             max_memory=max_memory,
             temp_dir=temp_dir,

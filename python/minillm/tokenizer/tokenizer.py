@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 from minillm import _core
 from minillm.tokenizer.corpus import Corpus, cores, files_or_texts
 from minillm.tokenizer.files import FilePath
+from minillm.tokenizer.inputs import TEXT_FIELD, Files
 from minillm.tokenizer.special import (
     END_OF_TEXT,
     AllowedSpecial,
@@ -51,6 +52,7 @@ class Tokenizer(Vocabulary):
         corpus: Corpus,
         vocab_size: int,
         *,
+        field: str = TEXT_FIELD,
         special_tokens: Sequence[str] = (END_OF_TEXT,),
         specials_first: bool = False,
         pattern: str | None = "gpt2",
@@ -65,10 +67,13 @@ class Tokenizer(Vocabulary):
         """Learns a vocabulary. The result depends on nothing but the text and these options.
 
         Args:
-            corpus: A file, a list of files, or an iterable of texts, each a document. In files,
-                special tokens separate documents. A list of strings is taken for files if every
-                one of them names a file.
+            corpus: A file, a list of files, or an iterable of texts, each a document. In text
+                files, special tokens separate documents; jsonl files hold one a line. Both may be
+                packed by gzip or zstd. A folder or a pattern such as "data/**/*.txt" stands for
+                files, too. A list of strings is taken for files if every one of them names one.
             vocab_size: Number of ids: 256 bytes, then merges, then special tokens.
+            field: The field of jsonl files that is the text; "meta.text" is the field "text" of the
+                object in the field "meta".
             special_tokens: Never counted, never split.
             specials_first: Gives the lowest ids to the special tokens.
             pattern: As for the constructor.
@@ -77,7 +82,8 @@ class Tokenizer(Vocabulary):
                 Face tokenizers.
             min_frequency: Pairs that occur less often are not merged.
             max_token_length: Longest token in bytes; None sets no limit.
-            weights: How often each file counts, a whole number of 1 or more; none: once each.
+            weights: How often each file, folder or pattern counts, a whole number of 1 or more;
+                none: once each.
             threads: Number of threads; 0 takes every core. The result does not depend on it.
             max_memory: Bytes for counting and merging; those of the interpreter and of the
                 vocabulary come on top. What finds no room while counting goes to disk; the result
@@ -90,7 +96,7 @@ class Tokenizer(Vocabulary):
         """
         refuse_text(special_tokens)
         return learned(
-            files_or_texts(corpus),
+            files_or_texts(corpus, field=field),
             vocab_size,
             special_tokens=special_tokens,
             specials_first=specials_first,
@@ -109,6 +115,7 @@ class Tokenizer(Vocabulary):
         corpus: Corpus,
         vocab_size: int,
         *,
+        field: str = TEXT_FIELD,
         tie_break: TieBreak = "lex",
         min_frequency: int = 1,
         max_token_length: int | None = None,
@@ -123,6 +130,7 @@ class Tokenizer(Vocabulary):
         Args:
             corpus: As for `train`.
             vocab_size: Number of ids in the end.
+            field: As for `train`.
             tie_break: As for `train`.
             min_frequency: As for `train`; of new merges only.
             max_token_length: As for `train`; of new tokens only.
@@ -134,7 +142,7 @@ class Tokenizer(Vocabulary):
             OSError: If a file cannot be read.
         """
         return learned(
-            files_or_texts(corpus),
+            files_or_texts(corpus, field=field),
             vocab_size,
             base=self._bpe,
             special_tokens=list(self.special_tokens),
@@ -145,13 +153,16 @@ class Tokenizer(Vocabulary):
             threads=threads,
         )
 
-    def bytes_per_token(self, corpus: Corpus, *, threads: int = 0) -> float:
+    def bytes_per_token(
+        self, corpus: Corpus, *, field: str = TEXT_FIELD, threads: int = 0
+    ) -> float:
         """How well the tokenizer fits a text, best one that it was not trained on.
 
         Special tokens count as nothing. Files are read in blocks, whatever their size.
 
         Args:
             corpus: As for `train`.
+            field: As for `train`.
             threads: Number of threads; 0 takes every core.
 
         Raises:
@@ -160,7 +171,10 @@ class Tokenizer(Vocabulary):
         """
         refuse_out_of_range(threads=threads)
         n_bytes, n_tokens = _core.measure(
-            files_or_texts(corpus), self._bpe, threads=threads or cores(), progress=_core.Progress()
+            files_or_texts(corpus, field=field),
+            self._bpe,
+            threads=threads or cores(),
+            progress=_core.Progress(),
         )
         if n_tokens == 0:
             raise ValueError("no text to measure")
@@ -263,7 +277,7 @@ class Tokenizer(Vocabulary):
 
 
 def learned(
-    corpus: Sequence[str] | Iterator[str] | _core.Counts,
+    corpus: Files | Iterator[str] | _core.Counts,
     vocab_size: int,
     *,
     base: _core.Bpe | None = None,
@@ -293,7 +307,7 @@ def learned(
         tie_break=tie_break,
         min_frequency=min_frequency,
         max_token_bytes=max_token_length,
-        weights=list(weights),
+        weights=corpus.weights(weights) if isinstance(corpus, Files) else list(weights),
         threads=threads or cores(),
         max_memory=max_memory,
         temp_dir=temp_dir,

@@ -3,7 +3,7 @@
 //! A block ends where a document ends (behind a special token, or at the end of its source), or,
 //! in a document larger than a block, at a cut that no pattern notices
 //! ([`PreTokenizer::safe_cut`]). Only a document that offers no such place is held whole: one
-//! without white space, or any document when the pattern is the user's own.
+//! without white space, or any document when the pattern is the user's own; up to a limit.
 //!
 //! Files are read with `read()` into buffers that are used again, not mapped: memory stays
 //! bounded, and a file that shrinks meanwhile cannot kill the process.
@@ -15,6 +15,9 @@ use std::{
 };
 
 use crate::{Error, Result, pretokenize::PreTokenizer, special::SpecialTokens};
+
+/// Bytes of the longest document that is held whole, where it cannot be cut.
+pub const LONGEST_DOCUMENT: usize = 1 << 30;
 
 /// Where text comes from.
 pub enum Source {
@@ -113,17 +116,18 @@ impl CorpusReader {
             n_blocks: 0,
             total_bytes,
             block_bytes: block_bytes.max(1),
-            most_block_bytes: usize::MAX,
+            most_block_bytes: LONGEST_DOCUMENT,
             specials,
             pretokenizer,
             carry: Vec::new(),
         }
     }
 
-    /// Refuses to read a stream's document of more than `most_block_bytes` that cannot be cut.
+    /// Refuses to read a stream's document of more than `most_block_bytes` that cannot be cut; at
+    /// most [`LONGEST_DOCUMENT`].
     #[must_use]
     pub fn limited(self, most_block_bytes: usize) -> Self {
-        Self { most_block_bytes, ..self }
+        Self { most_block_bytes: most_block_bytes.min(LONGEST_DOCUMENT), ..self }
     }
 
     /// Bytes of all sources; 0 if that is not known.

@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use crate::corpus::LONGEST_DOCUMENT;
+
 /// The result of every fallible operation of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -136,11 +138,20 @@ pub enum Error {
 
     /// A document that cannot be cut, and is too long to be held whole.
     #[error(
-        "{}: more than {bytes} bytes of text offer no place to cut, and max_memory leaves no room \
-         for more; twice as much may do, or a pattern that splits at white space",
-        path.display()
+        "{}: more than {bytes} bytes of text offer no place to cut, and {}, or a pattern that splits \
+         at white space",
+        path.display(),
+        if *bytes < LONGEST_DOCUMENT {
+            "max_memory leaves no room for more; twice as much may do"
+        } else {
+            "no more is held in memory; special tokens between documents may do"
+        }
     )]
     NoPlaceToCut { path: PathBuf, bytes: usize },
+
+    /// A line of a jsonl file that holds no document.
+    #[error("{}, line {}: {reason}", path.display(), grouped(*line))]
+    JsonLine { path: PathBuf, line: u64, reason: String },
 
     /// The caller asked to stop.
     #[error("interrupted")]
@@ -152,6 +163,19 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source }
     }
+}
+
+/// A number as people read it: 1,234,567.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.char_indices() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// A line that names the nearest of the `known` names, empty if none is near `name`.
@@ -188,6 +212,11 @@ mod tests {
     fn edits_count_insertions_deletions_and_replacements() {
         assert_eq!((edits("gpt2", "gpt2"), edits("gtp2", "gpt2"), edits("", "lex")), (0, 2, 3));
         assert_eq!((edits("llama", "llama3"), edits("cl1000k", "cl100k")), (1, 1));
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! through it like this:
 //!
 //! ```text
-//! files -> corpus (blocks) -> specials -> pretokenize -> count -> train -> vocab
+//! input (kinds of files) -> corpus (blocks) -> specials -> pretokenize -> count -> train -> vocab
 //!                                                  \-> encode -> shard (.bin .idx .json)
 //! ```
 //!
@@ -19,6 +19,7 @@ pub mod format;
 mod freed;
 mod huge_pages;
 pub mod ids;
+pub mod input;
 mod key;
 pub mod measure;
 pub mod order;

@@ -5,11 +5,14 @@
 //! a channel that holds little more than a megabyte.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
 use std::vec;
 
 use minillm_bpe::corpus::Source;
+use minillm_bpe::input::{Field, source};
 use minillm_bpe::{Error, Result};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -23,33 +26,43 @@ const BATCH_BYTES: usize = 1 << 18;
 /// Batches that may wait for the worker.
 const WAITING: usize = 4;
 
+/// How long to wait before looking again whether the worker takes a batch.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The name of standard input among files.
+const STDIN: &str = "-";
+
 /// What a caller gives to be read.
 #[derive(FromPyObject)]
 pub enum Corpus<'py> {
-    /// A list of files.
-    Files(Vec<PathBuf>),
-    /// A binary file object.
-    Stream {
-        /// Its method that returns what is there, and nothing at the end.
-        read1: Bound<'py, PyAny>,
+    /// Files, in their order, as the Python class `Files` holds them.
+    Files {
+        /// `-` is standard input, once at most.
+        paths: Vec<PathBuf>,
+        /// The field of jsonl files.
+        field: String,
+        /// A binary file object.
+        stdin: Option<Bound<'py, PyAny>>,
     },
     /// An iterator of texts, each a document.
     Texts(Bound<'py, PyIterator>),
 }
 
+/// Never empty, but for the last. A channel that closes without that was given up.
 type Batch = Vec<Vec<u8>>;
 
 /// The calling thread's end of the channel.
 pub struct Feeder<'py> {
     corpus: Corpus<'py>,
-    batches: SyncSender<Result<Batch>>,
+    batches: SyncSender<Batch>,
 }
 
 /// The worker's end of the channel.
 struct Received {
-    batches: Receiver<Result<Batch>>,
+    batches: Receiver<Batch>,
     batch: vec::IntoIter<Vec<u8>>,
     piece: io::Cursor<Vec<u8>>,
+    has_ended: bool,
 }
 
 impl<'py> Corpus<'py> {
@@ -60,11 +73,19 @@ impl<'py> Corpus<'py> {
             batches: received,
             batch: Vec::new().into_iter(),
             piece: io::Cursor::default(),
+            has_ended: false,
         };
         let sources = match &self {
-            Self::Files(files) => files.iter().cloned().map(Source::File).collect(),
-            Self::Stream { .. } => {
-                vec![Source::Reader("standard input".to_owned(), Box::new(received))]
+            Self::Files { paths, field, .. } => {
+                let field = Field::new(field);
+                let mut received = Some(received);
+                let source = |path: &PathBuf| match received.take_if(|_| path == Path::new(STDIN)) {
+                    Some(received) => {
+                        Source::Reader("standard input".to_owned(), Box::new(received))
+                    }
+                    None => source(path.clone(), &field),
+                };
+                paths.iter().map(source).collect()
             }
             Self::Texts(_) => vec![Source::Documents("texts".to_owned(), Box::new(received))],
         };
@@ -78,24 +99,33 @@ impl Feeder<'_> {
     /// If fetching raises, the worker is told: it must not take what it has for the whole corpus.
     pub fn run(self, py: Python<'_>) -> PyResult<()> {
         loop {
-            let batch = self.next_batch().and_then(|batch| py.check_signals().map(|()| batch));
-            let (message, result) = match batch {
-                Ok(batch) if batch.is_empty() => return Ok(()),
-                Ok(batch) => (Ok(batch), Ok(())),
-                Err(raised) => (Err(Error::Interrupted), Err(raised)),
-            };
-            let is_gone = py.detach(|| self.batches.send(message)).is_err();
-            if is_gone || result.is_err() {
-                return result;
+            let batch = self.next_batch()?;
+            let is_last = batch.is_empty();
+            if !self.send(py, batch)? || is_last {
+                return Ok(());
             }
+        }
+    }
+
+    /// False if the worker takes no more. It may read files first, for hours: Ctrl-C is heard.
+    fn send(&self, py: Python<'_>, mut batch: Batch) -> PyResult<bool> {
+        loop {
+            py.check_signals()?;
+            match self.batches.try_send(batch) {
+                Ok(()) => return Ok(true),
+                Err(TrySendError::Disconnected(_)) => return Ok(false),
+                Err(TrySendError::Full(refused)) => batch = refused,
+            }
+            py.detach(|| thread::sleep(PAUSE));
         }
     }
 
     fn next_batch(&self) -> PyResult<Batch> {
         match &self.corpus {
-            Corpus::Files(_) => Ok(Batch::new()),
-            Corpus::Stream { read1 } => {
-                let piece: PyBackedBytes = read1.call1((BATCH_BYTES,))?.extract()?;
+            Corpus::Files { stdin: None, .. } => Ok(Batch::new()),
+            Corpus::Files { stdin: Some(stdin), .. } => {
+                let piece: PyBackedBytes =
+                    stdin.call_method1("read1", (BATCH_BYTES,))?.extract()?;
                 Ok(Some(piece.to_vec()).filter(|piece| !piece.is_empty()).into_iter().collect())
             }
             Corpus::Texts(texts) => {
@@ -119,15 +149,17 @@ impl Iterator for Received {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
+        while !self.has_ended {
             if let Some(text) = self.batch.next() {
                 return Some(Ok(text));
             }
-            match self.batches.recv().ok()? {
-                Ok(batch) => self.batch = batch.into_iter(),
-                Err(err) => return Some(Err(err)),
-            }
+            let Ok(batch) = self.batches.recv() else {
+                return Some(Err(Error::Interrupted));
+            };
+            self.has_ended = batch.is_empty();
+            self.batch = batch.into_iter();
         }
+        None
     }
 }
 

@@ -35,6 +35,7 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::MemoryTooSmall { .. }
         | Error::UnboundedBase
         | Error::NoPlaceToCut { .. }
+        | Error::JsonLine { .. }
         | Error::Format { .. }
         | Error::Shard { .. }
         | Error::Table { .. }

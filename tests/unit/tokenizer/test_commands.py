@@ -230,7 +230,7 @@ def test_from_counts_takes_only_the_pattern_that_was_counted_with(folder, capsys
     ("words", "code", "message"),
     [
         ("train gone.txt --vocab-size 300", 1, "error: `gone.txt`: no such file or directory\n"),
-        ("train . --vocab-size 300", 1, "error: `.`: is a directory\n"),
+        ("train empty --vocab-size 300", 1, "error: `empty` holds no file to read\nhint: looked"),
         ("train empty.txt --vocab-size 300", 1, "error: empty.txt: no text to train on\n"),
         ("train corpus.txt --vocab-size 200", 1, "error: vocab_size is 200, but bytes and"),
         ("train corpus.txt --vocab-size many", 2, "error: "),
@@ -315,6 +315,7 @@ def test_from_counts_takes_only_the_pattern_that_was_counted_with(folder, capsys
     ],
 )
 def test_bad_input_is_one_message(folder, capsys, words, code, message):
+    (folder / "empty").mkdir()
     (folder / "empty.txt").touch()
     before = (folder / "tokenizer.json").read_bytes()
     assert run(*words.split(), *(["--quiet"] if words[0] != "d" else [])) == code

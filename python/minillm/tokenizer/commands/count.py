@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from cyclopts.types import UInt16, UInt64
 
 from minillm import _core
-from minillm.tokenizer.corpus import cores, files_or_stdin
+from minillm.tokenizer.corpus import cores
+from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.outputs import prepare
 from minillm.tokenizer.progress import drawn
@@ -21,6 +22,7 @@ from minillm.tokenizer.special import END_OF_TEXT
 def count(
     *files: Path,
     out: Path,
+    field: str = TEXT_FIELD,
     special: Annotated[tuple[str, ...], Parameter(negative=())] = (END_OF_TEXT,),
     pattern: str = "gpt2",
     weights: Annotated[tuple[UInt64, ...], Parameter(negative=(), consume_multiple=True)] = (),
@@ -33,11 +35,16 @@ def count(
     """Count the pre-tokens of text, for `train --from-counts`.
 
     Args:
-        files: Text files; special tokens in them separate documents. None: standard input.
+        files: Text files, in which special tokens separate documents; jsonl files, of which each
+            line holds one; folders of them; patterns such as 'data/**/*.txt'; `-` for standard
+            input, which is also read if nothing is given. All of them may be packed: .gz, .zst.
         out: Where the counts go.
+        field: The field of jsonl files that is the text; `meta.text` is `text` in the object
+            `meta`.
         special: Special token; repeat for several. Given once, the default is replaced.
         pattern: How text is split: gpt2, cl100k, llama3, qwen2, o200k, a regex, or "none".
-        weights: How often each file counts, one whole number a file: `--weights 3 1`.
+        weights: How often each argument counts, one whole number each: `--weights 3 1`. A file that
+            is given twice counts twice, too.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
         max_memory: Memory that counting may take, such as 500MB or 2GiB, the interpreter's own 30
             MB not included. The rest goes to disk; the result does not depend on it.
@@ -45,16 +52,18 @@ def count(
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
-    prepare(out, [out], read=files)
+    inputs = Files.or_stdin(files, field=field)
+    warn_of_field(field, inputs)
+    prepare(out, [out], read=inputs.on_disk)
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
         counted = _core.count_to_file(
-            files_or_stdin(files),
+            inputs,
             out,
             special_tokens=list(special),
             pattern=None if pattern == "none" else pattern,
-            weights=weights,
+            weights=inputs.weights(weights),
             threads=threads or cores(),
             max_memory=max_memory,
             temp_dir=temp_dir,

@@ -11,7 +11,8 @@ from cyclopts.types import UInt16
 
 from minillm import _core
 from minillm.messages import UsageError, say, with_hint
-from minillm.tokenizer.corpus import cores, files_or_stdin
+from minillm.tokenizer.corpus import cores
+from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.outputs import prepare, token_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import encode_report, show
@@ -23,6 +24,8 @@ def encode(
     *files: Path,
     tokenizer: Path = Path("tokenizer.json"),
     out: Path = Path("data/train.bin"),
+    field: str = TEXT_FIELD,
+    separator: str = END_OF_TEXT,
     val_fraction: float = 0.01,
     dtype: Literal["auto", "uint16", "uint32"] = "auto",
     threads: UInt16 = 0,
@@ -32,9 +35,15 @@ def encode(
     """Turn text into a token file, its index and its manifest.
 
     Args:
-        files: Text files; `<|endoftext|>` in them separates documents. None: standard input.
+        files: Text files, in which `--separator` separates documents; jsonl files, of which each
+            line holds one; folders of them; patterns such as 'data/**/*.txt'; `-` for standard
+            input, which is also read if nothing is given. All of them may be packed: .gz, .zst.
         tokenizer: The `tokenizer.json` to encode with; it is copied beside the token file.
         out: The token file. Its validation twin is `val.bin` in the same folder.
+        field: The field of jsonl files that is the text; `meta.text` is `text` in the object
+            `meta`.
+        separator: Special token of the tokenizer that separates documents in text; its id follows
+            each document of any file.
         val_fraction: Part of the documents, chosen by a hash of their text, that go to `val.bin`.
         dtype: Bytes per id; auto takes uint16 where the vocabulary allows it.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
@@ -51,11 +60,12 @@ def encode(
         )
     source = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     copy = out.with_name("tokenizer.json")
-    corpus = files_or_stdin(files)
+    corpus = Files.or_stdin(files, field=field)
+    warn_of_field(field, corpus)
     encoder = Tokenizer.load(source)
     written = token_files(out) + (token_files(val_out) if val_out else [])
-    prepare(out, written, read=[*files, source])
-    prepare(out, [copy], read=files)
+    prepare(out, written, read=[*corpus.on_disk, source])
+    prepare(out, [copy], read=corpus.on_disk)
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
@@ -67,7 +77,7 @@ def encode(
             val_fraction=val_fraction,
             dtype=None if dtype == "auto" else dtype,
             threads=threads or cores(),
-            separator=END_OF_TEXT,
+            separator=separator,
             progress=progress,
         )
     if not (copy.exists() and copy.samefile(source)):

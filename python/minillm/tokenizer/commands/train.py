@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
-from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +14,9 @@ from cyclopts.validators import Number
 
 from minillm import _core
 from minillm.messages import UsageError, say, with_hint
-from minillm.tokenizer.corpus import cores, files_or_stdin
+from minillm.tokenizer.corpus import cores
 from minillm.tokenizer.files import write_atomically
+from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.merges import longest_tokens, merge_rows
 from minillm.tokenizer.outputs import prepare, tokenizer_files
@@ -40,6 +41,7 @@ def train(
     from_counts: Annotated[bool, Parameter(negative=())] = False,
     vocab_size: Annotated[tuple[UInt32, ...], Parameter(negative=())],
     out: Path = Path("tokenizer.json"),
+    field: str = TEXT_FIELD,
     special: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     pattern: str | None = None,
     tie_break: TieBreak = "lex",
@@ -57,13 +59,17 @@ def train(
     """Learn a vocabulary from text.
 
     Args:
-        files: Text files; special tokens in them separate documents. None: standard input.
+        files: Text files, in which special tokens separate documents; jsonl files, of which each
+            line holds one; folders of them; patterns such as 'data/**/*.txt'; `-` for standard
+            input, which is also read if nothing is given. All of them may be packed: .gz, .zst.
         from_counts: The files are counts, as `minillm-bpe count` writes them, and are added up.
             Pattern and special tokens are then theirs.
         vocab_size: Number of ids: 256 bytes, then merges, then special tokens. Repeat for several
             from one run.
         out: Where the tokenizer goes. Of several, each has its size in its name:
             `tokenizer-8000.json`.
+        field: The field of jsonl files that is the text; `meta.text` is `text` in the object
+            `meta`.
         special: Special token; repeat for several. By default `<|endoftext|>`, or those of the
             tokenizer to continue from.
         pattern: How text is split before merging: gpt2, cl100k, llama3, qwen2, o200k, a regex, or
@@ -73,9 +79,10 @@ def train(
         min_frequency: Pairs that occur less often are not merged.
         max_token_length: Longest token in bytes.
         continue_from: A tokenizer whose merges are made first; its ids stay what they are.
-        held_out: Text file that is not trained on, to report how well it is compressed; repeat for
-            several.
-        weights: How often each file counts, one whole number a file: `--weights 3 1`.
+        held_out: Files, as above, that are not trained on, to report how well they are compressed;
+            repeat for several.
+        weights: How often each argument counts, one whole number each: `--weights 3 1`. A file that
+            is given twice counts twice, too.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
         max_memory: Memory for counting and merging, such as 500MB or 2GiB; the interpreter's own 30
             MB and the vocabulary come on top. What finds no room while counting goes to disk; the
@@ -87,15 +94,18 @@ def train(
     sizes = sorted(set(vocab_size))
     outs = tokenizer_files(out, sizes)
     base = None if continue_from is None else Tokenizer.load(continue_from)
-    _refuse_what_is_trained_on(held_out, files)
+    texts = Files.of(()) if from_counts else Files.or_stdin(files, field=field)
+    held_out_files = Files.of(held_out, field=field)
+    warn_of_field(field, texts, held_out_files)
+    read = list(files) if from_counts else texts.on_disk
+    _refuse_what_is_trained_on(held_out_files.paths, read)
     base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]
-    prepare(out, outs, read=[*files, *held_out, *base_files])
-    corpus: list[str] | BufferedReader | _core.CountsFiles
+    prepare(out, outs, read=[*read, *held_out_files.on_disk, *base_files])
+    corpus: Files | _core.CountsFiles = texts
     if from_counts:
         corpus = _counts(files, weights, pattern=pattern, special=special)
         specials, pattern = corpus.special_tokens, corpus.pattern
     else:
-        corpus = files_or_stdin(files)
         specials = list(special or ((END_OF_TEXT,) if base is None else base.special_tokens))
         if pattern is None:
             pattern = "gpt2" if base is None else base.pattern
@@ -113,7 +123,7 @@ def train(
             tie_break=tie_break,
             min_frequency=min_frequency,
             max_token_bytes=max_token_length,
-            weights=() if from_counts else weights,
+            weights=() if from_counts else texts.weights(weights),
             threads=threads or cores(),
             max_memory=max_memory,
             temp_dir=temp_dir,
@@ -128,8 +138,9 @@ def train(
             write_atomically(file, bpe.to_json())
             rows.append(_facts(bpe, file) | _compression(trained.text_bytes, n_tokens))
             if held_out:
-                paths = [str(path) for path in held_out]
-                measured = _core.measure(paths, bpe, threads=threads or cores(), progress=progress)
+                measured = _core.measure(
+                    held_out_files, bpe, threads=threads or cores(), progress=progress
+                )
                 facts = _compression(*measured)
                 rows[-1] |= {f"held_out_{name}": value for name, value in facts.items()}
     got = trained.bpe.vocab_size
@@ -155,16 +166,17 @@ def _counts(
     return counts
 
 
-def _refuse_what_is_trained_on(held_out: Sequence[Path], files: Sequence[Path]) -> None:
+def _refuse_what_is_trained_on(held_out: Sequence[str], files: Sequence[Path]) -> None:
     """Looks at held-out files before the work: after it, hours may be lost."""
-    for path in held_out:
+    trained_on = {os.path.realpath(file): file for file in files}
+    for path in map(Path, held_out):
         path.stat()  # one that is not there is the system's to refuse
         if not path.is_file():
             raise UsageError(f"--held-out `{path}` is no regular file, expected a file")
-        for file in files:
-            if file.exists() and file.samefile(path):
-                error = UsageError(f"--held-out `{path}` is trained on, too, as `{file}`")
-                raise with_hint(error, "name it once: what was trained on says little")
+        file = trained_on.get(os.path.realpath(path))
+        if file is not None:
+            error = UsageError(f"--held-out `{path}` is trained on, too, as `{file}`")
+            raise with_hint(error, "name it once: what was trained on says little")
 
 
 def _facts(bpe: _core.Bpe, file: Path) -> Row:

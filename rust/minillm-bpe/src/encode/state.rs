@@ -93,7 +93,7 @@ impl<I: Id> State<I> {
         let at = self.waiting.n_pushed;
         self.waiting.groups[at % (2 * GROUP)] = next;
         self.waiting.n_pushed = at + 1;
-        if (at + 1) % GROUP == 0 && at >= GROUP {
+        if (at + 1).is_multiple_of(GROUP) && at >= GROUP {
             let first = (at + 1) % (2 * GROUP);
             self.append(shared, text, first..first + GROUP, out);
         }

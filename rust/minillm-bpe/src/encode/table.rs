@@ -143,7 +143,7 @@ impl<I: Id> ShortTable<I> {
     }
 
     /// Appends the ids of `key` if it is here.
-    #[inline(always)]
+    #[inline]
     pub(super) fn append(&self, key: u128, hash: u64, out: &mut Vec<I>) -> bool {
         let mut at = self.home(hash);
         loop {
@@ -160,7 +160,7 @@ impl<I: Id> ShortTable<I> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn append_ids(&self, ids: &Ids<I>, out: &mut Vec<I>) {
         let ids = ids.as_ref();
         let count = ids[inline_ids::<I>()].id() as usize;

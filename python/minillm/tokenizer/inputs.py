@@ -1,0 +1,170 @@
+"""Which files are read: names, folders and patterns in, a list of files out.
+
+The order is that of the arguments. What one argument stands for, a folder or a pattern, is sorted
+by path, so that it depends neither on the file system nor on the shell. What a file holds, text or
+jsonl, packed or not, the extension knows by its suffix.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path, PurePath
+from typing import cast
+
+from minillm.messages import UsageError, say, with_hint
+from minillm.tokenizer.files import FilePath
+
+STDIN = "-"
+TEXT_FIELD = "text"
+JSON_LINES = (".jsonl", ".ndjson")
+# What is looked for in folders; other files have to be named, or matched by a pattern.
+SUFFIXES = (".txt", *JSON_LINES)
+PACKED = (".gz", ".zst")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Files to be read one after the other; the extension takes it as a corpus.
+
+    Attributes:
+        paths: Their names; "-" is standard input.
+        field: The field of each line of jsonl files that is a document.
+        stdin: What standard input is read through. The extension does not read it by itself,
+            because a read that waits for a slow writer hears Ctrl-C only in Python.
+        n_each: How many of `paths` each argument stands for.
+    """
+
+    paths: list[str]
+    field: str
+    stdin: BufferedReader | None
+    n_each: list[int]
+
+    @classmethod
+    def of(cls, given: Iterable[FilePath], *, field: str = TEXT_FIELD) -> Files:
+        """The files that names, folders and patterns stand for.
+
+        Raises:
+            ValueError: If a folder has no file to read, a pattern matches none, or standard input
+                is named twice.
+        """
+        groups = [_files_of(os.fspath(name)) for name in given]
+        paths = [path for group in groups for path in group]
+        if paths.count(STDIN) > 1:
+            raise UsageError("`-` is given twice, but standard input can be read only once")
+        stdin = cast("BufferedReader", sys.stdin.buffer) if STDIN in paths else None
+        return cls(paths=paths, field=field, stdin=stdin, n_each=[len(group) for group in groups])
+
+    @classmethod
+    def or_stdin(cls, given: Sequence[FilePath], *, field: str) -> Files:
+        """As `of`; standard input if nothing is given, unless it is a terminal."""
+        if not given and sys.stdin.isatty():
+            raise with_hint(
+                UsageError("no files given, and standard input is a terminal"),
+                "name text files, or pipe text in: `cat corpus.txt | minillm-bpe ...`",
+            )
+        return cls.of(given or (STDIN,), field=field)
+
+    @property
+    def on_disk(self) -> list[Path]:
+        """All but standard input."""
+        return [Path(path) for path in self.paths if path != STDIN]
+
+    def weights(self, weights: Sequence[int]) -> list[int]:
+        """A weight for each path, from one for each argument."""
+        if not weights:
+            return []
+        if len(weights) != len(self.n_each):
+            n_files = len(self.n_each)
+            raise ValueError(f"weights: {len(weights)} for {n_files} files, expected one each")
+        each = zip(weights, self.n_each, strict=True)
+        return [weight for weight, n_files in each for _ in range(n_files)]
+
+
+def warn_of_field(field: str, *read: Files) -> None:
+    """Says that `--field` was given, but not for what is read."""
+    if field != TEXT_FIELD and not any(
+        _is_json_lines(path) for files in read for path in files.paths
+    ):
+        say(f"warning: --field `{field}` has no effect: no file is jsonl")
+
+
+def _files_of(name: str) -> list[str]:
+    """What one argument stands for; a name of nothing is the system's to refuse."""
+    if name in (STDIN, "/dev/stdin"):
+        return [STDIN]
+    if Path(name).is_dir():
+        found = [path for path in _below(Path(name)) if _is_looked_for(path)]
+        if not found:
+            suffixes = ", ".join(SUFFIXES)
+            error = ValueError(f"`{name}` holds no file to read")
+            hint = f"looked for, at any depth: {suffixes}, also with {' or '.join(PACKED)} behind"
+            raise with_hint(error, hint)
+    elif os.path.lexists(name) or not glob.has_magic(name):
+        return [name]
+    else:
+        found = _matches(name)
+        if not found:
+            raise ValueError(f"`{name}` matches no file")
+    return [str(path) for path in sorted(found, key=lambda path: path.parts)]
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Files that match; hidden ones have to be asked for, as in a shell."""
+    parts = PurePath(pattern).parts
+    if "**" not in parts:
+        names = glob.glob(pattern)  # noqa: PTH207  `Path.glob` takes hidden files
+        return [path for path in map(Path, names) if path.is_file()]
+    at = parts.index("**")
+    rest = str(PurePath(*parts[at + 1 :])) if parts[at + 1 :] else "*"
+    if "**" in parts[at + 1 :]:
+        raise ValueError(f"`{pattern}` has `**` twice, expected once")
+    # Not by `glob` either: it runs into loops of symbolic links.
+    folders = glob.glob(str(PurePath(*parts[:at]))) if at else ["."]  # noqa: PTH207
+    found = {
+        path
+        for folder in map(Path, folders)
+        for path in _below(folder)
+        if path.relative_to(folder).match(rest)
+    }
+    return list(found)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files below, but hidden ones. A folder that links lead to twice is read once."""
+    seen = set()
+    for name, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
+        status = Path(name).stat()
+        key = (status.st_dev, status.st_ino)
+        if key in seen:
+            folders.clear()
+            continue
+        seen.add(key)
+        # Sorted, so that of two ways to a folder always the same is taken.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in files:
+            path = Path(name, file)
+            if not file.startswith(".") and path.is_file():
+                yield path
+
+
+def _raise(error: OSError) -> None:
+    """A folder that cannot be read must not be left out in silence."""
+    raise error
+
+
+def _is_looked_for(path: Path) -> bool:
+    return _unpacked_name(path).suffix in SUFFIXES
+
+
+def _is_json_lines(path: str) -> bool:
+    return _unpacked_name(Path(path)).suffix in JSON_LINES
+
+
+def _unpacked_name(path: Path) -> Path:
+    name = Path(path.name.lower())
+    return name.with_suffix("") if name.suffix in PACKED else name
