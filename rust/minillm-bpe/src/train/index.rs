@@ -71,8 +71,11 @@ impl Index {
         limits: &Limits,
         choose: impl FnOnce(u64) -> u64,
     ) -> Self {
-        let mut of_parts =
-            in_parallel(words.parts.iter().cloned(), |part| count_pairs(words, part, |_| true));
+        let are_bytes = words.facts.are_bytes();
+        let empty = || if are_bytes { PairTable::of_bytes() } else { PairTable::default() };
+        let mut of_parts = in_parallel(words.parts.iter().cloned(), |part| {
+            count_pairs(words, part, empty(), |_| true)
+        });
         let mut pairs = of_parts[0].clone();
         for of_part in &mut of_parts[1..] {
             for entry in of_part.iter_mut() {
@@ -116,7 +119,8 @@ impl Index {
     ) -> Self {
         let whole = 1..words.symbols.len();
         let count_class = |class: Class| {
-            let mut pairs = count_pairs(words, whole.clone(), |pair| class.has(pair));
+            let mut pairs =
+                count_pairs(words, whole.clone(), PairTable::default(), |pair| class.has(pair));
             leave_out(words, &mut pairs, limits);
             pairs
         };
@@ -174,13 +178,13 @@ impl Class {
     }
 }
 
-/// Counts the pairs in one part of the corpus that `is_wanted` wants.
+/// Counts in `pairs` those in one part of the corpus that `is_wanted` wants.
 fn count_pairs<S: Symbol>(
     words: &Words<S>,
     part: Range<usize>,
+    mut pairs: PairTable,
     is_wanted: impl Fn(Pair) -> bool,
 ) -> PairTable {
-    let mut pairs = PairTable::default();
     words.for_each_pair_in(part, |pair, _, count| {
         if is_wanted(pair) {
             pairs.entry(pair, 0).add(count);
