@@ -19,9 +19,9 @@
 //!   for it cannot rise. When the queue has nothing above the floor any more, the pairs are counted
 //!   anew from the symbols, with a lower floor. The same is done when the index would outgrow
 //!   [`TrainOptions::max_memory`], with a higher one.
-//! - *Threads* lay out the symbols, count the first pairs, and share the long lists of postings of
-//!   the first few hundred merges. They divide the corpus between pre-tokens, where no merge
-//!   reaches across, and what they find is added up.
+//! - *Threads* lay out the symbols, count the first pairs, and share lists of postings that are long
+//!   enough, of which only a large corpus has many. They divide the corpus between pre-tokens, where
+//!   no merge reaches across, and what they find is added up.
 //!
 //! Which pair wins among equal counts is a documented total order ([`TieBreak`]). Nothing depends
 //! on threads, block size, memory, file order or hash seeds: counts are sums, and sums have no
@@ -243,7 +243,6 @@ struct Totals {
     bytes: u64,
     text_bytes: u64,
     pre_tokens: u64,
-    single_bytes: u64,
     distinct_pre_tokens: usize,
 }
 
@@ -256,7 +255,6 @@ impl Totals {
             bytes: counts.corpus_bytes,
             text_bytes: counts.covered_bytes()?,
             pre_tokens: counts.total(),
-            single_bytes: counts.total_single_bytes(),
             distinct_pre_tokens: counts.len(),
         })
     }
@@ -286,11 +284,12 @@ fn learn<S: Symbol>(
     let mut merger = Merger::new(words);
     learner.replay(&mut merger, progress)?;
     let stopped_early = learner.learn(&mut merger, limits, progress)?;
-    let single_bytes = totals.single_bytes;
-    let corpus_tokens = merger.total_tokens() + single_bytes;
+    // Before the first merge, a token is a byte.
+    let tokens = |n_joined| totals.text_bytes - n_joined;
+    let corpus_tokens = tokens(merger.n_joined());
     // The vocabulary is built in the place of what it was learned from.
     drop(merger);
-    let smaller = learner.smaller.iter().map(|&(size, tokens)| (size, tokens + single_bytes));
+    let smaller = learner.smaller.iter().map(|&(size, n_joined)| (size, tokens(n_joined)));
     Ok(Trained {
         smaller: smaller.collect(),
         vocab: learner.into_vocab()?,

@@ -48,11 +48,6 @@ impl Counts {
         self.occurrences.iter().sum()
     }
 
-    /// Number of pre-tokens of a single byte, each as often as it occurs.
-    pub fn total_single_bytes(&self) -> u64 {
-        self.iter().filter(|(text, _)| text.len() == 1).map(|(_, count)| count).sum()
-    }
-
     /// Bytes of text that are counted: each length times its count. With this sum, every other one
     /// that training makes fits 64 bits too.
     ///

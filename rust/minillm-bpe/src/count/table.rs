@@ -162,7 +162,9 @@ struct ShortTable {
     most_used: usize,
 }
 
+/// Packed: 24 bytes and not 32, so that a quarter less memory is fetched, cleared and walked.
 #[derive(Clone, Copy, Default)]
+#[repr(C, packed(8))]
 struct Slot {
     /// 0 if the slot is free.
     key: u128,

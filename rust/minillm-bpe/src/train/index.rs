@@ -148,7 +148,7 @@ impl<S: Symbol> Search<'_, S> {
 
     fn class(&self, class: Class) -> Found {
         let count = |part| {
-            let mut pairs = PairTable::default();
+            let mut pairs = self.empty_table();
             self.words.for_each_pair_in(part, |pair, _, count| {
                 if class.has(pair) && self.wants(pair) {
                     pairs.entry(pair, 0).add(count);
@@ -163,7 +163,7 @@ impl<S: Symbol> Search<'_, S> {
     /// corpus, and tells their number.
     fn count_first_class(&self, part: Range<usize>, bytes: usize) -> (PairTable, u64) {
         let mut class = Class { number: 0, of: 1 };
-        let mut pairs = PairTable::default();
+        let mut pairs = self.empty_table();
         self.words.for_each_pair_in(part, |pair, _, count| {
             if class.has(pair) && self.wants(pair) {
                 let entry = pairs.entry(pair, 0);
@@ -176,6 +176,12 @@ impl<S: Symbol> Search<'_, S> {
             }
         });
         (pairs, class.of)
+    }
+
+    /// Pairs of bytes have a slot each, where there is room.
+    fn empty_table(&self) -> PairTable {
+        let are_bytes = self.limits.bytes.is_none() && self.words.facts.are_bytes();
+        if are_bytes { PairTable::of_bytes() } else { PairTable::default() }
     }
 
     #[inline]

@@ -35,12 +35,12 @@ pub(super) struct Learner<'o> {
     /// noted.
     listed: HashSet<Pair>,
     counts: Vec<u64>,
-    learned: Vec<Pair>,
+    /// The learned merges in the vocabulary's ids.
+    learned: Vec<Merge>,
     next_id: TokenId,
     /// The first id that is not for learned tokens.
     end_id: TokenId,
-    /// Each smaller size that was reached, with the tokens that the corpus took then, those of
-    /// pre-tokens of a single byte not counted.
+    /// Each smaller size that was reached, with the neighbours that merges had joined by then.
     pub(super) smaller: Vec<(u32, u64)>,
 }
 
@@ -128,7 +128,7 @@ impl<'o> Learner<'o> {
         let mut stopped_early = None;
         while self.next_id < self.end_id {
             while let Some(size) = sizes.pop_if(|size| *size <= self.next_id + n_trailing) {
-                self.smaller.push((size, merger.total_tokens()));
+                self.smaller.push((size, merger.n_joined()));
             }
             let Some((pair, count)) = merger.most_frequent(&self.order) else {
                 stopped_early = Some(match self.options.min_frequency {
@@ -144,23 +144,31 @@ impl<'o> Learner<'o> {
                 merger.forget(pair);
                 continue;
             }
-            let is_first = self.options.base.is_none()
-                || self.listed.insert((self.ids[pair.0 as usize], self.ids[pair.1 as usize]));
-            if is_first {
-                self.counts.push(count);
-                self.learned.push(pair);
-            }
             let n_ids = self.next_id;
             let result = match self.by_bytes.get(&bytes) {
                 Some(&known) => known,
                 None => self.learn_token(bytes),
             };
+            self.list(pair, result, count)?;
             merger.merge(pair, result, &self.order);
             progress.advance(u64::from(self.next_id - n_ids))?;
         }
-        let total = merger.total_tokens();
-        self.smaller.extend(sizes.into_iter().rev().map(|size| (size, total)));
+        let joined = merger.n_joined();
+        self.smaller.extend(sizes.into_iter().rev().map(|size| (size, joined)));
         Ok(stopped_early)
+    }
+
+    /// Lists a merge, unless it is listed already.
+    fn list(&mut self, pair: Pair, result: TokenId, count: u64) -> Result<()> {
+        let id = |step: TokenId| self.ids[step as usize];
+        let (left, right, result) = (id(pair.0), id(pair.1), id(result));
+        if self.options.base.is_none() || self.listed.insert((left, right)) {
+            let rank = u32::try_from(self.counts.len())
+                .map_err(|_| Error::BadVocab { reason: "more than 2^32 merges".to_owned() })?;
+            self.counts.push(count);
+            self.learned.push(Merge { left, right, result, rank });
+        }
+        Ok(())
     }
 
     /// Gives new bytes their step, and the next id unless the base has one for them.
@@ -198,12 +206,9 @@ impl<'o> Learner<'o> {
             let ranks = tokens.map(|(id, token)| (token, id)).collect();
             Vocab::from_ranks(ranks, specials, pattern)?
         } else {
-            let merges = start.merge_bytes().map(|(left, right)| (left.to_vec(), right.to_vec()));
-            let bytes = |step| order.bytes(step).to_vec();
-            let learned = self.learned.iter().map(|&(left, right)| (bytes(left), bytes(right)));
-            let merges = merges.chain(learned).collect();
+            let merges = [start.merges(), &self.learned].concat();
             let specials = specials.into_iter().map(|(text, id)| (text, Some(id))).collect();
-            Vocab::new(tokens.collect(), merges, specials, pattern)?
+            Vocab::with_merge_ids(tokens.collect(), merges, specials, pattern)?
                 .with_merge_counts(self.counts)?
         };
         Ok(vocab.with_whole_pretoken_lookup(start.whole_pretoken_lookup()))

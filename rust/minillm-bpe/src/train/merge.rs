@@ -24,8 +24,9 @@ const FLOOR_BELOW_LAST: u64 = 4;
 /// By how much the floor is lowered each time.
 const FLOOR_STEP: u64 = 64;
 
-/// Postings for which it is worth to start one more thread; in tests, a few.
-const POSTINGS_PER_THREAD: usize = if cfg!(any(test, fuzzing)) { 2 } else { 1 << 12 };
+/// Postings for which it is worth to start one more thread; in tests, a few. To start one and wait
+/// for it takes as long as some ten thousand postings, and on a busy machine many times as long.
+const POSTINGS_PER_THREAD: usize = if cfg!(any(test, fuzzing)) { 2 } else { 1 << 16 };
 
 /// The corpus, its pairs, and the queue of pairs.
 pub(super) struct Merger<S> {
@@ -33,6 +34,7 @@ pub(super) struct Merger<S> {
     index: Index,
     limits: Limits,
     queue: Queue,
+    n_joined: u64,
     /// What one merge finds, by thread; kept to be used again.
     found: Vec<Occurrences<S>>,
 }
@@ -42,7 +44,7 @@ impl<S: Symbol> Merger<S> {
     pub(super) fn new(words: Words<S>) -> Self {
         let found = (0..words.parts.len().max(1)).map(|_| Occurrences::new()).collect();
         let (index, limits, queue) = (Index::default(), Limits::none(), Queue::default());
-        Self { words, index, limits, queue, found }
+        Self { words, index, limits, queue, n_joined: 0, found }
     }
 
     /// Enters every pair, so that any may be merged next.
@@ -63,11 +65,10 @@ impl<S: Symbol> Merger<S> {
         self.index.pairs.get_mut(pair).map_or(0, |entry| entry.count)
     }
 
-    /// Tokens that the corpus takes now, pre-tokens of a single byte not counted.
-    pub(super) fn total_tokens(&self) -> u64 {
-        let mut total = 0;
-        self.words.for_each_token(|_, _, count| total += count);
-        total
+    /// How often a merge has joined two neighbours: by so many tokens the corpus is shorter now
+    /// than its bytes.
+    pub(super) fn n_joined(&self) -> u64 {
+        self.n_joined
     }
 
     /// The pair that comes first among the most frequent ones; [`None`] if no pair is left that
@@ -107,6 +108,7 @@ impl<S: Symbol> Merger<S> {
             self.found.iter_mut().for_each(|found| found.reserve(result as usize + 1));
         }
         self.rewrite(pair, result);
+        self.n_joined += self.found[0].before.total();
         self.adjust_old_pairs(pair, result, is_new);
         if !is_new {
             // Its other occurrences have the same pairs.

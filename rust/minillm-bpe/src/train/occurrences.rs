@@ -176,6 +176,11 @@ impl<S: Symbol> Neighbours<S> {
         }
     }
 
+    /// The sum of all counts, those beside a boundary included.
+    pub(super) fn total(&self) -> u64 {
+        self.touched.iter().map(|neighbour| self.sums[neighbour.slot()].count).sum()
+    }
+
     /// The sum of the token `id`.
     pub(super) fn sum_mut(&mut self, id: TokenId) -> &mut Sum {
         &mut self.sums[S::of(id).slot()]

@@ -55,9 +55,17 @@ const FREE_ENTRY: PairEntry = PairEntry { key: FREE, count: 0, start: 0, len: 0 
 pub(super) struct PairTable {
     slots: Vec<PairEntry>,
     n_used: usize,
+    /// Whether the slots are numbered by the two bytes of a pair.
+    is_direct: bool,
 }
 
 impl PairTable {
+    /// An empty table for pairs of bytes, with a slot for each of them. Only when nearly all occur
+    /// does it grow, and becomes one like any other.
+    pub(super) fn of_bytes() -> Self {
+        Self { slots: vec![FREE_ENTRY; 1 << 16], n_used: 0, is_direct: true }
+    }
+
     /// Whether it is as small as it can be.
     pub(super) fn is_least(&self) -> bool {
         self.slots.len() <= LEAST_SLOTS
@@ -114,7 +122,7 @@ impl PairTable {
         // Half full at most, so that there is room for as many again, and half that.
         let size = (n_kept * 2).next_power_of_two().max(LEAST_SLOTS);
         let old = std::mem::replace(&mut self.slots, huge_pages::vec(FREE_ENTRY, size));
-        self.n_used = n_kept;
+        (self.n_used, self.is_direct) = (n_kept, false);
         for entry in old.into_iter().filter(|entry| entry.key != FREE && is_kept(entry)) {
             let at = self.find(entry.key);
             self.slots[at] = entry;
@@ -125,9 +133,13 @@ impl PairTable {
     #[inline]
     fn find(&self, key: u64) -> usize {
         let mask = self.slots.len() - 1;
-        // Fibonacci hashing: the product's high bits depend on all bits of the key.
-        let mut at =
-            usize::try_from(key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).unwrap_or(0) & mask;
+        let home = if self.is_direct {
+            key >> 24 | key
+        } else {
+            // Fibonacci hashing: the product's high bits depend on all bits of the key.
+            key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+        };
+        let mut at = usize::try_from(home).unwrap_or(0) & mask;
         while self.slots[at].key != key && self.slots[at].key != FREE {
             at = (at + 1) & mask;
         }
@@ -137,4 +149,23 @@ impl PairTable {
 
 fn key_of((left, right): Pair) -> u64 {
     (u64::from(left) << 32) | u64::from(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_bytes_grows_into_one_of_any_pairs() {
+        let mut pairs = PairTable::of_bytes();
+        let all = || (0..=255).flat_map(|left| (0..=255).map(move |right| (left, right)));
+        let count_of = |(left, right): Pair| u64::from(left) * 1000 + u64::from(right);
+        for pair in all().chain([(256, 0), (0, 70_000)]) {
+            pairs.entry(pair, 0).add(count_of(pair));
+        }
+        for pair in all().chain([(256, 0), (0, 70_000)]) {
+            assert_eq!(pairs.get_mut(pair).map(|entry| entry.count), Some(count_of(pair)));
+        }
+        assert!(pairs.get_mut((256, 1)).is_none());
+    }
 }

@@ -105,12 +105,35 @@ impl<S: Symbol> Words<S> {
         part: Range<usize>,
         mut visit: impl FnMut(Pair, u32, u64),
     ) {
+        if self.facts.are_bytes() {
+            return self.for_each_byte_pair_in(part, visit);
+        }
         self.for_each_token_in(part, |id, at, count| {
             let next = self.symbols[(at + self.facts.len_of(id)) as usize];
             if next != S::BOUNDARY {
                 visit((id, next.id()), at, count);
             }
         });
+    }
+
+    /// [`for_each_pair_in`](Self::for_each_pair_in) as long as every token is a byte: no place waits
+    /// for the length of the token before.
+    fn for_each_byte_pair_in(&self, part: Range<usize>, mut visit: impl FnMut(Pair, u32, u64)) {
+        let first_run = self.facts.runs.partition_point(|run| run.end as usize <= part.start);
+        let mut start = part.start;
+        for run in &self.facts.runs[first_run..] {
+            let end = (run.end as usize).min(part.end);
+            if start >= end {
+                break;
+            }
+            // The last place of a run is a boundary.
+            for (at, pair) in (place(start)..).zip(self.symbols[start..end].windows(2)) {
+                if pair[0] != S::BOUNDARY && pair[1] != S::BOUNDARY {
+                    visit((pair[0].id(), pair[1].id()), at, run.count);
+                }
+            }
+            start = end;
+        }
     }
 
     fn for_each_token_in(&self, part: Range<usize>, mut visit: impl FnMut(TokenId, u32, u64)) {
@@ -135,6 +158,11 @@ impl Facts {
     /// Makes room for a token that joins `pair`.
     pub(super) fn add_token(&mut self, pair: Pair) {
         self.lens.push(self.len_of(pair.0) + self.len_of(pair.1));
+    }
+
+    /// Whether every token is still a byte.
+    pub(super) fn are_bytes(&self) -> bool {
+        self.lens.len() == 256
     }
 
     /// Number of tokens.

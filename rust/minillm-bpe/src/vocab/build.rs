@@ -47,6 +47,24 @@ impl Vocab {
         Ok(vocab)
     }
 
+    /// [`new`](Self::new) from merges that have ids already, so that none of their bytes are looked
+    /// up. The caller knows that these are ids of `tokens`, that no pair comes twice, and that the
+    /// ranks count up from 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), but for [`Error::BadMerge`].
+    pub(crate) fn with_merge_ids(
+        tokens: Vec<(TokenId, Vec<u8>)>,
+        merges: Vec<Merge>,
+        specials: Vec<(String, Option<TokenId>)>,
+        pattern: Pattern,
+    ) -> Result<Self> {
+        let vocab = Self { merges, ..Self::without_merges(tokens, specials, pattern)? };
+        vocab.refuse_specials_from_merges()?;
+        Ok(vocab)
+    }
+
     /// The same vocabulary, with [`whole_pretoken_lookup`](Self::whole_pretoken_lookup) set.
     #[must_use]
     pub fn with_whole_pretoken_lookup(mut self, on: bool) -> Self {
@@ -158,8 +176,10 @@ impl Vocab {
     }
 
     fn refuse_specials_from_merges(&self) -> Result<()> {
-        let yielded: HashSet<TokenId> = self.merges.iter().map(|merge| merge.result).collect();
-        match self.specials.iter().find(|(_, id)| yielded.contains(id)) {
+        // Ascending by id.
+        let special =
+            |merge: &Merge| self.specials.binary_search_by_key(&merge.result, |&(_, id)| id).ok();
+        match self.merges.iter().filter_map(special).min().map(|index| &self.specials[index]) {
             None => Ok(()),
             Some((text, id)) => Err(shared_id(text, *id)),
         }

@@ -204,8 +204,14 @@ proptest! {
         let fast = train(&second, &options).unwrap();
         let slow = reference::train::train(&second, &options);
         let halves = fast.vocab.merge_bytes().map(|(left, right)| (left.to_vec(), right.to_vec()));
+        let halves: Vec<_> = halves.collect();
         let counts = fast.vocab.merge_counts().unwrap().iter().copied();
-        prop_assert_eq!(halves.zip(counts).collect::<Vec<_>>(), slow.merges);
+        let merges: Vec<_> = halves.iter().cloned().zip(counts).collect();
+        prop_assert_eq!(merges, slow.merges);
         prop_assert_eq!(fast.corpus_tokens, slow.corpus_tokens);
+        let tokens = fast.vocab.tokens().filter(|&(id, token)| fast.vocab.id(token) == Some(id));
+        let tokens = tokens.map(|(id, token)| (id, token.to_vec())).collect();
+        let specials = fast.vocab.specials().iter().map(|(text, id)| (text.clone(), Some(*id)));
+        prop_assert_eq!(Vocab::new(tokens, halves, specials.collect(), gpt2()).unwrap(), fast.vocab);
     }
 }
