@@ -22,7 +22,9 @@ __all__ = [
     "Trained",
     "__version__",
     "count_to_file",
+    "encode_batch",
     "encode_files",
+    "find_special_in_batch",
     "measure",
     "permuted_index",
     "pretokenize",
@@ -36,6 +38,7 @@ unicode_version: str
 _Text: TypeAlias = str | bytes | bytearray
 _Corpus: TypeAlias = Sequence[str] | BufferedReader | Iterator[str]
 _Path: TypeAlias = str | PathLike[str]
+_IdArray: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32]
 
 @final
 class Progress:
@@ -97,13 +100,16 @@ class Bpe:
     def __len__(self) -> int: ...
     def find_special(self, text: _Text, names: Sequence[str] | None) -> tuple[str, int] | None: ...
     def encode(self, text: _Text, names: Sequence[str] | None) -> list[int]: ...
-    def encode_to_numpy(self, text: _Text, names: Sequence[str] | None) -> NDArray[np.uint32]: ...
-    def encode_batch(
-        self, texts: Sequence[_Text], names: Sequence[str] | None, threads: int
-    ) -> list[list[int]]: ...
+    def encode_to_numpy(self, text: _Text, names: Sequence[str] | None) -> _IdArray: ...
     def stream(self, names: Sequence[str] | None) -> Stream: ...
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]] | memoryview) -> bytes: ...
 
+def encode_batch(
+    bpe: Bpe, texts: Sequence[_Text], names: Sequence[str] | None, threads: int
+) -> tuple[_IdArray, NDArray[np.uint64]]: ...
+def find_special_in_batch(
+    bpe: Bpe, texts: Sequence[_Text], names: Sequence[str] | None
+) -> tuple[int, str, int] | None: ...
 @final
 class Stream:
     def push(self, piece: _Text) -> list[int]: ...
