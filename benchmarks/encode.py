@@ -151,7 +151,7 @@ def prepare_minillm(corpus: Path, vocabulary: Path) -> Encode:
 
     def encode() -> Callable[[], Ids]:
         ids, _ = tokenizer.encode_batch(texts, disallowed_special=(), threads=n_threads)
-        return lambda: ids
+        return lambda: ids.astype(np.uint32)
 
     return encode
 

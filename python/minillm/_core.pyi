@@ -110,6 +110,7 @@ def encode_batch(
 def find_special_in_batch(
     bpe: Bpe, texts: Sequence[_Text], names: Sequence[str] | None
 ) -> tuple[int, str, int] | None: ...
+
 @final
 class Stream:
     def push(self, piece: _Text) -> list[int]: ...
