@@ -88,7 +88,7 @@ def open_data(config: DataConfig, *, vocab_size: int, say: Say) -> Data:
     train = TokenFile(train_path)
     val = TokenFile(val_path) if config.val or val_path.exists() else None
     if train.manifest is None:
-        say(f"`{train_path}` has no manifest: read as bare 16-bit ids, as nanoGPT writes them")
+        say(f"`{train_path}` has no manifest: read as {train.layout.described}")
     if val is None:
         say(f"no validation shard `{val_path}`: nothing is held out to validate on")
     elif len(val) < 2:  # documents are held out whole, and a text may be a single one
