@@ -79,7 +79,7 @@ class TokenFile:
         digest.update(self.ids[-(1 << 19) :].tobytes())
         return digest.hexdigest()
 
-    def check_tokenizer(self, sha256: str, tokenizer_path: Path) -> None:
+    def check_tokenizer(self, sha256: str, tokenizer: Path | str) -> None:
         """Refuses ids that another tokenizer wrote.
 
         Raises:
@@ -89,7 +89,7 @@ class TokenFile:
             raise ValueError(
                 f"`{self.path}` was encoded by another tokenizer: its manifest has"
                 f" tokenizer_sha256 {self.manifest.tokenizer_sha256[:12]}..,"
-                f" `{tokenizer_path}` is {sha256[:12]}.."
+                f" `{tokenizer}` is {sha256[:12]}.."
                 "\nhint: encode the text again with `minillm-bpe encode`"
             )
 

@@ -22,7 +22,10 @@ LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
 
 LLMC_HEADER_BYTES = 256 * 4
 LLMC_MAX_TOKENS = (1 << 31) - 1
-LLMC_VERSIONS = {20240520: (1, np.dtype("<u2")), 20240801: (7, np.dtype("<u4"))}
+LLMC_VERSIONS: dict[int, tuple[int, np.dtype[np.unsignedinteger]]] = {
+    20240520: (1, np.dtype("<u2")),
+    20240801: (7, np.dtype("<u4")),
+}
 """Version and type of the ids for each magic number: GPT-2's files, and Llama 3's."""
 
 NPY_MAGIC = b"\x93NUMPY"

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use minillm_bpe::format::tokenizer_json::Normalizer;
 use minillm_bpe::format::{gpt2_files, tiktoken, tokenizer_json};
 use minillm_bpe::pretokenize::PreTokenizer;
 use minillm_bpe::special::SpecialTokens;
@@ -113,8 +114,10 @@ impl Bpe {
     }
 
     #[staticmethod]
-    fn from_json(py: Python<'_>, text: PyBackedStr) -> PyResult<Self> {
-        Self::build(py, || tokenizer_json::from_json(&text))
+    #[pyo3(signature = (text, *, skip_normalizer=false))]
+    fn from_json(py: Python<'_>, text: PyBackedStr, skip_normalizer: bool) -> PyResult<Self> {
+        let normalizer = if skip_normalizer { Normalizer::Skip } else { Normalizer::Refuse };
+        Self::build(py, || tokenizer_json::read(&text, normalizer))
     }
 
     fn to_json(&self, py: Python<'_>) -> PyResult<String> {

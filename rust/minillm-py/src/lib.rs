@@ -12,6 +12,7 @@ mod counts;
 mod errors;
 mod progress;
 mod shard;
+mod shard_writer;
 mod stream;
 mod text;
 mod train;
@@ -38,6 +39,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<shard::Encoded>()?;
     module.add_class::<shard::Shard>()?;
     module.add_class::<shard::ShardReport>()?;
+    module.add_class::<shard_writer::ShardWriter>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<train::Trained>()?;
     module.add_function(wrap_pyfunction!(batch::encode_batch, module)?)?;

@@ -19,7 +19,7 @@ from minillm import _core
 from minillm.tokenizer.files import written_aside
 from minillm.tokenizer.layouts import Layout, LayoutName, map_ids, read_layout, write_header
 from minillm.tokenizer.outputs import prepare
-from minillm.tokenizer.report import cost, show
+from minillm.tokenizer.report import Report, cost, show
 
 CONVERT_TOKENS = 1 << 20
 """Ids in memory at a time."""
@@ -54,7 +54,7 @@ def convert(
             piece = ids[start : start + CONVERT_TOKENS]
             _check_fit(file, piece, start, dtype)
             target.write(piece.astype(dtype, copy=False).tobytes())
-    report = {
+    report: Report = {
         "out": str(out),
         "layout": to,
         "from": layout.name if not has_manifest(file) else "minillm",
