@@ -32,19 +32,32 @@ SPECIALS = {
 
 
 class Trio(NamedTuple):
-    """One vocabulary in three programs; tiktoken cannot have SmolLM2's."""
+    """One vocabulary in three programs; tiktoken cannot have SmolLM2's.
+
+    SmolLM2 lacks the tokens of some bytes: Hugging Face leaves them out, we refuse the text.
+    """
 
     ours: Tokenizer
     tiktoken: object
     hugging_face: object
+    texts: st.SearchStrategy
+
+    def known(self, text):
+        """`text` without the characters that have no tokens."""
+        if self.tiktoken is not None:
+            return text
+        lacks = {byte for byte in range(256) if self.ours.bpe.token_id(bytes([byte])) is None}
+        return "".join(character for character in text if not lacks & set(character.encode()))
 
 
 @pytest.fixture(scope="module", params=["r50k", "cl100k", "o200k", "smollm2"])
 def trio(request, data_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("vocabulary")
     if request.param == "smollm2":
-        return smollm2(data_dir / "parity/smollm2-tokenizer", folder)
-    return ranked(request.param, data_dir / "parity", folder)
+        three = smollm2(data_dir / "parity/smollm2-tokenizer", folder)
+    else:
+        three = ranked(request.param, data_dir / "parity", folder)
+    return Trio(*three, random_texts(three[0]))
 
 
 def ranked(name, parity, folder):
@@ -61,7 +74,7 @@ def ranked(name, parity, folder):
         mergeable_ranks={base64.b64decode(token): int(rank) for token, rank in lines},
         special_tokens=specials,
     )
-    return Trio(ours, encoding, HfTokenizer.from_file(str(folder / "tokenizer.json")))
+    return ours, encoding, HfTokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def smollm2(parity, folder):
@@ -82,7 +95,7 @@ def smollm2(parity, folder):
     specials = sorted(vocab, key=vocab.get)[:17]
     theirs.add_special_tokens([AddedToken(text, special=True) for text in specials])
     theirs.save(str(folder / "tokenizer.json"))
-    return Trio(Tokenizer.load(folder / "tokenizer.json"), None, theirs)
+    return Tokenizer.load(folder / "tokenizer.json"), None, theirs
 
 
 def check(trio, text):
@@ -96,33 +109,34 @@ def check(trio, text):
     assert ids.tolist() == expected * 3
 
 
-def texts(trio):
+def random_texts(tokenizer):
     """Random tokens, random Unicode, random bytes, and all of them in a row."""
-    known = sorted(trio.ours.vocab)
-    tokens = st.lists(st.sampled_from(known), max_size=12)
-    of_tokens = tokens.map(trio.ours.decode)
+    tokens = st.lists(st.sampled_from(sorted(tokenizer.vocab)), max_size=12)
+    of_tokens = tokens.map(tokenizer.decode)
     of_bytes = st.binary(max_size=24).map(lambda data: data.decode("utf-8", "replace"))
     spaces = st.text(" \n\r\t\u3000\u0085a1'", max_size=12)
     one = st.one_of(of_tokens, st.text(max_size=24), of_bytes, spaces)
     return st.one_of(one, st.lists(one, max_size=4).map("".join))
 
 
-@settings(max_examples=2_000)
+@settings(max_examples=2_000, deadline=None)
 @given(data=st.data())
 def test_ids_of_random_text_are_equal(trio, data):
-    check(trio, data.draw(texts(trio)))
+    check(trio, trio.known(data.draw(trio.texts)))
 
 
 @pytest.mark.slow
-@settings(max_examples=100_000)
+@settings(max_examples=100_000, deadline=None)
 @given(data=st.data())
 def test_ids_of_much_random_text_are_equal(trio, data):
-    check(trio, data.draw(texts(trio)))
+    check(trio, trio.known(data.draw(trio.texts)))
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(data=st.binary(max_size=64))
 def test_any_bytes_come_back(trio, data):
+    if trio.tiktoken is None:
+        data = bytes(byte for byte in data if trio.ours.bpe.token_id(bytes([byte])) is not None)
     assert trio.ours.decode_bytes(trio.ours.encode_bytes(data)) == data
 
 
@@ -130,7 +144,7 @@ def test_ids_of_the_edge_cases_are_hugging_faces(trio, data_dir):
     # Not `splitlines`: the lines hold raw U+2028 and U+0085.
     lines = (data_dir / "torture/unicode/synthetic-edge-cases.jsonl").read_text().split("\n")
     texts = [json.loads(line) for line in lines if line]
-    compare(trio, texts)
+    compare(trio, [trio.known(text) for text in texts])
 
 
 def test_ids_of_the_torture_set_are_hugging_faces(trio, data_dir):

@@ -58,6 +58,18 @@ struct Model {
     minillm: Option<Facts>,
 }
 
+/// What tells the kind of any file.
+#[derive(Deserialize)]
+struct Kind {
+    model: ModelKind,
+}
+
+#[derive(Deserialize)]
+struct ModelKind {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
 /// A merge is a pair of strings; before 2024, one string with a space.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -183,8 +195,7 @@ pub fn from_json(text: &str) -> Result<Vocab> {
 ///
 /// As [`from_json`].
 pub fn read(text: &str, normalizer: Normalizer) -> Result<Vocab> {
-    let mut file: File =
-        serde_json::from_str(text).map_err(|error| bad("tokenizer.json", error.to_string()))?;
+    let mut file: File = serde_json::from_str(text).map_err(|error| unreadable(text, &error))?;
     if normalizer == Normalizer::Skip {
         file.normalizer = Value::Null;
     }
@@ -221,6 +232,15 @@ pub fn read(text: &str, normalizer: Normalizer) -> Result<Vocab> {
             Error::Format { field, reason } => bad(format!("model.minillm.{field}"), reason),
             other => other,
         }),
+    }
+}
+
+/// Other kinds of models have other fields: the kind is the cause then, and not what it lacks.
+fn unreadable(text: &str, error: &serde_json::Error) -> Error {
+    let kind = serde_json::from_str(text).ok().and_then(|kind: Kind| kind.model.kind);
+    match kind {
+        Some(kind) if kind != "BPE" => bad("model.type", "is not `BPE`"),
+        _ => bad("tokenizer.json", error.to_string()),
     }
 }
 
@@ -372,6 +392,10 @@ mod tests {
             ),
             (|file| file["added_tokens"][1]["content"] = json!(""), "special token \"\": is empty"),
             (|file| file["model"]["type"] = json!("Unigram"), "model.type: is not `BPE`"),
+            (
+                |file| file["model"] = json!({"type": "Unigram", "vocab": [["a", 0.5]]}),
+                "model.type: is not `BPE`",
+            ),
             (|file| file["model"]["byte_fallback"] = json!(true), "model.byte_fallback: is set"),
             (|file| file["model"]["dropout"] = json!(0.1), "model.dropout: would make"),
             (
