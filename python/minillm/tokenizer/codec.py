@@ -10,12 +10,15 @@ two calls. (A pool that outlives the call is what makes other tokenizers hang in
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from minillm import _core
 from minillm.tokenizer.corpus import cores
+from minillm.tokenizer.files import FilePath
 from minillm.tokenizer.special import (
     AllowedSpecial,
     DisallowedSpecial,
@@ -154,6 +157,50 @@ class Codec(Vocabulary):
         for text in texts:
             yield from stream.push(text)
         yield from stream.finish()
+
+    def encode_files(
+        self,
+        files: Sequence[FilePath],
+        out: FilePath,
+        *,
+        val_fraction: float = 0.0,
+        dtype: Literal["uint16", "uint32"] | None = None,
+        threads: int = 0,
+    ) -> _core.Encoded:
+        """Turns files of text into a token file, as `minillm-bpe encode` does.
+
+        Args:
+            files: Text files; `<|endoftext|>` in them separates documents.
+            out: The token file; its index, its manifest and this tokenizer are put beside it.
+            val_fraction: Part of the documents, chosen by a hash of their text, that go to
+                `val.bin` in the same folder.
+            dtype: None takes 16 bits where the vocabulary allows it.
+            threads: How many; 0 takes every core. The result does not depend on it.
+
+        Returns:
+            Tokens, documents and bytes of what was written.
+
+        Raises:
+            ValueError: If there is no document, or an output would overwrite an input.
+            OSError: If a file cannot be read or written.
+        """
+        from minillm.tokenizer.token_files import encode_files  # noqa: PLC0415  few need it
+
+        refuse_out_of_range(threads=threads)
+        if isinstance(files, (str, os.PathLike)):
+            raise ValueError(f"files is `{os.fspath(files)}`, expected a list of files")
+        corpus = [os.fspath(file) for file in files]
+        encoded = encode_files(
+            corpus,
+            self._bpe,
+            Path(out),
+            val_fraction=val_fraction,
+            dtype=dtype,
+            threads=threads,
+            progress=_core.Progress(),
+        )
+        self.save(Path(out).with_name("tokenizer.json"))
+        return encoded
 
     def decode(self, ids: Ids, errors: Literal["replace", "strict"] = "replace") -> str:
         """The text of `ids`.

@@ -354,3 +354,34 @@ def test_the_gil_is_free_while_a_batch_is_encoded(tokenizer):
     done.set()
     ticker.join()
     assert sum(began < tick < ended for tick in ticks) >= 3
+
+
+def test_files_are_encoded_as_by_the_command(tokenizer, tmp_path):
+    from minillm import messages
+    from minillm.tokenizer.commands import app
+
+    (tmp_path / "a.txt").write_text(f"low lower{EOT}lowest{EOT}newer{EOT}" * 20)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    words = ["encode", tmp_path / "a.txt", "--tokenizer", tmp_path, "--out", tmp_path / "c/x.bin"]
+    words += ["--val-fraction", "0.5", "--quiet"]
+    assert messages.run(app, [str(word) for word in words]) == 0
+    encoded = tokenizer.encode_files(
+        [tmp_path / "a.txt"], tmp_path / "p/x.bin", val_fraction=0.5, threads=1
+    )
+    assert encoded.train.documents + encoded.val.documents == 60
+    names = sorted(path.name for path in (tmp_path / "c").iterdir())
+    assert "tokenizer.json" in names
+    assert "val.bin" in names
+    for name in names:
+        assert (tmp_path / "c" / name).read_bytes() == (tmp_path / "p" / name).read_bytes()
+
+
+def test_files_that_cannot_be_encoded_are_named(tokenizer, tmp_path):
+    with pytest.raises(ValueError, match=r"files is `a\.txt`, expected a list of files"):
+        tokenizer.encode_files("a.txt", tmp_path / "x.bin")
+    with pytest.raises(FileNotFoundError):
+        tokenizer.encode_files([tmp_path / "gone.txt"], tmp_path / "x.bin")
+    (tmp_path / "a.txt").write_text("low")
+    with pytest.raises(ValueError, match="would overwrite"):
+        tokenizer.encode_files([tmp_path / "a.txt"], tmp_path / "a.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
