@@ -75,13 +75,13 @@ class ForeignTokenizer:
         vocab: Mapping[int, bytes],
         special_ids: Iterable[int],
         eot_id: int | None,
-        serialized: str,
+        sha256: str,
     ) -> None:
         self.encode_all = encode_all
         self.vocab = dict(vocab)
         self.vocab_size = max(self.vocab) + 1
         self.eot_id = eot_id
-        self.sha256 = hashlib.sha256(serialized.encode()).hexdigest()
+        self.sha256 = sha256
         self._special_ids = sorted(special_ids)
 
     def encode_ordinary(self, text: str) -> list[int]:
@@ -118,12 +118,15 @@ def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # n
         tokenizer: A `Tokenizer`, which is one; a `tiktoken.Encoding`; a `tokenizers.Tokenizer`;
             or a fast tokenizer of `transformers`.
         eot: The special token that ends a document; None takes `<|endoftext|>` if there is one.
+            A wrapped tokenizer keeps the one that it has.
 
     Raises:
         ValueError: If it is something else, has no special token `eot`, or its tokens do not stand
             for bytes.
     """
-    if isinstance(tokenizer, (Codec, ForeignTokenizer)):
+    if isinstance(tokenizer, Codec):
+        return tokenizer if eot is None else _of_codec(tokenizer, eot)
+    if isinstance(tokenizer, ForeignTokenizer):
         return tokenizer
     if hasattr(tokenizer, "encode_ordinary_batch") and hasattr(tokenizer, "n_vocab"):
         return _of_tiktoken(tokenizer, eot)
@@ -184,6 +187,15 @@ def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
         yield batch
 
 
+def _of_codec(tokenizer: Codec, eot: str) -> ForeignTokenizer:
+    def encode_all(texts: list[str]) -> Iterable[Sequence[int]]:
+        return tokenizer.encode_batch_to_lists(texts, disallowed_special=())
+
+    specials = tokenizer.special_tokens
+    eot_id, sha256 = _eot_id(specials, eot), tokenizer.sha256
+    return ForeignTokenizer(encode_all, tokenizer.vocab, specials.values(), eot_id, sha256)
+
+
 def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
     specials = {text: encoding.encode_single_token(text) for text in encoding.special_tokens_set}
     vocab = {encoding.encode_single_token(token): token for token in encoding.token_byte_values()}
@@ -195,7 +207,8 @@ def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: A
     }
     eot_id = _eot_id(specials, eot)
     encode_all = encoding.encode_ordinary_batch
-    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, json.dumps(facts))
+    sha256 = _sha256(json.dumps(facts))
+    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
 
 
 def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
@@ -217,9 +230,12 @@ def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # no
         encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    return ForeignTokenizer(
-        encode_all, vocab, specials.values(), _eot_id(specials, eot), serialized
-    )
+    eot_id, sha256 = _eot_id(specials, eot), _sha256(serialized)
+    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
+
+
+def _sha256(serialized: str) -> str:
+    return hashlib.sha256(serialized.encode()).hexdigest()
 
 
 def _eot_id(specials: Mapping[str, int], eot: str | None) -> int | None:

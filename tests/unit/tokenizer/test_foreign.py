@@ -62,6 +62,16 @@ def test_our_own_needs_no_wrapping(own):
     assert text_encoder(wrapped) is wrapped
 
 
+def test_our_own_may_end_documents_by_another_token():
+    tokenizer = Tokenizer.train(TEXTS * 4, 290, special_tokens=("<end>",))
+    assert tokenizer.eot_id is None
+    wrapped = text_encoder(tokenizer, eot="<end>")
+    assert (wrapped.eot_id, wrapped.sha256) == (289, tokenizer.sha256)
+    assert wrapped.encode_ordinary("low<end>") == tokenizer.encode_ordinary("low<end>")
+    with pytest.raises(ValueError, match="eot is '</s>', but the special tokens are"):
+        text_encoder(tokenizer, eot="</s>")
+
+
 @pytest.mark.parametrize("kind", ["tiktoken_encoding", "byte_level"])
 def test_a_wrapped_tokenizer_is_like_our_own(request, own, kind):
     wrapped = text_encoder(request.getfixturevalue(kind))
