@@ -250,3 +250,10 @@ def test_ids_near_four_billion_take_no_memory(tmp_path):
     assert ids[-1] == 2**32 - 2
     assert found.decode(ids) == f"low{EOT}"
     assert time.perf_counter() - began < 1
+
+
+def test_ranks_that_are_runs_of_one_letter_are_read_in_a_second(tmp_path):
+    runs = [b"a" * length for length in range(2, 700)]
+    tokens = [*(bytes([byte]) for byte in range(256)), *runs]
+    tokenizer = Tokenizer.from_ranks({token: i for i, token in enumerate(tokens)}, {})
+    assert load(tokenizer.bpe.to_json(), tmp_path) == tokenizer

@@ -1,8 +1,8 @@
 //! The pattern of a vocabulary as `pre_tokenizer` of a `tokenizer.json`.
 //!
 //! There, a `ByteLevel` step turns bytes into characters, and may cut by GPT-2's pattern before
-//! (`use_regex`). Any other pattern is a `Split` step in front of it. What SmolLM and `StarCoder` have,
-//! a step for `Digits` and then GPT-2's pattern, is read as one pattern that cuts alike.
+//! (`use_regex`). Any other pattern is a `Split` step in front of it. A step for `Digits` and then
+//! GPT-2's pattern, as in `SmolLM2` and `StarCoder`, is read as one pattern that cuts alike.
 
 use serde_json::{Value, json};
 
