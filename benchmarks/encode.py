@@ -140,7 +140,7 @@ def flat(rows: Sequence[Sequence[int]] | list[NDArray[Any]]) -> Ids:
 
 
 def prepare_minillm(corpus: Path, vocabulary: Path) -> Encode:
-    """The package's own encoder: one call per document into an array, or its own threads."""
+    """The package's own encoder: all documents in one call, on its own threads."""
     from minillm.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_ranks(
@@ -150,12 +150,8 @@ def prepare_minillm(corpus: Path, vocabulary: Path) -> Encode:
     n_threads = harness.threads()
 
     def encode() -> Callable[[], Ids]:
-        rows: Sequence[Sequence[int]] | list[NDArray[Any]]
-        if n_threads == 1:
-            rows = [tokenizer.encode_to_numpy(text, disallowed_special=()) for text in texts]
-        else:
-            rows = tokenizer.encode_batch(texts, disallowed_special=(), threads=n_threads)
-        return lambda: flat(rows)
+        ids, _ = tokenizer.encode_batch(texts, disallowed_special=(), threads=n_threads)
+        return lambda: ids.astype(np.uint32)
 
     return encode
 

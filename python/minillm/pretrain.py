@@ -26,6 +26,7 @@ from minillm.options import describe_short_flags, parse_fields
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from minillm.tokenizer import TextEncoder
     from minillm.train import RunResult
 
 app = App(
@@ -79,6 +80,7 @@ def run(
     eval_only: bool,
     quiet: bool,
     console: Console | None = None,
+    tokenizer: TextEncoder | None = None,
 ) -> RunResult:
     """Trains the run that `config` describes, or goes on with it, or only evaluates it.
 
@@ -89,6 +91,8 @@ def run(
         eval_only: Evaluate the newest checkpoint on all validation tokens; writes nothing.
         quiet: Print nothing.
         console: Where to print; stderr when absent.
+        tokenizer: The one that wrote the token files, if there is no `tokenizer.json` beside them:
+            one of another library, wrapped by `minillm.tokenizer.text_encoder`.
 
     Raises:
         ValueError: If configuration, data and checkpoint do not fit one another, or the loss
@@ -102,7 +106,7 @@ def run(
     console = Console(stderr=True, quiet=quiet) if console is None else console
     folder = config.train.out_dir
     if eval_only:
-        return evaluate_run(config, console=console)
+        return evaluate_run(config, console=console, tokenizer=tokenizer)
     if has_run(folder) and not resume:
         raise ValueError(
             f"`{folder}` already holds a run"
@@ -110,7 +114,7 @@ def run(
         )
     if resume is True and not has_run(folder):
         raise ValueError(f"`{folder}` holds no run to resume: it has no config.yaml")
-    return train_run(config, resume=has_run(folder), console=console)
+    return train_run(config, resume=has_run(folder), console=console, tokenizer=tokenizer)
 
 
 def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet: bool) -> Config:

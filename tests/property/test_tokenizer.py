@@ -58,7 +58,8 @@ def test_pieces_cut_anywhere_give_the_ids_of_the_whole(tokenizer, text, data):
 def test_ids_do_not_depend_on_threads(tokenizer, batch):
     expected = [tokenizer.encode(text, allowed_special="all") for text in batch]
     for threads in (1, 3):
-        assert tokenizer.encode_batch(batch, allowed_special="all", threads=threads) == expected
+        options = {"allowed_special": "all", "threads": threads}
+        assert tokenizer.encode_batch_to_lists(batch, **options) == expected
 
 
 @given(text=texts)

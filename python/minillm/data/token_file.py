@@ -3,7 +3,8 @@
 A shard is `NAME.bin`, headerless little-endian ids, and its manifest `NAME.json`, which says how
 many there are, of which type and from which tokenizer. Training on the wrong ids gives no error,
 only a worse model; so whatever does not fit is refused here, by the name of the field that does
-not. A bare `.bin` without a manifest is read as nanoGPT writes it, as 16-bit ids.
+not. A file without a manifest is read as that of another program: nanoGPT's, llm.c's or numpy's
+(`tokenizer/layouts.py`).
 """
 
 import hashlib
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+
+from minillm.tokenizer.layouts import Layout, map_ids, read_layout
 
 FORMAT = "minillm.tokens"
 FORMAT_VERSION = 1
@@ -40,7 +43,8 @@ class TokenFile:
 
     Attributes:
         path: The `.bin` file.
-        manifest: Its manifest, or `None` for a bare file.
+        manifest: Its manifest, or `None` for another program's file.
+        layout: Where the ids lie.
         ids: All ids, in the type of the file; a memory map, so nothing is read before it is used.
     """
 
@@ -53,24 +57,10 @@ class TokenFile:
                 says so.
         """
         self.path = path
-        size = path.stat().st_size
-        self.manifest = _read_manifest(path.with_suffix(".json"))
-        dtype = np.dtype("<u2" if self.manifest is None else _dtype(path, self.manifest))
-        declared = None if self.manifest is None else self.manifest.tokens
-        if size == 0 and declared != 0:
-            raise ValueError(f"`{path}` is empty")
-        if size % dtype.itemsize:
-            raise ValueError(
-                f"`{path}`: {size} bytes is not a multiple of {dtype.itemsize}, the size of a"
-                f" {dtype.name} id; the file is cut short or of another type"
-            )
-        self.ids: NDArray[np.unsignedinteger] = (
-            np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
-        )
-        if declared not in (None, len(self.ids)):
-            raise ValueError(
-                f"`{path}`: its manifest says {declared} tokens, the file holds {len(self.ids)}"
-            )
+        # `train.npy` has none: `train.json` is that of `train.bin`.
+        self.manifest = None if path.suffix == ".npy" else _read_manifest(path.with_suffix(".json"))
+        self.layout = read_layout(path) if self.manifest is None else _layout(path, self.manifest)
+        self.ids: NDArray[np.unsignedinteger] = map_ids(path, self.layout)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -89,7 +79,7 @@ class TokenFile:
         digest.update(self.ids[-(1 << 19) :].tobytes())
         return digest.hexdigest()
 
-    def check_tokenizer(self, sha256: str, tokenizer_path: Path) -> None:
+    def check_tokenizer(self, sha256: str, tokenizer: Path | str) -> None:
         """Refuses ids that another tokenizer wrote.
 
         Raises:
@@ -99,7 +89,7 @@ class TokenFile:
             raise ValueError(
                 f"`{self.path}` was encoded by another tokenizer: its manifest has"
                 f" tokenizer_sha256 {self.manifest.tokenizer_sha256[:12]}..,"
-                f" `{tokenizer_path}` is {sha256[:12]}.."
+                f" `{tokenizer}` is {sha256[:12]}.."
                 "\nhint: encode the text again with `minillm-bpe encode`"
             )
 
@@ -141,10 +131,24 @@ def _read_manifest(path: Path) -> TokenManifest | None:
     return manifest
 
 
-def _dtype(path: Path, manifest: TokenManifest) -> str:
+def _layout(path: Path, manifest: TokenManifest) -> Layout:
     types = {"uint16": "<u2", "uint32": "<u4"}
     if manifest.dtype not in types:
         raise ValueError(
             f"`{path.with_suffix('.json')}`: dtype is `{manifest.dtype}`, expected uint16 or uint32"
         )
-    return types[manifest.dtype]
+    dtype = np.dtype(types[manifest.dtype])
+    size = path.stat().st_size
+    if size == 0 and manifest.tokens:
+        raise ValueError(f"`{path}` is empty")
+    if size % dtype.itemsize:
+        raise ValueError(
+            f"`{path}`: {size} bytes is not a multiple of {dtype.itemsize}, the size of a"
+            f" {dtype.name} id; the file is cut short or of another type"
+        )
+    tokens = size // dtype.itemsize
+    if tokens != manifest.tokens:
+        raise ValueError(
+            f"`{path}`: its manifest says {manifest.tokens} tokens, the file holds {tokens}"
+        )
+    return Layout("nanogpt", dtype, 0, tokens)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minillm.infer.sampling import Sampler
 from minillm.model import KVCache, Transformer
-from minillm.tokenizer import Tokenizer
+from minillm.tokenizer import TextEncoder
 
 
 def generate(
@@ -61,12 +61,12 @@ def generate(
     return _generate(model, list(ids), max_new_tokens, sampler=sampler, stop=stop, never=never)
 
 
-def absent_ids(tokenizer: Tokenizer, vocab_size: int) -> list[int]:
+def absent_ids(tokenizer: TextEncoder, vocab_size: int) -> list[int]:
     """Ids that a model has rows for and the tokenizer no token: gaps, and the padding behind."""
     return sorted(set(range(vocab_size)) - tokenizer.vocab.keys())
 
 
-def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+def prompt_ids(tokenizer: TextEncoder, prompt: str) -> list[int]:
     """The prompt as the beginning of a document: after an end-of-text token, as in training."""
     start = [] if tokenizer.eot_id is None else [tokenizer.eot_id]
     return start + tokenizer.encode_ordinary(prompt)

@@ -13,23 +13,24 @@ from minillm.checkpoint import (
 from minillm.config import Config, load_config
 from minillm.messages import with_hint
 from minillm.model import Transformer
-from minillm.tokenizer import Tokenizer
+from minillm.tokenizer import TextEncoder, Tokenizer
 
 
 class LoadedRun(NamedTuple):
     """What `load_run` found: a model in evaluation mode and what belongs to it."""
 
     model: Transformer
-    tokenizer: Tokenizer
+    tokenizer: TextEncoder
     config: Config
 
 
-def load_run(path: Path, *, device: str = "cpu") -> LoadedRun:
+def load_run(path: Path, *, device: str = "cpu", tokenizer: TextEncoder | None = None) -> LoadedRun:
     """Loads the model, tokenizer and configuration of a run.
 
     Args:
         path: A run folder, whose newest sound checkpoint is taken, or one of its checkpoints.
         device: Where the model goes.
+        tokenizer: The one that it was trained with, if that was passed to the training, too.
 
     Raises:
         ValueError: If there is no such folder, nothing trained in it, or its parts do not fit
@@ -37,7 +38,7 @@ def load_run(path: Path, *, device: str = "cpu") -> LoadedRun:
     """
     checkpoint = find_checkpoint(path)
     config = load_config(file=checkpoint.path / "config.yaml")
-    tokenizer = _load_tokenizer(checkpoint)
+    tokenizer = _checked_tokenizer(checkpoint, tokenizer)
     if tokenizer.vocab_size > config.model.vocab_size:
         raise ValueError(
             f"`{checkpoint.path.parent / 'tokenizer.json'}` has {tokenizer.vocab_size} ids,"
@@ -64,16 +65,18 @@ def find_checkpoint(path: Path) -> Checkpoint:
     return latest_checkpoint(path)[0]
 
 
-def _load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """The run's tokenizer, if it still is the one that the checkpoint was trained with."""
+def _checked_tokenizer(checkpoint: Checkpoint, tokenizer: TextEncoder | None) -> TextEncoder:
+    """The given tokenizer or the run's, if it is the one that the checkpoint was trained with."""
     file = checkpoint.path.parent / "tokenizer.json"
-    if not file.is_file():
-        raise ValueError(f"`{file}` is missing: the run's text cannot be told from its ids")
-    tokenizer = Tokenizer.load(file)
+    source = "the tokenizer passed in" if tokenizer else f"`{file}`"
+    if tokenizer is None:
+        if not file.is_file():
+            raise ValueError(f"`{file}` is missing: the run's text cannot be told from its ids")
+        tokenizer = Tokenizer.load(file)
     expected = checkpoint.hashes.get("tokenizer")
     if expected is not None and tokenizer.sha256 != expected:
         raise ValueError(
-            f"`{file}` has sha256 {tokenizer.sha256[:12]}, `{checkpoint.path}` was trained with"
+            f"{source} has sha256 {tokenizer.sha256[:12]}, `{checkpoint.path}` was trained with"
             f" {expected[:12]}"
         )
     return tokenizer

@@ -1,4 +1,4 @@
-"""Small text files: errors that name them, and writes that are done or not done."""
+"""Files: errors that name them, and writes that are done or not done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 FilePath: TypeAlias = str | os.PathLike[str]
 
@@ -23,12 +23,19 @@ def named_in_errors(path: FilePath) -> Iterator[None]:
 
 def write_atomically(path: FilePath, text: str) -> None:
     """Writes `text` so that `path` holds all of it or what it held before."""
+    with written_aside(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def written_aside(path: FilePath) -> Iterator[BinaryIO]:
+    """A file that gets the name `path` when all is written, and vanishes if that fails."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)

@@ -7,12 +7,11 @@ tokens become their ids, `disallowed` ones are an error, and any other is ordina
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
-if TYPE_CHECKING:
-    from minillm import _core
+from minillm import _core
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -26,7 +25,7 @@ def names(which: Literal["all"] | Collection[str]) -> list[str] | None:
         return None
     if isinstance(which, str):
         raise ValueError(f"special tokens are given as {which!r}, expected 'all' or a set of them")
-    return list(which)
+    return list(dict.fromkeys(which))
 
 
 def allowed_names(
@@ -43,16 +42,38 @@ def allowed_names(
     Raises:
         ValueError: Naming the token, where it stands, and what to pass instead.
     """
+    chosen, refused = _chosen_and_refused(bpe, allowed, disallowed)
+    found = None if refused == [] else bpe.find_special(text, refused)
+    if found is not None:
+        _refuse("text", text, *found)
+    return chosen
+
+
+def allowed_names_of_batch(
+    bpe: _core.Bpe, texts: Sequence[str], allowed: AllowedSpecial, disallowed: DisallowedSpecial
+) -> list[str] | None:
+    """As `allowed_names`, once no disallowed token is found in any of `texts`."""
+    chosen, refused = _chosen_and_refused(bpe, allowed, disallowed)
+    found = None if refused == [] else _core.find_special_in_batch(bpe, texts, refused)
+    if found is not None:
+        index, token, at_byte = found
+        _refuse(f"texts[{index}]", texts[index], token, at_byte)
+    return chosen
+
+
+def _chosen_and_refused(
+    bpe: _core.Bpe, allowed: AllowedSpecial, disallowed: DisallowedSpecial
+) -> tuple[list[str] | None, list[str] | None]:
     chosen, refused = names(allowed), names(disallowed)
     if refused is None and chosen != []:
         refused = [token for token in bpe.special_tokens() if chosen and token not in chosen]
-    found = None if refused == [] else bpe.find_special(text, refused)
-    if found is None:
-        return chosen
-    token, at_byte = found
+    return chosen, refused
+
+
+def _refuse(where: str, text: str, token: str, at_byte: int) -> NoReturn:
     position = len(text.encode()[:at_byte].decode())
     error = ValueError(
-        f"text holds the special token {token!r} at character {position}, "
+        f"{where} holds the special token {token!r} at character {position}, "
         "which is neither allowed nor declared ordinary text"
     )
     error.add_note(f"to encode it as its id, pass allowed_special={{{token!r}}} or 'all'")

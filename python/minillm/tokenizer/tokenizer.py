@@ -1,47 +1,31 @@
-"""The tokenizer: text to ids and back.
+"""The tokenizer: how it is learned, and how well it fits a text.
 
 All work is done by the Rust extension. What is here is the part that a caller sees: names,
 defaults, and errors that say what to do. A tokenizer never changes after it is built, so threads,
-forked processes and data loaders may share one.
-
-Every byte string survives `decode_bytes(encode_bytes(data))`, valid UTF-8 or not. How text is
-split, how ties are broken in training and what the saved file holds: `docs/tokenizer.md`.
+forked processes and data loaders may share one. What it does to text is in `codec.py`, what it is
+made of in `vocabulary.py`; how ties are broken in training and what the saved file holds, in
+`docs/tokenizer.md`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias, final
 
 from minillm import _core
+from minillm.tokenizer.codec import Codec
 from minillm.tokenizer.corpus import Corpus, cores, files_or_texts
 from minillm.tokenizer.files import FilePath
 from minillm.tokenizer.inputs import TEXT_FIELD, Files
-from minillm.tokenizer.special import (
-    END_OF_TEXT,
-    AllowedSpecial,
-    DisallowedSpecial,
-    allowed_names,
-    names,
-    refuse_text,
-)
-from minillm.tokenizer.vocabulary import (
-    Vocabulary,
-    refuse_out_of_64_bits,
-    refuse_out_of_range,
-)
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from minillm.tokenizer.special import END_OF_TEXT, refuse_text
+from minillm.tokenizer.vocabulary import refuse_out_of_64_bits, refuse_out_of_range
 
 TieBreak: TypeAlias = Literal["lex", "id", "hf"]
-Ids: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
 
 
 @final
-class Tokenizer(Vocabulary):
+class Tokenizer(Codec):
     """A byte-level BPE vocabulary with its pre-tokenizer and special tokens."""
 
     __slots__ = ()
@@ -179,101 +163,6 @@ class Tokenizer(Vocabulary):
         if n_tokens == 0:
             raise ValueError("no text to measure")
         return n_bytes / n_tokens
-
-    def encode(
-        self,
-        text: str,
-        *,
-        allowed_special: AllowedSpecial = frozenset(),
-        disallowed_special: DisallowedSpecial = "all",
-    ) -> list[int]:
-        """The ids of `text`, with special tokens treated as tiktoken does.
-
-        Args:
-            text: Anything that has a UTF-8 form.
-            allowed_special: "all", or the special tokens that become their ids.
-            disallowed_special: The special tokens that `text` must not hold; "all" is all that
-                are not allowed. What is in neither set is ordinary text.
-
-        Raises:
-            ValueError: If `text` holds a disallowed token or a lone surrogate.
-        """
-        allowed = allowed_names(self._bpe, text, allowed_special, disallowed_special)
-        return self._bpe.encode(text, allowed)
-
-    def encode_to_numpy(
-        self,
-        text: str,
-        *,
-        allowed_special: AllowedSpecial = frozenset(),
-        disallowed_special: DisallowedSpecial = "all",
-    ) -> NDArray[np.uint16] | NDArray[np.uint32]:
-        """As `encode`; 16-bit ids if `vocab_size` allows it, as in token files."""
-        allowed = allowed_names(self._bpe, text, allowed_special, disallowed_special)
-        ids = self._bpe.encode_to_numpy(text, allowed)
-        return ids.astype("uint16") if self.vocab_size <= 1 << 16 else ids
-
-    def encode_ordinary(self, text: str) -> list[int]:
-        """The ids of `text` with every special token in it taken as ordinary text."""
-        return self._bpe.encode(text, [])
-
-    def encode_bytes(self, data: bytes) -> list[int]:
-        """The ids of any bytes, valid UTF-8 or not, with no special tokens."""
-        return self._bpe.encode(data, [])
-
-    def encode_batch(
-        self,
-        texts: Sequence[str],
-        *,
-        allowed_special: AllowedSpecial = frozenset(),
-        disallowed_special: DisallowedSpecial = "all",
-        threads: int = 0,
-    ) -> list[list[int]]:
-        """As `encode` for each text, in parallel; `threads` 0 takes every core."""
-        refuse_out_of_range(threads=threads)
-        for text in texts:
-            allowed_names(self._bpe, text, allowed_special, disallowed_special)
-        return self._bpe.encode_batch(texts, names(allowed_special), threads or cores())
-
-    def encode_iterable(
-        self, texts: Iterable[str], *, allowed_special: AllowedSpecial = "all"
-    ) -> Iterator[int]:
-        """The ids of the concatenation of `texts`, lazily and in constant memory.
-
-        Wherever the pieces are cut, even inside a word or a special token, the ids are those of
-        the whole.
-
-        Args:
-            texts: For example an open file, which yields its lines.
-            allowed_special: As for `encode`, but by default every special token becomes its id,
-                because this is for corpora, which separate documents by them. Others are ordinary
-                text.
-        """
-        stream = self._bpe.stream(names(allowed_special))
-        for text in texts:
-            yield from stream.push(text)
-        yield from stream.finish()
-
-    def decode(self, ids: Ids, errors: Literal["replace", "strict"] = "replace") -> str:
-        """The text of `ids`.
-
-        Args:
-            ids: Any sequence or integer array.
-            errors: What becomes of bytes that are not UTF-8, as a token may end in the middle of a
-                character: "replace" puts U+FFFD, "strict" raises `UnicodeDecodeError`.
-
-        Raises:
-            ValueError: If an id is not in the vocabulary.
-        """
-        return self.decode_bytes(ids).decode("utf-8", errors)
-
-    def decode_bytes(self, ids: Ids) -> bytes:
-        """The bytes of `ids`, exactly; inverts every way to encode.
-
-        Raises:
-            ValueError: If an id is not in the vocabulary.
-        """
-        return self._bpe.decode(ids)
 
 
 def learned(

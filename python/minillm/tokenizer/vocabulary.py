@@ -85,6 +85,27 @@ class Vocabulary:
             return cls._of(_core.Bpe.from_tiktoken(text, specials, pattern))
 
     @classmethod
+    def from_tiktoken(cls, encoding: Any) -> Self:  # noqa: ANN401  tiktoken is never imported
+        """Converts a `tiktoken.Encoding`; the ids are the same."""
+        ranks, specials = encoding._mergeable_ranks, encoding._special_tokens
+        return cls.from_ranks(ranks, specials, encoding._pat_str)
+
+    @classmethod
+    def from_hugging_face(cls, tokenizer: Any, *, skip_normalizer: bool = False) -> Self:  # noqa: ANN401
+        """Converts a `tokenizers.Tokenizer` or a fast tokenizer of `transformers`.
+
+        Args:
+            tokenizer: A byte-level BPE; the ids are the same.
+            skip_normalizer: As for `load`.
+
+        Raises:
+            ValueError: Naming what it demands and is not done here. Wrapped by `text_encoder`, it
+                can drive encoding and training all the same.
+        """
+        text = getattr(tokenizer, "backend_tokenizer", tokenizer).to_str()
+        return cls._of(_core.Bpe.from_json(text, skip_normalizer=skip_normalizer))
+
+    @classmethod
     def from_files(
         cls,
         vocab: FilePath,
@@ -101,13 +122,24 @@ class Vocabulary:
             return cls._of(_core.Bpe.from_gpt2_files(vocab_json, merges_txt, specials, pattern))
 
     @classmethod
-    def load(cls, path: FilePath) -> Self:
-        """Reads a `tokenizer.json`, or the one in a folder."""
+    def load(cls, path: FilePath, *, skip_normalizer: bool = False) -> Self:
+        """Reads a `tokenizer.json`, or the one in a folder.
+
+        Args:
+            path: Ours or any other byte-level BPE file.
+            skip_normalizer: Reads a file that changes text before it encodes it, without doing so:
+                for text that needs no change. (Qwen's files have NFC, the form of nearly all text.)
+
+        Raises:
+            ValueError: Naming the field that is damaged, or demands what is not done here.
+            OSError: If the file cannot be read.
+        """
         file = Path(path)
         if file.is_dir():
             file /= "tokenizer.json"
         with named_in_errors(file):
-            return cls._of(_core.Bpe.from_json(file.read_text(encoding="utf-8")))
+            text = file.read_text(encoding="utf-8")
+            return cls._of(_core.Bpe.from_json(text, skip_normalizer=skip_normalizer))
 
     def save(self, path: FilePath) -> None:
         """Writes `tokenizer.json`, which `tokenizers` and `transformers` load too."""

@@ -23,7 +23,7 @@ from minillm.config import Config, dump_yaml
 from minillm.data import Batches, TokenFile
 from minillm.model import Transformer
 from minillm.optim import clip_grad_norm, set_learning_rate
-from minillm.tokenizer import Tokenizer
+from minillm.tokenizer import TextEncoder
 from minillm.train.device import autocast
 from minillm.train.evaluate import Evaluation, evaluate
 from minillm.train.metrics import MetricsLog
@@ -50,7 +50,7 @@ class Run:
         batches: Training batches by number.
         val: Validation tokens, if there are any.
         tokenizer: Of the data, if known; without it there are no samples.
-        tokenizer_path: Where it was loaded from.
+        tokenizer_path: Where it was loaded from; `None` if it was passed in.
         token_bytes: Bytes of each id's text; without it there are no bits per byte.
         hashes: sha256 of tokenizer and data, for the checkpoints.
         metrics: Where the numbers go.
@@ -68,8 +68,8 @@ class Run:
     optimizer: torch.optim.Optimizer
     batches: Batches
     val: TokenFile | None
-    tokenizer: Tokenizer | None
-    tokenizer_path: Path
+    tokenizer: TextEncoder | None
+    tokenizer_path: Path | None
     token_bytes: NDArray[np.integer] | None
     hashes: dict[str, str]
     metrics: MetricsLog

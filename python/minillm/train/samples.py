@@ -12,14 +12,14 @@ from minillm.checkpoint import replace_file
 from minillm.config import SampleConfig
 from minillm.infer import absent_ids, check_prompt, generate, prompt_ids
 from minillm.model import Transformer
-from minillm.tokenizer import Tokenizer
+from minillm.tokenizer import TextEncoder
 
 NAME = "samples.txt"
 _HEADER = re.compile(rb"^=== step (\d+) ===$", re.MULTILINE)
 
 
 def sample_text(
-    model: Transformer, tokenizer: Tokenizer, config: SampleConfig, *, seed: int
+    model: Transformer, tokenizer: TextEncoder, config: SampleConfig, *, seed: int
 ) -> list[str]:
     """Each prompt with its continuation, up to the end of the text or `max_new_tokens`."""
     absent = absent_ids(tokenizer, model.config.vocab_size)
@@ -44,7 +44,7 @@ def sample_text(
 
 
 def check_prompts(
-    prompts: Sequence[str], tokenizer: Tokenizer, *, vocab_size: int, context_length: int
+    prompts: Sequence[str], tokenizer: TextEncoder, *, vocab_size: int, context_length: int
 ) -> None:
     """Refuses, before the first step, a prompt that would stop the run at its first samples.
 

@@ -6,12 +6,14 @@ saved. This is what each of them does, in order.
 
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from minillm.checkpoint import CheckpointError, RunLock, list_checkpoints
 from minillm.config import Config
+from minillm.tokenizer import TextEncoder
 from minillm.train.evaluate import Evaluation
 from minillm.train.loop import Run, evaluation_of, train
 from minillm.train.metrics import read_metrics
@@ -44,11 +46,13 @@ def has_run(folder: Path) -> bool:
     return (folder / "config.yaml").exists()
 
 
-def train_run(config: Config, *, resume: bool, console: Console) -> RunResult:
+def train_run(
+    config: Config, *, resume: bool, console: Console, tokenizer: TextEncoder | None = None
+) -> RunResult:
     """Trains the run of `config` from its start or its newest checkpoint; see `pretrain.run`."""
     config.train.out_dir.mkdir(parents=True, exist_ok=True)
     with RunLock(config.train.out_dir):
-        run = build_run(config, resume=resume, say=lambda text: say(console, text))
+        run = build_run(config, resume=resume, say=partial(say, console), tokenizer=tokenizer)
         earlier = _final_evaluation(run)
         if earlier is not None:
             say(console, f"`{run.folder}` is complete: {run.step} steps, {earlier}")
@@ -76,7 +80,9 @@ def _train(run: Run, console: Console) -> RunResult:
     return _result(run, evaluation, is_complete=not stop.requested)
 
 
-def evaluate_run(config: Config, *, console: Console) -> RunResult:
+def evaluate_run(
+    config: Config, *, console: Console, tokenizer: TextEncoder | None = None
+) -> RunResult:
     """Evaluates the newest checkpoint on all validation tokens; writes nothing.
 
     Raises:
@@ -84,7 +90,7 @@ def evaluate_run(config: Config, *, console: Console) -> RunResult:
     """
     if not list_checkpoints(config.train.out_dir):
         raise CheckpointError(f"`{config.train.out_dir}` holds no checkpoint yet")
-    run = build_run(config, resume=True, say=lambda text: say(console, text))
+    run = build_run(config, resume=True, say=partial(say, console), tokenizer=tokenizer)
     if run.val is None:
         raise ValueError("there is no validation shard to evaluate on, see data.val")
     # There is nothing to save: a signal ends it at once.

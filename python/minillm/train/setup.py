@@ -27,7 +27,7 @@ from minillm.config import Config, DataConfig, dump_yaml, load_config
 from minillm.data import Batches, TokenFile
 from minillm.model import Transformer
 from minillm.optim import build_optimizer
-from minillm.tokenizer import Tokenizer
+from minillm.tokenizer import TextEncoder, Tokenizer
 from minillm.train.device import choose_device, set_threads
 from minillm.train.loop import Run
 from minillm.train.metrics import MetricsLog
@@ -51,8 +51,8 @@ class Data:
 
     train: TokenFile
     val: TokenFile | None
-    tokenizer: Tokenizer | None
-    tokenizer_path: Path
+    tokenizer: TextEncoder | None
+    tokenizer_path: Path | None
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -65,13 +65,16 @@ class Data:
         return hashes
 
 
-def open_data(config: DataConfig, *, vocab_size: int, say: Say) -> Data:
+def open_data(
+    config: DataConfig, *, vocab_size: int, say: Say, tokenizer: TextEncoder | None = None
+) -> Data:
     """Opens the token files and checks that they fit one another and the model.
 
     Args:
         config: Where they are.
         vocab_size: Ids that the model has rows for.
         say: Told of what is missing but not needed.
+        tokenizer: Taken instead of the `tokenizer.json` beside them.
 
     Raises:
         ValueError: If there is no training shard, or something does not fit.
@@ -88,26 +91,28 @@ def open_data(config: DataConfig, *, vocab_size: int, say: Say) -> Data:
     train = TokenFile(train_path)
     val = TokenFile(val_path) if config.val or val_path.exists() else None
     if train.manifest is None:
-        say(f"`{train_path}` has no manifest: read as bare 16-bit ids, as nanoGPT writes them")
+        say(f"`{train_path}` has no manifest: read as {train.layout.described}")
     if val is None:
         say(f"no validation shard `{val_path}`: nothing is held out to validate on")
     elif len(val) < 2:  # documents are held out whole, and a text may be a single one
         say(f"`{val_path}` holds {len(val)} tokens: nothing is held out to validate on")
         val = None
-    tokenizer_path = config.path / "tokenizer.json"
-    tokenizer = Tokenizer.load(tokenizer_path) if tokenizer_path.exists() else None
+    tokenizer_path = None if tokenizer else config.path / "tokenizer.json"
+    if tokenizer_path and tokenizer_path.exists():
+        tokenizer = Tokenizer.load(tokenizer_path)
+    source = tokenizer_path or "the tokenizer passed in"
     if tokenizer is None:
-        say(f"no `{tokenizer_path}`: no samples and no bits per byte")
+        say(f"no `{source}`: no samples and no bits per byte")
     elif tokenizer.vocab_size > vocab_size:
         raise ValueError(
-            f"model.vocab_size ({vocab_size}) is smaller than that of `{tokenizer_path}`"
+            f"model.vocab_size ({vocab_size}) is smaller than that of `{source}`"
             f" ({tokenizer.vocab_size})"
         )
     for shard in (train, val):
         if shard is None:
             continue
         if tokenizer is not None:
-            shard.check_tokenizer(tokenizer.sha256, tokenizer_path)
+            shard.check_tokenizer(tokenizer.sha256, source)
         shard.check_vocabulary(vocab_size)
     return Data(train, val, tokenizer, tokenizer_path)
 
@@ -127,7 +132,9 @@ def data_vocab_size(config: DataConfig) -> int | None:
     return None if manifest is None else manifest.vocab_size
 
 
-def build_run(config: Config, *, resume: bool, say: Say) -> Run:
+def build_run(
+    config: Config, *, resume: bool, say: Say, tokenizer: TextEncoder | None = None
+) -> Run:
     """Builds the run in `config.train.out_dir`, which the caller has locked.
 
     Args:
@@ -135,12 +142,14 @@ def build_run(config: Config, *, resume: bool, say: Say) -> Run:
         resume: Whether to go on from the newest good checkpoint; from the start if the run was
             stopped before its first.
         say: Told what was found and chosen.
+        tokenizer: See `open_data`.
 
     Raises:
         ValueError: If data, model and checkpoint do not fit one another.
     """
     settings = config.train
-    data = open_data(config.data, vocab_size=config.model.vocab_size, say=say)
+    vocab_size = config.model.vocab_size
+    data = open_data(config.data, vocab_size=vocab_size, say=say, tokenizer=tokenizer)
     if data.tokenizer is not None and settings.generate_interval:
         check_prompts(
             config.sample.prompts,
@@ -189,7 +198,7 @@ def write_folder(run: Run) -> None:
     run.metrics.cut_back(run.step)
     cut_back_samples(run.folder, run.step)
     replace_file(run.folder / "config.yaml", dump_yaml(run.config).encode())
-    if run.tokenizer is not None:
+    if run.tokenizer is not None and run.tokenizer_path is not None:
         replace_file(run.folder / "tokenizer.json", run.tokenizer_path.read_bytes())
 
 
@@ -220,7 +229,7 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
                 f"{dotted} is {now!r}, but `{checkpoint.path}` was trained with {before!r}"
                 "\nhint: resume without it, or start another run with another --out-dir"
             )
-    sources = {"train": f"`{run.batches.tokens.path}`", "tokenizer": "the data's tokenizer.json"}
+    sources = {"train": f"`{run.batches.tokens.path}`", "tokenizer": "the tokenizer"}
     for name, source in sources.items():
         if checkpoint.hashes.get(name) != run.hashes.get(name):
             raise ValueError(
@@ -234,7 +243,7 @@ def _field(config: Config, dotted: str) -> Any:  # noqa: ANN401 - a field of any
     return getattr(getattr(config, section), name)
 
 
-def _token_bytes(tokenizer: Tokenizer | None, vocab_size: int) -> NDArray[np.integer] | None:
+def _token_bytes(tokenizer: TextEncoder | None, vocab_size: int) -> NDArray[np.integer] | None:
     """Bytes of each id's text; ids that the model has beyond the tokenizer's stand for none."""
     if tokenizer is None:
         return None

@@ -2,15 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use minillm_bpe::format::tokenizer_json::Normalizer;
 use minillm_bpe::format::{gpt2_files, tiktoken, tokenizer_json};
 use minillm_bpe::pretokenize::PreTokenizer;
 use minillm_bpe::special::SpecialTokens;
 use minillm_bpe::{AllowedSpecial, Decoder, Encoder, Result, TokenId, Vocab};
-use numpy::{IntoPyArray, PyArray1};
+use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::batch::id_array;
 use crate::errors::to_py;
 use crate::stream::Stream;
 use crate::text::{Ids, Text, parse_pattern, pattern_text};
@@ -112,8 +114,10 @@ impl Bpe {
     }
 
     #[staticmethod]
-    fn from_json(py: Python<'_>, text: PyBackedStr) -> PyResult<Self> {
-        Self::build(py, || tokenizer_json::from_json(&text))
+    #[pyo3(signature = (text, *, skip_normalizer=false))]
+    fn from_json(py: Python<'_>, text: PyBackedStr, skip_normalizer: bool) -> PyResult<Self> {
+        let normalizer = if skip_normalizer { Normalizer::Skip } else { Normalizer::Refuse };
+        Self::build(py, || tokenizer_json::read(&text, normalizer))
     }
 
     fn to_json(&self, py: Python<'_>) -> PyResult<String> {
@@ -229,25 +233,9 @@ impl Bpe {
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
         names: Names,
-    ) -> PyResult<Bound<'py, PyArray1<TokenId>>> {
-        Ok(self.encode(py, text, names)?.into_pyarray(py))
-    }
-
-    fn encode_batch(
-        &self,
-        py: Python<'_>,
-        texts: Vec<Bound<'_, PyAny>>,
-        names: Names,
-        threads: usize,
-    ) -> PyResult<Vec<Vec<TokenId>>> {
-        let texts = texts.iter().map(Text::new).collect::<PyResult<Vec<_>>>()?;
-        released(py, || {
-            let texts: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect();
-            let (ids, starts) = self.encoder()?.encode_batch(&texts, &allowed(names), threads)?;
-            let mut ids = ids.into_iter();
-            let n_ids = |ends: &[u64]| usize::try_from(ends[1] - ends[0]).unwrap_or(usize::MAX);
-            Ok(starts.windows(2).map(|ends| ids.by_ref().take(n_ids(ends)).collect()).collect())
-        })
+    ) -> PyResult<Bound<'py, PyUntypedArray>> {
+        let ids = self.encode(py, text, names)?;
+        Ok(id_array(py, ids, self.vocabulary().size()))
     }
 
     fn stream(&self, names: Names) -> PyResult<Stream> {

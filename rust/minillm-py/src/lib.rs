@@ -5,12 +5,14 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
+mod batch;
 mod bpe;
 mod corpus;
 mod counts;
 mod errors;
 mod progress;
 mod shard;
+mod shard_writer;
 mod stream;
 mod text;
 mod train;
@@ -37,8 +39,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<shard::Encoded>()?;
     module.add_class::<shard::Shard>()?;
     module.add_class::<shard::ShardReport>()?;
+    module.add_class::<shard_writer::ShardWriter>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<train::Trained>()?;
+    module.add_function(wrap_pyfunction!(batch::encode_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(batch::find_special_in_batch, module)?)?;
     module.add_function(wrap_pyfunction!(counts::count_to_file, module)?)?;
     module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;
     module.add_function(wrap_pyfunction!(train::measure, module)?)?;

@@ -35,7 +35,8 @@ pub struct Encoded {
     corpus_bytes: u64,
 }
 
-fn report_to_py(py: Python<'_>, report: Report) -> PyResult<Py<ShardReport>> {
+/// The crate's report as a Python object.
+pub fn report_to_py(py: Python<'_>, report: Report) -> PyResult<Py<ShardReport>> {
     let Report { path, dtype, tokens, documents, bytes } = report;
     Py::new(py, ShardReport { path, dtype: dtype.name(), tokens, documents, bytes })
 }

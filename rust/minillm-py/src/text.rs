@@ -24,12 +24,22 @@ impl Text {
     /// Not by `FromPyObject`: `PyO3` would add the parameter's name to what this raises, and a
     /// command would print that as a hint.
     pub fn new(obj: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::named(obj, || "text".to_owned())
+    }
+
+    /// Takes each of `texts`; messages say which one they mean.
+    pub fn all(texts: &[Bound<'_, PyAny>]) -> PyResult<Vec<Self>> {
+        let one = |(index, text)| Self::named(text, || format!("texts[{index}]"));
+        texts.iter().enumerate().map(one).collect()
+    }
+
+    fn named(obj: &Bound<'_, PyAny>, name: impl Fn() -> String) -> PyResult<Self> {
         let Ok(text) = obj.cast::<PyString>() else {
-            let bytes = obj.extract().map_err(|_| not("text", obj, "str or bytes"));
+            let bytes = obj.extract().map_err(|_| not(&name(), obj, "str or bytes"));
             return Ok(Self::Bytes(bytes?));
         };
         let utf8 = PyBackedStr::try_from(text.clone());
-        Ok(Self::Str(utf8.map_err(|err| lone_surrogate(obj.py(), err))?))
+        Ok(Self::Str(utf8.map_err(|err| lone_surrogate(obj.py(), &name(), err))?))
     }
 
     /// The bytes to encode.
@@ -42,10 +52,10 @@ impl Text {
 }
 
 /// Rewords `UnicodeEncodeError`, which speaks of codecs, for someone who wrote no codec.
-fn lone_surrogate(py: Python<'_>, err: PyErr) -> PyErr {
+fn lone_surrogate(py: Python<'_>, name: &str, err: PyErr) -> PyErr {
     match err.value(py).getattr("start").and_then(|start| start.extract::<usize>()) {
         Ok(start) => PyValueError::new_err(format!(
-            "text holds a lone surrogate at character {start}, which has no UTF-8 form"
+            "{name} holds a lone surrogate at character {start}, which has no UTF-8 form"
         )),
         Err(_) => err,
     }

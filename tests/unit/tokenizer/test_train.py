@@ -220,10 +220,10 @@ import os
 from minillm.tokenizer import Tokenizer
 tokenizer = Tokenizer.train([{TEXT!r}], 280, threads=4)
 texts = [{TEXT!r}] * 5000
-expected = tokenizer.encode_batch(texts, threads=4)
+expected = tokenizer.encode_batch_to_lists(texts, threads=4)
 child = os.fork()
 if child == 0:
-    assert tokenizer.encode_batch(texts, threads=4) == expected
+    assert tokenizer.encode_batch_to_lists(texts, threads=4) == expected
     again = Tokenizer.train([{TEXT!r}], 280, threads=4)
     os._exit(0 if again == tokenizer else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -13,6 +13,7 @@ VERBS = {
     "encode": "Turn text into a token file, its index and its manifest.",
     "show": "Print what a tokenizer is, and its first and last merges, on standard output.",
     "decode": "Write the text of a token file to standard output, byte for byte.",
+    "convert": "Write a token file as nanoGPT, llm.c or numpy read it.",
 }
 
 app = App(name="minillm-bpe", help="Byte-level BPE: text to tokens and back.")

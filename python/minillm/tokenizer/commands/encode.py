@@ -10,13 +10,12 @@ from cyclopts import Parameter
 from cyclopts.types import UInt16
 
 from minillm import _core
-from minillm.messages import UsageError, say, with_hint
-from minillm.tokenizer.corpus import cores
+from minillm.messages import say
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
-from minillm.tokenizer.outputs import prepare, token_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import encode_report, show
 from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.token_files import encode_files
 from minillm.tokenizer.tokenizer import Tokenizer
 
 
@@ -50,38 +49,29 @@ def encode(
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
-    if not 0 <= val_fraction < 1:
-        raise UsageError(f"--val-fraction is {val_fraction}, expected 0 or more and less than 1")
-    val_out = out.with_name("val.bin") if val_fraction > 0 else None
-    if val_out and val_out.stem == out.stem:
-        raise with_hint(
-            UsageError(f"--out is `{out}`, which is where the validation part goes"),
-            "pass `--val-fraction 0` to put everything there",
-        )
     source = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     copy = out.with_name("tokenizer.json")
     corpus = Files.or_stdin(files, field=field)
     warn_of_field(field, corpus)
     encoder = Tokenizer.load(source)
-    written = token_files(out) + (token_files(val_out) if val_out else [])
-    prepare(out, written, read=[*corpus.on_disk, source])
-    prepare(out, [copy], read=corpus.on_disk)
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
-        encoded = _core.encode_files(
+        encoded = encode_files(
             corpus,
             encoder.bpe,
             out,
-            val_out=val_out,
             val_fraction=val_fraction,
             dtype=None if dtype == "auto" else dtype,
-            threads=threads or cores(),
+            threads=threads,
             separator=separator,
             progress=progress,
+            read=[source],
         )
     if not (copy.exists() and copy.samefile(source)):
         encoder.save(copy)
     if encoded.val is not None and encoded.val.documents == 0:
-        say(f"warning: no document fell to `{val_out}`: {val_fraction} of them are too few")
+        say(
+            f"warning: no document fell to `{encoded.val.path}`: {val_fraction} of them are too few"
+        )
     show(encode_report(encoded, elapsed_s=time.monotonic() - began), as_json=json, quiet=quiet)

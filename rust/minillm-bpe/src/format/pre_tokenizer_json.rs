@@ -1,12 +1,18 @@
 //! The pattern of a vocabulary as `pre_tokenizer` of a `tokenizer.json`.
 //!
 //! There, a `ByteLevel` step turns bytes into characters, and may cut by GPT-2's pattern before
-//! (`use_regex`). Any other pattern is a `Split` step in front of it.
+//! (`use_regex`). Any other pattern is a `Split` step in front of it. A step for `Digits` and then
+//! GPT-2's pattern, as in `SmolLM2` and `StarCoder`, is read as one pattern that cuts alike.
 
 use serde_json::{Value, json};
 
 use crate::pretokenize::{NamedPattern, Pattern};
 use crate::{Error, Result};
+
+/// GPT-2's pattern inside of what lies between digits, each of which stands alone: white space
+/// before a digit ends its piece, and is therefore not divided.
+const DIGITS_APART: &str =
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|(?>\s+)(?=\p{N})|\s+(?!\S)|\s+";
 
 /// A `ByteLevel` object.
 pub(super) fn byte_level(use_regex: bool) -> Value {
@@ -51,6 +57,11 @@ pub(super) fn read(value: &Value) -> Result<Pattern> {
         (["ByteLevel"], [_]) => Ok(Pattern::None),
         (["Split", "ByteLevel"], [split, bytes]) if !uses_regex(bytes)? => read_split(split),
         (["Split", "ByteLevel"], _) => refuse("`use_regex` is set behind a `Split`"),
+        (["Digits", "ByteLevel"], [digits, bytes])
+            if digits["individual_digits"] == true && uses_regex(bytes)? =>
+        {
+            Ok(Pattern::Regex(DIGITS_APART.to_owned()))
+        }
         ([], _) => refuse("is absent, but only byte-level vocabularies are read"),
         (kinds, _) => refuse(&format!(
             "`{}` is not supported, only `ByteLevel` with or without a `Split` before it",
@@ -104,6 +115,10 @@ mod tests {
         assert_eq!(read(&gpt4).unwrap(), Pattern::Named(NamedPattern::Cl100k));
         let gpt2 = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true});
         assert_eq!(read(&gpt2).unwrap(), Pattern::Named(NamedPattern::Gpt2));
+        let smol = json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": true}, byte_level(true),
+        ]});
+        assert_eq!(read(&smol).unwrap(), Pattern::Regex(DIGITS_APART.to_owned()));
         let alone = json!({"type": "Sequence", "pretokenizers": [byte_level(false)]});
         assert_eq!(read(&alone).unwrap(), Pattern::None);
     }
@@ -117,6 +132,13 @@ mod tests {
             (json!({"type": "Metaspace"}), "`Metaspace` is not supported"),
             (
                 sequence(&[json!({"type": "Digits"}), byte_level(true)]),
+                "`Digits`, `ByteLevel` is not",
+            ),
+            (
+                sequence(&[
+                    json!({"type": "Digits", "individual_digits": true}),
+                    byte_level(false),
+                ]),
                 "`Digits`, `ByteLevel` is not",
             ),
             (json!({"type": "ByteLevel"}), "`add_prefix_space` is set"),

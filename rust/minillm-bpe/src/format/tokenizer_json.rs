@@ -58,6 +58,18 @@ struct Model {
     minillm: Option<Facts>,
 }
 
+/// What tells the kind of any file.
+#[derive(Deserialize)]
+struct Kind {
+    model: ModelKind,
+}
+
+#[derive(Deserialize)]
+struct ModelKind {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
 /// A merge is a pair of strings; before 2024, one string with a space.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -154,6 +166,16 @@ fn added_token((content, id): &(String, TokenId)) -> Value {
     })
 }
 
+/// What to do with a file that changes text before it is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalizer {
+    /// Refuse it: ids would differ.
+    Refuse,
+    /// Leave the change to the caller, or to text that needs none. (Qwen's is NFC, the form that
+    /// nearly all text has.)
+    Skip,
+}
+
 /// Reads a vocabulary; one that [`to_json`] wrote comes back equal. Linear in the text.
 ///
 /// Every added token becomes a special token, whether the file calls it special or not: either
@@ -164,8 +186,19 @@ fn added_token((content, id): &(String, TokenId)) -> Value {
 /// [`Error::Format`] names the field that is damaged, contradicts another, or demands what would
 /// change ids and is not done here; otherwise as [`Vocab::new`].
 pub fn from_json(text: &str) -> Result<Vocab> {
-    let file: File =
-        serde_json::from_str(text).map_err(|error| bad("tokenizer.json", error.to_string()))?;
+    read(text, Normalizer::Refuse)
+}
+
+/// As [`from_json`], but the caller decides what becomes of a normalizer.
+///
+/// # Errors
+///
+/// As [`from_json`].
+pub fn read(text: &str, normalizer: Normalizer) -> Result<Vocab> {
+    let mut file: File = serde_json::from_str(text).map_err(|error| unreadable(text, &error))?;
+    if normalizer == Normalizer::Skip {
+        file.normalizer = Value::Null;
+    }
     refuse_unsupported(&file)?;
     let pattern = pre_tokenizer::read(&file.pre_tokenizer)?;
     let Model { vocab: entries, merges, ignore_merges, minillm: facts, .. } = file.model;
@@ -202,6 +235,15 @@ pub fn from_json(text: &str) -> Result<Vocab> {
     }
 }
 
+/// Other kinds of models have other fields: the kind is the cause then, and not what it lacks.
+fn unreadable(text: &str, error: &serde_json::Error) -> Error {
+    let kind = serde_json::from_str(text).ok().and_then(|kind: Kind| kind.model.kind);
+    match kind {
+        Some(kind) if kind != "BPE" => bad("model.type", "is not `BPE`"),
+        _ => bad("tokenizer.json", error.to_string()),
+    }
+}
+
 fn read_merge(entry: &MergeEntry) -> Option<(Vec<u8>, Vec<u8>)> {
     match entry {
         MergeEntry::Pair(left, right) => {
@@ -230,7 +272,7 @@ fn refuse_unsupported(file: &File) -> Result<()> {
         (
             !file.normalizer.is_null() && !is_empty_sequence,
             "normalizer",
-            "would change the text, and is not supported",
+            "would change the text, and is not done here",
         ),
     ];
     if let Some((_, field, reason)) = causes.into_iter().find(|&(is_cause, ..)| is_cause) {
@@ -350,6 +392,10 @@ mod tests {
             ),
             (|file| file["added_tokens"][1]["content"] = json!(""), "special token \"\": is empty"),
             (|file| file["model"]["type"] = json!("Unigram"), "model.type: is not `BPE`"),
+            (
+                |file| file["model"] = json!({"type": "Unigram", "vocab": [["a", 0.5]]}),
+                "model.type: is not `BPE`",
+            ),
             (|file| file["model"]["byte_fallback"] = json!(true), "model.byte_fallback: is set"),
             (|file| file["model"]["dropout"] = json!(0.1), "model.dropout: would make"),
             (
@@ -377,6 +423,14 @@ mod tests {
             let message = changed(change).unwrap_err().to_string();
             assert!(message.contains(expected), "{message:?} should contain {expected:?}");
         }
+    }
+
+    #[test]
+    fn normalizer_is_skipped_on_request() {
+        let text = to_json(&vocab(gpt2())).unwrap();
+        let text = text.replace("\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}");
+        assert!(from_json(&text).is_err());
+        assert_eq!(super::read(&text, Normalizer::Skip).unwrap(), vocab(gpt2()));
     }
 
     #[test]

@@ -138,6 +138,9 @@ impl Vocab {
     fn resolve(&self, merges: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Merge>> {
         let mut first_rank: HashMap<Pair, u32> = HashMap::with_capacity(merges.len());
         let mut resolved = Vec::with_capacity(merges.len());
+        // A merge into a special token is then reported as that, not as a merge into nothing.
+        let specials: HashMap<&[u8], TokenId> =
+            self.specials.iter().map(|(text, id)| (text.as_bytes(), *id)).collect();
         for (index, (mut left, right)) in merges.into_iter().enumerate() {
             let rank = u32::try_from(index)
                 .map_err(|_| Error::BadVocab { reason: "more than 2^32 merges".to_owned() })?;
@@ -148,7 +151,7 @@ impl Vocab {
                 reason,
             };
             let known = |token: &[u8]| {
-                let id = self.id_with_specials(token);
+                let id = self.id(token).or_else(|| specials.get(token).copied());
                 id.ok_or_else(|| format!("{} is not a token", show(token)))
             };
             let left_id = known(&left).map_err(|reason| bad(&left, reason))?;
@@ -166,13 +169,6 @@ impl Vocab {
             resolved.push(Merge { left: left_id, right: right_id, result, rank });
         }
         Ok(resolved)
-    }
-
-    /// Like [`id`](Self::id), but knows special tokens too: a merge into one of them is then
-    /// reported as that, not as a merge into nothing.
-    fn id_with_specials(&self, token: &[u8]) -> Option<TokenId> {
-        let special = || self.specials.iter().find(|(text, _)| text.as_bytes() == token);
-        self.id(token).or_else(|| special().map(|&(_, id)| id))
     }
 
     fn refuse_specials_from_merges(&self) -> Result<()> {

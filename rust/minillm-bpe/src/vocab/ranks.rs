@@ -56,18 +56,36 @@ impl Vocab {
     }
 
     /// For each token, the last merge of encoding it with the merges below its own rank.
+    ///
+    /// The ranks of all neighbours are kept, so that each step is a search for the smallest number:
+    /// a file of runs of one letter would otherwise take seconds.
     pub(super) fn canonical_merges(&self) -> Vec<Merge> {
         let by_pair: HashMap<Pair, &Merge> =
             self.merges.iter().map(|merge| ((merge.left, merge.right), merge)).collect();
+        let rank_of = |left: TokenId, right: TokenId| {
+            by_pair.get(&(left, right)).map_or(u32::MAX, |merge| merge.rank)
+        };
         let mut canonical = Vec::new();
         let mut parts: Vec<TokenId> = Vec::new();
+        let mut ranks: Vec<u32> = Vec::new();
         for (id, token) in self.ordinary() {
             parts.clear();
             parts.extend(token.iter().filter_map(|&byte| self.byte_id(byte)));
+            ranks.clear();
+            ranks.extend(parts.windows(2).map(|pair| rank_of(pair[0], pair[1])));
             let mut last = None;
-            while let Some((at, merge)) = lowest(&parts, &by_pair, id) {
+            while let Some(at) = leftmost_lowest(&ranks, id)
+                && let Some(&merge) = by_pair.get(&(parts[at], parts[at + 1]))
+            {
                 parts[at] = merge.result;
                 parts.remove(at + 1);
+                ranks.remove(at);
+                if at > 0 {
+                    ranks[at - 1] = rank_of(parts[at - 1], parts[at]);
+                }
+                if at < ranks.len() {
+                    ranks[at] = rank_of(parts[at], parts[at + 1]);
+                }
                 last = Some(merge);
             }
             if let (&[whole], Some(&merge)) = (&parts[..], last)
@@ -86,15 +104,8 @@ impl Vocab {
     }
 }
 
-/// The leftmost of the lowest-ranking merges in `parts` that rank no higher than `limit`.
-fn lowest<'m>(
-    parts: &[TokenId],
-    by_pair: &HashMap<Pair, &'m Merge>,
-    limit: u32,
-) -> Option<(usize, &'m Merge)> {
-    let merges = parts.windows(2).enumerate().filter_map(|(at, pair)| {
-        let merge = by_pair.get(&(pair[0], pair[1]))?;
-        (merge.rank <= limit).then_some((at, *merge))
-    });
-    merges.min_by_key(|(_, merge)| merge.rank)
+/// Where the lowest of `ranks` stands first, unless it is above `limit`.
+fn leftmost_lowest(ranks: &[u32], limit: u32) -> Option<usize> {
+    let lowest = ranks.iter().min().filter(|&&lowest| lowest <= limit)?;
+    ranks.iter().position(|rank| rank == lowest)
 }

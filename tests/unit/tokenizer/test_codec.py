@@ -1,5 +1,11 @@
+import os
 import pickle
+import random
+import subprocess
+import sys
 import threading
+import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -138,7 +144,7 @@ def test_what_cannot_be_ids_is_named_by_its_type(tokenizer, wrong):
 
 
 def test_what_is_no_text_is_named_by_its_type(tokenizer):
-    with pytest.raises(TypeError, match=r"^text is of type int, expected str or bytes$"):
+    with pytest.raises(TypeError, match=r"^texts\[1\] is of type int, expected str or bytes$"):
         tokenizer.encode_batch(["a", 5], disallowed_special=())
 
 
@@ -250,3 +256,132 @@ def test_unknown_pattern_names_the_known_ones():
         pretokenize("a", "gpt3")
     with pytest.raises(ValueError, match=r"pattern `\(`: "):
         pretokenize("a", "(")
+
+
+def test_a_batch_is_one_array_and_where_its_texts_begin(tokenizer, tiny):
+    texts = ["low", "", TEXT, "é"]
+    ids, offsets = tokenizer.encode_batch(texts)
+    assert (ids.dtype, offsets.dtype) == (np.uint16, np.uint64)
+    parts = [ids[start:end].tolist() for start, end in pairwise(offsets)]
+    assert parts == [tokenizer.encode(text) for text in texts]
+    assert tokenizer.encode_batch_to_lists(texts) == parts
+    assert tiny.encode_batch(["ab"])[0].dtype == np.uint32
+
+
+def test_a_batch_of_nothing_is_empty(tokenizer):
+    ids, offsets = tokenizer.encode_batch([])
+    assert (ids.tolist(), offsets.tolist()) == ([], [0])
+    assert tokenizer.encode_batch_to_lists([]) == []
+
+
+def test_a_string_is_no_batch(tokenizer):
+    with pytest.raises(ValueError, match="texts is 'abc', expected a list of texts"):
+        tokenizer.encode_batch("abc")
+
+
+def test_special_text_in_a_batch_is_refused_by_its_place(tokenizer):
+    texts = ["a", f"naïve{EOT}"]
+    with pytest.raises(ValueError, match=r"^texts\[1\] holds .*endoftext.* at character 5"):
+        tokenizer.encode_batch(texts)
+    with pytest.raises(ValueError, match=r"^texts\[1\] holds"):
+        tokenizer.encode_batch(texts, disallowed_special=[EOT, EOT])
+    ids, _ = tokenizer.encode_batch(texts, allowed_special="all")
+    assert ids[-1] == tokenizer.eot_id
+    ids, _ = tokenizer.encode_batch(texts, disallowed_special=())
+    assert tokenizer.eot_id not in ids
+
+
+def test_lone_surrogate_in_a_batch_is_named_by_its_place(tokenizer):
+    for options in ({}, {"disallowed_special": ()}):
+        with pytest.raises(ValueError, match=r"^texts\[1\] holds a lone surrogate at character 2"):
+            tokenizer.encode_batch(["a", "ab\udfffc"], **options)
+
+
+def test_lone_surrogates_are_replaced_on_request(tokenizer):
+    text, clean = "a\ud800b\udfff \ud83d\ude42", "a\ufffdb\ufffd 🙂"
+    expected = tokenizer.encode(clean)
+    assert tokenizer.encode(text, errors="replace") == expected
+    assert tokenizer.encode_ordinary(text, errors="replace") == expected
+    assert tokenizer.encode_to_numpy(text, errors="replace").tolist() == expected
+    assert tokenizer.encode_batch([text, "a"], errors="replace")[0][:-1].tolist() == expected
+    assert tokenizer.encode(clean, errors="replace") == expected
+    with pytest.raises(ValueError, match="errors is 'ignore', expected 'strict' or 'replace'"):
+        tokenizer.encode(clean, errors="ignore")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("busy", [False, True])
+def test_workers_forked_after_use_encode(busy):
+    """Even while other threads encode, whose locks nobody in the child would ever open."""
+    code = f"""
+import multiprocessing, threading, warnings
+from minillm.tokenizer import Tokenizer
+warnings.simplefilter("ignore")
+tokenizer = Tokenizer.train([{TEXT!r}], 280, threads=4)
+texts = [{TEXT!r}] * 2000
+def encode(_):
+    return tokenizer.encode_batch(texts, threads=3)[0].sum()
+expected = encode(0)
+stop = threading.Event()
+def loop():
+    while not stop.is_set():
+        encode(0)
+others = [threading.Thread(target=loop) for _ in range(2 * {busy})]
+for other in others:
+    other.start()
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(encode, range(8)) == [expected] * 8
+stop.set()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_gil_is_free_while_a_batch_is_encoded(tokenizer):
+    rng = random.Random(0)
+    texts = ["".join(rng.choices("abcdef ", k=1000)) for _ in range(5000)]
+    ticks, done = [], threading.Event()
+
+    def tick():
+        while not done.is_set():
+            ticks.append(time.monotonic())
+            time.sleep(0.001)
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    began = time.monotonic()
+    tokenizer.encode_batch(texts, threads=1)
+    ended = time.monotonic()
+    done.set()
+    ticker.join()
+    assert sum(began < tick < ended for tick in ticks) >= 3
+
+
+def test_files_are_encoded_as_by_the_command(tokenizer, tmp_path):
+    from minillm import messages
+    from minillm.tokenizer.commands import app
+
+    (tmp_path / "a.txt").write_text(f"low lower{EOT}lowest{EOT}newer{EOT}" * 20)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    words = ["encode", tmp_path / "a.txt", "--tokenizer", tmp_path, "--out", tmp_path / "c/x.bin"]
+    words += ["--val-fraction", "0.5", "--quiet"]
+    assert messages.run(app, [str(word) for word in words]) == 0
+    encoded = tokenizer.encode_files(
+        [tmp_path / "a.txt"], tmp_path / "p/x.bin", val_fraction=0.5, threads=1
+    )
+    assert encoded.train.documents + encoded.val.documents == 60
+    names = sorted(path.name for path in (tmp_path / "c").iterdir())
+    assert "tokenizer.json" in names
+    assert "val.bin" in names
+    for name in names:
+        assert (tmp_path / "c" / name).read_bytes() == (tmp_path / "p" / name).read_bytes()
+
+
+def test_files_that_cannot_be_encoded_are_named(tokenizer, tmp_path):
+    with pytest.raises(ValueError, match=r"files is `a\.txt`, expected a list of files"):
+        tokenizer.encode_files("a.txt", tmp_path / "x.bin")
+    with pytest.raises(FileNotFoundError):
+        tokenizer.encode_files([tmp_path / "gone.txt"], tmp_path / "x.bin")
+    (tmp_path / "a.txt").write_text("low")
+    with pytest.raises(ValueError, match="would overwrite"):
+        tokenizer.encode_files([tmp_path / "a.txt"], tmp_path / "a.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

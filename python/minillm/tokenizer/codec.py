@@ -1,0 +1,244 @@
+"""Text to ids and back, with one vocabulary.
+
+Every byte string survives `decode_bytes(encode_bytes(data))`, valid UTF-8 or not. How text is
+split and merged: `docs/tokenizer.md`.
+
+Ids come as arrays wherever there may be many: a Python `int` takes 32 bytes and more, an id in an
+array two. Threads live as long as the call that asks for them, so a process may fork between any
+two calls. (A pool that outlives the call is what makes other tokenizers hang in forked children.)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from minillm import _core
+from minillm.tokenizer.corpus import cores
+from minillm.tokenizer.files import FilePath
+from minillm.tokenizer.special import (
+    AllowedSpecial,
+    DisallowedSpecial,
+    allowed_names,
+    allowed_names_of_batch,
+    names,
+)
+from minillm.tokenizer.vocabulary import Vocabulary, refuse_out_of_range
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Ids: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
+IdArray: TypeAlias = "NDArray[np.uint16] | NDArray[np.uint32]"
+Surrogates: TypeAlias = Literal["strict", "replace"]
+
+
+class Codec(Vocabulary):
+    """What one does with a vocabulary: encode and decode."""
+
+    __slots__ = ()
+
+    def encode(
+        self,
+        text: str,
+        *,
+        allowed_special: AllowedSpecial = frozenset(),
+        disallowed_special: DisallowedSpecial = "all",
+        errors: Surrogates = "strict",
+    ) -> list[int]:
+        """The ids of `text`, with special tokens treated as tiktoken does.
+
+        Args:
+            text: Any text.
+            allowed_special: "all", or the special tokens that become their ids.
+            disallowed_special: The special tokens that `text` must not hold; "all" is all that
+                are not allowed. What is in neither set is ordinary text.
+            errors: What becomes of a lone surrogate, which has no UTF-8 form: "strict" refuses
+                the text, "replace" puts U+FFFD.
+
+        Raises:
+            ValueError: If `text` holds a disallowed token or a lone surrogate; it says where.
+        """
+        text = encodable(text, errors)
+        allowed = allowed_names(self._bpe, text, allowed_special, disallowed_special)
+        return self._bpe.encode(text, allowed)
+
+    def encode_to_numpy(
+        self,
+        text: str,
+        *,
+        allowed_special: AllowedSpecial = frozenset(),
+        disallowed_special: DisallowedSpecial = "all",
+        errors: Surrogates = "strict",
+    ) -> IdArray:
+        """As `encode`; 16-bit ids if `vocab_size` allows it, as in token files."""
+        text = encodable(text, errors)
+        allowed = allowed_names(self._bpe, text, allowed_special, disallowed_special)
+        return self._bpe.encode_to_numpy(text, allowed)
+
+    def encode_ordinary(self, text: str, *, errors: Surrogates = "strict") -> list[int]:
+        """The ids of `text` with every special token in it taken as ordinary text."""
+        return self._bpe.encode(encodable(text, errors), [])
+
+    def encode_bytes(self, data: bytes) -> list[int]:
+        """The ids of any bytes, valid UTF-8 or not, with no special tokens."""
+        return self._bpe.encode(data, [])
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        *,
+        allowed_special: AllowedSpecial = frozenset(),
+        disallowed_special: DisallowedSpecial = "all",
+        errors: Surrogates = "strict",
+        threads: int = 0,
+    ) -> tuple[IdArray, NDArray[np.uint64]]:
+        """The ids of all texts in one array, and where those of each begin and end.
+
+        Those of text `i` are `ids[offsets[i]:offsets[i + 1]]`. Other Python threads run meanwhile.
+        A single long text is shared among the threads, too.
+
+        Args:
+            texts: A list, best of a few megabytes and more.
+            allowed_special: As for `encode`, and so are the next two.
+            disallowed_special: Special tokens that no text must hold.
+            errors: What becomes of lone surrogates.
+            threads: How many; 0 takes every core. The ids do not depend on it.
+
+        Raises:
+            ValueError: As for `encode`; it names the text by its index.
+        """
+        refuse_out_of_range(threads=threads)
+        if isinstance(texts, str):
+            raise ValueError(f"texts is {texts!r:.60}, expected a list of texts")
+        if errors != "strict":
+            texts = [encodable(text, errors) for text in texts]
+        allowed = allowed_names_of_batch(self._bpe, texts, allowed_special, disallowed_special)
+        return _core.encode_batch(self._bpe, texts, allowed, threads or cores())
+
+    def encode_batch_to_lists(
+        self,
+        texts: Sequence[str],
+        *,
+        allowed_special: AllowedSpecial = frozenset(),
+        disallowed_special: DisallowedSpecial = "all",
+        errors: Surrogates = "strict",
+        threads: int = 0,
+    ) -> list[list[int]]:
+        """As `encode_batch`, a list for each text; slower, and many times larger."""
+        ids, offsets = self.encode_batch(
+            texts,
+            allowed_special=allowed_special,
+            disallowed_special=disallowed_special,
+            errors=errors,
+            threads=threads,
+        )
+        return [ids[start:end].tolist() for start, end in pairwise(offsets.tolist())]
+
+    def encode_iterable(
+        self, texts: Iterable[str], *, allowed_special: AllowedSpecial = "all"
+    ) -> Iterator[int]:
+        """The ids of the concatenation of `texts`, lazily and in constant memory.
+
+        Wherever the pieces are cut, even inside a word or a special token, the ids are those of
+        the whole.
+
+        Args:
+            texts: For example an open file, which yields its lines.
+            allowed_special: As for `encode`, but by default every special token becomes its id,
+                because this is for corpora, which separate documents by them. Others are ordinary
+                text.
+        """
+        stream = self._bpe.stream(names(allowed_special))
+        for text in texts:
+            yield from stream.push(text)
+        yield from stream.finish()
+
+    def encode_files(
+        self,
+        files: Sequence[FilePath],
+        out: FilePath,
+        *,
+        field: str = TEXT_FIELD,
+        separator: str = END_OF_TEXT,
+        val_fraction: float = 0.0,
+        dtype: Literal["uint16", "uint32"] | None = None,
+        threads: int = 0,
+    ) -> _core.Encoded:
+        """Turns files of text into a token file, as `minillm-bpe encode` does.
+
+        Args:
+            files: Files, folders and patterns, of text or jsonl, packed or not.
+            separator: Special token that separates documents in text; its id follows each document.
+            field: The field of jsonl files that is the text.
+            out: The token file; its index, its manifest and this tokenizer are put beside it.
+            val_fraction: Part of the documents, chosen by a hash of their text, that go to
+                `val.bin` in the same folder.
+            dtype: None takes 16 bits where the vocabulary allows it.
+            threads: How many; 0 takes every core. The result does not depend on it.
+
+        Returns:
+            Tokens, documents and bytes of what was written.
+
+        Raises:
+            ValueError: If there is no document, or an output would overwrite an input.
+            OSError: If a file cannot be read or written.
+        """
+        from minillm.tokenizer.token_files import encode_files  # noqa: PLC0415  few need it
+
+        refuse_out_of_range(threads=threads)
+        if isinstance(files, (str, os.PathLike)):
+            raise ValueError(f"files is `{os.fspath(files)}`, expected a list of files")
+        encoded = encode_files(
+            Files.of(files, field=field),
+            self._bpe,
+            Path(out),
+            val_fraction=val_fraction,
+            dtype=dtype,
+            threads=threads,
+            separator=separator,
+            progress=_core.Progress(),
+        )
+        self.save(Path(out).with_name("tokenizer.json"))
+        return encoded
+
+    def decode(self, ids: Ids, errors: Literal["replace", "strict"] = "replace") -> str:
+        """The text of `ids`.
+
+        Args:
+            ids: Any sequence or integer array.
+            errors: What becomes of bytes that are not UTF-8, as a token may end in the middle of a
+                character: "replace" puts U+FFFD, "strict" raises `UnicodeDecodeError`.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
+        return self.decode_bytes(ids).decode("utf-8", errors)
+
+    def decode_bytes(self, ids: Ids) -> bytes:
+        """The bytes of `ids`, exactly; inverts every way to encode.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
+        return self._bpe.decode(ids)
+
+
+def encodable(text: str, errors: Surrogates) -> str:
+    """`text` itself, or with "replace" what has a UTF-8 form whatever `text` holds.
+
+    Two surrogates that make a character become it, any other becomes U+FFFD.
+    """
+    if errors == "strict":
+        return text
+    if errors != "replace":
+        raise ValueError(f"errors is {errors!r}, expected 'strict' or 'replace'")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -1,0 +1,278 @@
+"""Tokenizers of other libraries, where they drive encoding, pretraining and generation.
+
+`TextEncoder` is all that these ask of a tokenizer. `Tokenizer` has it; a `tiktoken.Encoding`, a
+`tokenizers.Tokenizer` or a fast tokenizer of `transformers` gets it from `text_encoder`. None of
+the libraries is imported here: whoever passes one of their objects has.
+
+A byte-level BPE is better converted than wrapped: `Tokenizer.from_tiktoken` and
+`Tokenizer.from_hugging_face` give the same ids many times faster, and need the library only once.
+Wrapping is for the rest, Unigram and SentencePiece's BPE above all. What such a tokenizer puts
+before a text (a space, mostly) counts as text: bits per byte come out that much too low.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from minillm import _core
+from minillm.tokenizer.codec import Codec, Ids
+from minillm.tokenizer.files import FilePath
+from minillm.tokenizer.special import END_OF_TEXT
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BATCH_BYTES = 1 << 22
+"""Text that is handed to another library at a time."""
+
+EncodeAll = Callable[[list[str]], Iterable[Sequence[int]]]
+
+
+class TextEncoder(Protocol):
+    """What encoding to token files, pretraining and generation ask of a tokenizer."""
+
+    @property
+    def vocab(self) -> dict[int, bytes]:
+        """Bytes of each id, special tokens included."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Highest id + 1."""
+
+    @property
+    def eot_id(self) -> int | None:
+        """The id that ends each document, if there is one."""
+
+    @property
+    def sha256(self) -> str:
+        """Identity; token files and checkpoints name their tokenizer by it."""
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """The ids of `text`, with no special tokens."""
+
+    def decode(self, ids: Ids) -> str:
+        """The text of `ids`."""
+
+    def decode_bytes(self, ids: Ids) -> bytes:
+        """The bytes of `ids`."""
+
+    def token_bytes_lengths(self) -> NDArray[np.int64]:
+        """Bytes of text that each id stands for; 0 for special tokens."""
+
+
+@final
+class ForeignTokenizer:
+    """A `TextEncoder` whose ids come from another library; `text_encoder` makes one."""
+
+    def __init__(
+        self,
+        encode_all: EncodeAll,
+        vocab: Mapping[int, bytes],
+        special_ids: Iterable[int],
+        eot_id: int | None,
+        sha256: str,
+    ) -> None:
+        self.encode_all = encode_all
+        self.vocab = dict(vocab)
+        self.vocab_size = max(self.vocab) + 1
+        self.eot_id = eot_id
+        self.sha256 = sha256
+        self._special_ids = sorted(special_ids)
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """As the library encodes it, with no special tokens put before or behind."""
+        (ids,) = self.encode_all([text])
+        return list(ids)
+
+    def decode_bytes(self, ids: Ids) -> bytes:
+        """The bytes of the tokens, one after the other."""
+        try:
+            return b"".join(self.vocab[int(token_id)] for token_id in ids)
+        except KeyError as error:
+            raise ValueError(f"id {error} is not in the vocabulary") from error
+
+    def decode(self, ids: Ids) -> str:
+        """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", "replace")
+
+    def token_bytes_lengths(self) -> NDArray[np.int64]:
+        """As `Tokenizer.token_bytes_lengths`."""
+        import numpy as np  # noqa: PLC0415  the commands do without it
+
+        lengths = np.zeros(self.vocab_size, dtype=np.int64)
+        for token_id, token in self.vocab.items():
+            lengths[token_id] = len(token)
+        lengths[self._special_ids] = 0
+        return lengths
+
+
+def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # noqa: ANN401
+    """Any tokenizer as a `TextEncoder`.
+
+    Args:
+        tokenizer: A `Tokenizer`, which is one; a `tiktoken.Encoding`; a `tokenizers.Tokenizer`;
+            or a fast tokenizer of `transformers`.
+        eot: The special token that ends a document; None takes `<|endoftext|>` if there is one.
+            A wrapped tokenizer keeps the one that it has.
+
+    Raises:
+        ValueError: If it is something else, has no special token `eot`, or its tokens do not stand
+            for bytes.
+    """
+    if isinstance(tokenizer, Codec):
+        return tokenizer if eot is None else _of_codec(tokenizer, eot)
+    if isinstance(tokenizer, ForeignTokenizer):
+        return tokenizer
+    if hasattr(tokenizer, "encode_ordinary_batch") and hasattr(tokenizer, "n_vocab"):
+        return _of_tiktoken(tokenizer, eot)
+    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if hasattr(tokenizer, "to_str") and hasattr(tokenizer, "encode_batch"):
+        return _of_hugging_face(tokenizer, eot)
+    kind = type(tokenizer).__name__
+    raise ValueError(f"a {kind} is no tokenizer that is known here, see docs/tokenizers.md")
+
+
+def encode_texts(
+    texts: Iterable[str], out: FilePath, *, tokenizer: TextEncoder, source: str = "texts"
+) -> _core.ShardReport:
+    """Writes a token file with any tokenizer; for files of text, `Tokenizer.encode_files` is fast.
+
+    Args:
+        texts: The documents. What is only white space is left out, as `minillm-bpe encode` does.
+        out: The `.bin` file; index and manifest come to stand beside it, all at the end.
+        tokenizer: `text_encoder` makes one. The manifest has its hash, its `eot_id` ends each
+            document.
+        source: What the manifest calls the texts.
+
+    Raises:
+        ValueError: If an id is beyond the vocabulary.
+        OSError: If the file cannot be written.
+    """
+    writer = _core.ShardWriter(
+        out,
+        vocab_size=tokenizer.vocab_size,
+        eot_id=tokenizer.eot_id,
+        tokenizer_sha256=tokenizer.sha256,
+    )
+    n_bytes = 0
+    for batch in _batches(text for text in texts if text.strip(" \t\n\r\f\v")):
+        for text, ids in zip(batch, _encoded(tokenizer, batch), strict=True):
+            size = len(text.encode())
+            writer.push(ids, size)
+            n_bytes += size
+    return writer.finish([(source, n_bytes)])
+
+
+def _encoded(tokenizer: TextEncoder, batch: list[str]) -> Iterable[Sequence[int]]:
+    if isinstance(tokenizer, ForeignTokenizer):
+        return tokenizer.encode_all(batch)
+    return [tokenizer.encode_ordinary(text) for text in batch]
+
+
+def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _of_codec(tokenizer: Codec, eot: str) -> ForeignTokenizer:
+    def encode_all(texts: list[str]) -> Iterable[Sequence[int]]:
+        return tokenizer.encode_batch_to_lists(texts, disallowed_special=())
+
+    specials = tokenizer.special_tokens
+    eot_id, sha256 = _eot_id(specials, eot), tokenizer.sha256
+    return ForeignTokenizer(encode_all, tokenizer.vocab, specials.values(), eot_id, sha256)
+
+
+def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
+    specials = {text: encoding.encode_single_token(text) for text in encoding.special_tokens_set}
+    vocab = {encoding.encode_single_token(token): token for token in encoding.token_byte_values()}
+    vocab |= {token_id: text.encode() for text, token_id in specials.items()}
+    facts = {
+        "pattern": getattr(encoding, "_pat_str", None),
+        "vocab": sorted((token_id, token.hex()) for token_id, token in vocab.items()),
+        "special_tokens": sorted(specials.items()),
+    }
+    eot_id = _eot_id(specials, eot)
+    encode_all = encoding.encode_ordinary_batch
+    sha256 = _sha256(json.dumps(facts))
+    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
+
+
+def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
+    serialized = tokenizer.to_str()
+    file = json.loads(serialized)
+    for field in ("truncation", "padding"):
+        if file[field] is not None:
+            raise ValueError(
+                f"the tokenizer's {field} is on, and would change the ids: turn it off"
+            )
+    specials = {token["content"]: token["id"] for token in file["added_tokens"]}
+    to_bytes = _token_bytes_by(file["decoder"])
+    vocab = {
+        token_id: text.encode() if text in specials else to_bytes(text)
+        for text, token_id in tokenizer.get_vocab(with_added_tokens=True).items()
+    }
+
+    def encode_all(texts: list[str]) -> Iterable[Sequence[int]]:
+        encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    eot_id, sha256 = _eot_id(specials, eot), _sha256(serialized)
+    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
+
+
+def _sha256(serialized: str) -> str:
+    return hashlib.sha256(serialized.encode()).hexdigest()
+
+
+def _eot_id(specials: Mapping[str, int], eot: str | None) -> int | None:
+    if eot is not None and eot not in specials:
+        raise ValueError(f"eot is {eot!r}, but the special tokens are {sorted(specials)}")
+    return specials.get(END_OF_TEXT if eot is None else eot)
+
+
+def _token_bytes_by(decoder: Mapping[str, Any] | None) -> Callable[[str], bytes]:
+    """What turns a token's text into bytes, as far as one token alone can tell."""
+    steps = decoder.get("decoders", [decoder]) if decoder else []
+    kinds = {step["type"] for step in steps}
+    if kinds == {"ByteLevel"}:
+        return _byte_level
+    if kinds and kinds <= {"Metaspace", "Replace", "ByteFallback", "Fuse", "Strip"}:
+        return _sentence_piece
+    shown = "`, `".join(sorted(kinds)) or "none"
+    raise ValueError(
+        f"the tokenizer's decoder is `{shown}`, expected ByteLevel or that of SentencePiece:"
+        " which bytes a token stands for cannot be told"
+    )
+
+
+def _byte_level(token: str) -> bytes:
+    return bytes(_BYTES_OF[character] for character in token)
+
+
+def _sentence_piece(token: str) -> bytes:
+    byte = re.fullmatch("<0x([0-9A-F]{2})>", token)
+    return bytes.fromhex(byte[1]) if byte else token.replace("\u2581", " ").encode()
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The byte of each of GPT-2's printable characters."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+_BYTES_OF = _byte_alphabet()

@@ -1,0 +1,146 @@
+"""Token files of other programs: what stands before the ids, read and written.
+
+| layout | before the ids | ids |
+| --- | --- | --- |
+| `nanogpt` | nothing | 16 bits |
+| `llmc` | 256 int32: magic number, version, number of ids, zeros | 16 or 32 bits, by the magic |
+| `npy` | numpy's own header | 16 or 32 bits |
+
+All numbers are little-endian. Sources: nanoGPT's `data/*/prepare.py`, llm.c's
+`dev/data/data_common.py`, `numpy.lib.format`.
+"""
+
+import ast
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+LayoutName: TypeAlias = Literal["nanogpt", "llmc", "npy"]
+LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
+
+LLMC_HEADER_BYTES = 256 * 4
+LLMC_MAX_TOKENS = (1 << 31) - 1
+LLMC_VERSIONS: dict[int, tuple[int, np.dtype[np.unsignedinteger]]] = {
+    20240520: (1, np.dtype("<u2")),
+    20240801: (7, np.dtype("<u4")),
+}
+"""Version and type of the ids for each magic number: GPT-2's files, and Llama 3's."""
+
+NPY_MAGIC = b"\x93NUMPY"
+NPY_MAX_HEADER = 10_000
+"""As in numpy, which parses no longer ones either."""
+
+
+class Layout(NamedTuple):
+    """Which program's file it is, and where its ids lie."""
+
+    name: LayoutName
+    dtype: np.dtype[np.unsignedinteger]
+    offset: int
+    tokens: int
+
+    @property
+    def described(self) -> str:
+        """For a message: what the file is taken for."""
+        if self.name == "nanogpt":
+            return "bare 16-bit ids, as nanoGPT writes them"
+        program = {"llmc": "llm.c", "npy": "numpy"}[self.name]
+        return f"{self.dtype.name} ids behind the header of {program}"
+
+
+def read_layout(path: Path) -> Layout:
+    """Tells the layout of a file without a manifest by its first bytes.
+
+    A bare file that begins like a header is taken for one with a header: its first two ids would
+    have to be 55432 and 308, and the next two a version.
+
+    Raises:
+        ValueError: If the file is cut short or longer than its header says, is of a type that
+            holds no ids, or is empty.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        if start.startswith(NPY_MAGIC):
+            layout = _npy_layout(path, file)
+        elif int.from_bytes(start[:4], "little") in LLMC_VERSIONS:
+            layout = _llmc_layout(path, file)
+        else:
+            dtype = np.dtype("<u2")
+            layout = Layout("nanogpt", dtype, 0, size // dtype.itemsize)
+    if size == 0:
+        raise ValueError(f"`{path}` is empty")
+    body = size - layout.offset
+    if body % layout.dtype.itemsize:
+        raise ValueError(
+            f"`{path}`: {body} bytes is not a multiple of {layout.dtype.itemsize}, the size of a"
+            f" {layout.dtype.name} id; the file is cut short or of another type"
+        )
+    if body != layout.tokens * layout.dtype.itemsize:
+        raise ValueError(
+            f"`{path}`: its header says {layout.tokens} tokens, the file holds"
+            f" {body // layout.dtype.itemsize}"
+        )
+    return layout
+
+
+def map_ids(path: Path, layout: Layout) -> NDArray[np.unsignedinteger]:
+    """The ids as a read-only memory map."""
+    if layout.tokens == 0:
+        return np.empty(0, layout.dtype)
+    return np.memmap(path, layout.dtype, "r", layout.offset, (layout.tokens,))
+
+
+def write_header(
+    file: BinaryIO, name: LayoutName, dtype: np.dtype[np.unsignedinteger], tokens: int
+) -> None:
+    """Writes what stands before `tokens` ids of `dtype`.
+
+    Raises:
+        ValueError: If the layout cannot say so: llm.c counts in 31 bits.
+    """
+    if name == "npy":
+        facts = {"descr": dtype.str, "fortran_order": False, "shape": (tokens,)}
+        np.lib.format.write_array_header_1_0(file, facts)
+    elif name == "llmc":
+        if tokens > LLMC_MAX_TOKENS:
+            raise ValueError(
+                f"{tokens} tokens are more than the {LLMC_MAX_TOKENS} that llm.c's header can say"
+            )
+        header = np.zeros(LLMC_HEADER_BYTES // 4, "<i4")
+        magics = {ids: (magic, version) for magic, (version, ids) in LLMC_VERSIONS.items()}
+        header[:3] = (*magics[dtype], tokens)
+        file.write(header.tobytes())
+
+
+def _llmc_layout(path: Path, file: BinaryIO) -> Layout:
+    file.seek(0)
+    header = np.frombuffer(file.read(LLMC_HEADER_BYTES), "<i4")
+    if len(header) * 4 < LLMC_HEADER_BYTES:
+        raise ValueError(f"`{path}`: the file is cut short inside of its header, which is llm.c's")
+    magic, found, tokens = header[:3].tolist()
+    version, dtype = LLMC_VERSIONS[magic]
+    if found != version:
+        raise ValueError(
+            f"`{path}`: llm.c's header has version {found}, expected {version} behind {magic}"
+        )
+    return Layout("llmc", dtype, LLMC_HEADER_BYTES, tokens)
+
+
+def _npy_layout(path: Path, file: BinaryIO) -> Layout:
+    # Not numpy's own reader: on damaged headers it raises whatever Python's tokenizer raises.
+    file.seek(len(NPY_MAGIC))
+    version = file.read(2)[:1]
+    length = int.from_bytes(file.read(2 if version == b"\x01" else 4), "little")
+    try:
+        header = ast.literal_eval(file.read(min(length, NPY_MAX_HEADER)).decode())
+        kind, shape = header["descr"], header["shape"]
+    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
+        raise ValueError(f"`{path}`: the header, which is numpy's, is damaged") from error
+    if kind not in ("<u2", "<u4") or not isinstance(shape, tuple) or len(shape) != 1:
+        raise ValueError(
+            f"`{path}` holds {kind} of shape {shape}, expected <u2 or <u4, and one axis"
+        )
+    return Layout("npy", np.dtype(kind), file.tell(), shape[0])

@@ -1,0 +1,64 @@
+"""A tokenizer of another library drives everything: text to token files, training, generation."""
+
+import pytest
+
+from minillm.infer import absent_ids, generate, load_run, prompt_ids
+from minillm.pretrain import run
+from minillm.tokenizer import encode_texts, text_encoder
+from minillm.train.metrics import read_metrics
+
+STORY = "Tom saw a red kite and ran. "
+
+
+@pytest.fixture
+def tokenizer():
+    """Letters and words with SentencePiece's spaces: what our own cannot read."""
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer as HfTokenizer
+
+    pieces = [("<unk>", 0.0), *[(letter, -9.0) for letter in "Tomsawredkiten.\u2581"]]
+    pieces += [(f"\u2581{word}", -3.0) for word in STORY.replace(".", "").split()]
+    theirs = HfTokenizer(models.Unigram(sorted(set(pieces), key=lambda one: -one[1]), unk_id=0))
+    theirs.pre_tokenizer = pre_tokenizers.Metaspace()
+    theirs.decoder = decoders.Metaspace()
+    theirs.add_special_tokens([AddedToken("</s>", special=True)])
+    return text_encoder(theirs, eot="</s>")
+
+
+def test_it_encodes_trains_and_generates(make_config, tokenizer, tmp_path):
+    config = make_config(model__vocab_size=str(tokenizer.vocab_size))
+    for path in config.data.path.iterdir():
+        path.unlink()
+    for name, count in (("train", 60), ("val", 10)):
+        texts = (STORY * 5 for _ in range(count))
+        encode_texts(texts, config.data.path / f"{name}.bin", tokenizer=tokenizer)
+    options = {"resume": False, "eval_only": False, "quiet": True, "tokenizer": tokenizer}
+    result = run(config, **options)
+    folder = config.train.out_dir
+    assert result.val_bits_per_byte is not None
+    assert (folder / "samples.txt").exists()
+    assert not (folder / "tokenizer.json").exists()
+    assert read_metrics(folder)[-1]["final"]
+
+    loaded = load_run(folder, tokenizer=tokenizer)
+    ids = generate(
+        loaded.model,
+        prompt_ids(loaded.tokenizer, "Tom saw"),
+        max_new_tokens=5,
+        temperature=0,
+        top_k=0,
+        top_p=1,
+        seed=0,
+        stop_ids=(tokenizer.eot_id,),
+        absent=absent_ids(loaded.tokenizer, config.model.vocab_size),
+    )
+    assert isinstance(loaded.tokenizer.decode(list(ids)), str)
+    with pytest.raises(ValueError, match=r"tokenizer\.json` is missing"):
+        load_run(folder)
+
+    other = text_encoder(tokenizer)
+    other.sha256 = "0" * 64
+    with pytest.raises(ValueError, match="the tokenizer passed in has sha256 000000000000"):
+        load_run(folder, tokenizer=other)
+    with pytest.raises(ValueError, match="`the tokenizer passed in` is 000000000000"):
+        run(config, **options | {"resume": True, "tokenizer": other})
