@@ -23,10 +23,12 @@ __all__ = [
     "__version__",
     "count_to_file",
     "encode_files",
+    "join_parts",
     "measure",
     "permuted_index",
     "pretokenize",
     "train",
+    "unfinished_encode",
     "unicode_version",
 ]
 

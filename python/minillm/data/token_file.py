@@ -3,7 +3,8 @@
 A shard is `NAME.bin`, headerless little-endian ids, and its manifest `NAME.json`, which says how
 many there are, of which type and from which tokenizer. Training on the wrong ids gives no error,
 only a worse model; so whatever does not fit is refused here, by the name of the field that does
-not. A bare `.bin` without a manifest is read as nanoGPT writes it, as 16-bit ids.
+not. A bare `.bin` without a manifest is read as nanoGPT writes it, as 16-bit ids. Where there is no
+`NAME.bin`, its manifest may name the parts that `minillm-bpe join` has joined under that name.
 """
 
 import hashlib
@@ -13,10 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
+from minillm import _core
+from minillm.data.joined_ids import JoinedIds
+
 FORMAT = "minillm.tokens"
 FORMAT_VERSION = 1
 SCAN_TOKENS = 1 << 22
 """Ids per piece of the scan for the largest: bounds its memory whatever the file's size."""
+
+
+class Part(BaseModel):
+    """One of the files that a manifest joins."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    tokens: NonNegativeInt
 
 
 class TokenManifest(BaseModel):
@@ -33,6 +46,7 @@ class TokenManifest(BaseModel):
     vocab_size: PositiveInt
     eot_id: NonNegativeInt | None
     tokenizer_sha256: str
+    parts: tuple[Part, ...] | None = None
 
 
 class TokenFile:
@@ -42,6 +56,7 @@ class TokenFile:
         path: The `.bin` file.
         manifest: Its manifest, or `None` for a bare file.
         ids: All ids, in the type of the file; a memory map, so nothing is read before it is used.
+            Of parts, one map behind the other, to be indexed by a slice or by positions.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,24 +68,37 @@ class TokenFile:
                 says so.
         """
         self.path = path
-        size = path.stat().st_size
+        if path.suffix == ".unfinished":
+            raise ValueError(f"`{path}` is not finished: `minillm-bpe encode --resume` goes on")
         self.manifest = _read_manifest(path.with_suffix(".json"))
-        dtype = np.dtype("<u2" if self.manifest is None else _dtype(path, self.manifest))
+        self.ids: NDArray[np.unsignedinteger] | JoinedIds
+        if self.manifest is None or self.manifest.parts is None or path.exists():
+            self.ids = _open_ids(path, self.manifest)
+        else:
+            self.ids = JoinedIds(_open_parts(path, self.manifest, self.manifest.parts))
         declared = None if self.manifest is None else self.manifest.tokens
-        if size == 0 and declared != 0:
-            raise ValueError(f"`{path}` is empty")
-        if size % dtype.itemsize:
-            raise ValueError(
-                f"`{path}`: {size} bytes is not a multiple of {dtype.itemsize}, the size of a"
-                f" {dtype.name} id; the file is cut short or of another type"
-            )
-        self.ids: NDArray[np.unsignedinteger] = (
-            np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
-        )
         if declared not in (None, len(self.ids)):
             raise ValueError(
                 f"`{path}`: its manifest says {declared} tokens, the file holds {len(self.ids)}"
             )
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Whether there is a token file of that name, be it one that joins others."""
+        if path.exists():
+            return True
+        manifest = _read_manifest(path.with_suffix(".json"))
+        return manifest is not None and manifest.parts is not None
+
+    def verify(self) -> None:
+        """Reads everything and compares it with the checksums of the manifest, index included.
+
+        At the speed of the disk. A bare file has no checksums.
+
+        Raises:
+            ValueError: Naming the first block that differs, or the field of the manifest.
+        """
+        _core.Shard(self.path).verify()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,6 +148,45 @@ class TokenFile:
                     f"`{self.path}`: id {int(self.ids[position])} at position {position} is beyond"
                     f" the vocabulary of {vocab_size}"
                 )
+
+
+def _open_ids(path: Path, manifest: TokenManifest | None) -> NDArray[np.unsignedinteger]:
+    size = path.stat().st_size
+    dtype = np.dtype("<u2" if manifest is None else _dtype(path, manifest))
+    if size == 0 and (manifest is None or manifest.tokens != 0):
+        raise ValueError(f"`{path}` is empty")
+    if size % dtype.itemsize:
+        raise ValueError(
+            f"`{path}`: {size} bytes is not a multiple of {dtype.itemsize}, the size of a"
+            f" {dtype.name} id; the file is cut short or of another type"
+        )
+    return np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
+
+
+def _open_parts(
+    path: Path, manifest: TokenManifest, parts: tuple[Part, ...]
+) -> list[NDArray[np.unsignedinteger]]:
+    files = []
+    for part in parts:
+        if Path(part.name).name != part.name:
+            raise ValueError(
+                f"`{path.with_suffix('.json')}`: part `{part.name}`, expected a file of the same"
+                " folder"
+            )
+        file = TokenFile(path.with_name(part.name))
+        expected = (manifest.tokenizer_sha256, manifest.dtype, part.tokens)
+        found = file.manifest and (
+            file.manifest.tokenizer_sha256,
+            file.manifest.dtype,
+            len(file),
+        )
+        if found != expected or isinstance(file.ids, JoinedIds):
+            raise ValueError(
+                f"`{file.path}` is not the part that `{path.with_suffix('.json')}` joins"
+                "\nhint: join the parts again with `minillm-bpe join`"
+            )
+        files.append(file.ids)
+    return files
 
 
 def _read_manifest(path: Path) -> TokenManifest | None:
