@@ -84,7 +84,9 @@ pub fn join(parts: &[PathBuf], out: &Path) -> Result<JoinedManifest> {
     }
     let mut totals = Totals::default();
     let mut sources = first.manifest.sources.clone();
-    sources.iter_mut().for_each(|source| source.bytes = 0);
+    for source in &mut sources {
+        source.bytes = 0;
+    }
     let mut entries = Vec::with_capacity(found.len());
     for part in &found {
         let Manifest { tokens, documents, bytes, .. } = part.manifest;

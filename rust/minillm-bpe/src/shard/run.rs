@@ -165,7 +165,9 @@ impl<'o, I: Id> Run<'o, I> {
             SavedState::remove(out)?;
             let DocumentSink { train, val, .. } = self.sink;
             train.discard();
-            val.into_iter().for_each(|(val, _)| val.discard());
+            if let Some((val, _)) = val {
+                val.discard();
+            }
             let names: Vec<&str> =
                 self.recipe.sources.iter().map(|source| &source.path[..]).collect();
             let sources = format!("`{}`", names.join("`, `"));
