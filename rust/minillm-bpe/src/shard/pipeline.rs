@@ -68,10 +68,11 @@ fn encode_files_as<I: Id>(
 ) -> Result<EncodeReport> {
     let cutter = cutter(encoder, options)?;
     let facts = facts(encoder, I::DTYPE, options)?;
-    let (mut run, sources) = match Run::<I>::begin(sources, facts, &cutter.tokens, options, progress)? {
-        Begun::Running(run, sources) => (run, sources),
-        Begun::Done(report) => return Ok(report),
-    };
+    let (mut run, sources) =
+        match Run::<I>::begin(sources, facts, &cutter.tokens, options, progress)? {
+            Begun::Running(run, sources) => (run, sources),
+            Begun::Done(report) => return Ok(report),
+        };
     let (numbers, sources): (Vec<usize>, Vec<Source>) = sources.into_iter().unzip();
     let lists: Vec<bool> =
         sources.iter().map(|source| matches!(source, Source::Documents(..))).collect();

@@ -202,7 +202,7 @@ fn expect(recipe: &Recipe, saved: &Recipe, options: &EncodeOptions) -> Result<()
     Err(Error::CannotResume { path: options.out.clone(), reason })
 }
 
-fn sink<I>(
+fn sink<I: Id>(
     recipe: &Recipe,
     facts: ShardFacts,
     options: &EncodeOptions,
