@@ -337,18 +337,20 @@ fn names_that_are_not_all_given_yet_are_given() {
     }
 }
 
+/// Encodes to the same files while it is read.
+struct Inner(EncodeOptions);
+
+impl Read for Inner {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        let error = run(vec![reader(b"ab")], &self.0).unwrap_err();
+        Err(std::io::Error::other(error.to_string()))
+    }
+}
+
 #[test]
 fn one_writes_at_a_time() {
     let folder = TempDir::new().unwrap();
     let options = options(&folder, 0.3, 1);
-    /// Encodes to the same files while it is read.
-    struct Inner(EncodeOptions);
-    impl Read for Inner {
-        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            let error = run(vec![reader(b"ab")], &self.0).unwrap_err();
-            Err(std::io::Error::other(error.to_string()))
-        }
-    }
     let other = EncodeOptions { out: folder.path().join("other.bin"), ..options.clone() };
     for (inner, file) in [(options.clone(), "train.bin"), (other, "val.bin")] {
         let source = Source::Reader("text".to_owned(), Box::new(Inner(inner)));
