@@ -26,10 +26,12 @@ __all__ = [
     "encode_batch",
     "encode_files",
     "find_special_in_batch",
+    "join_parts",
     "measure",
     "permuted_index",
     "pretokenize",
     "train",
+    "unfinished_encode",
     "unicode_version",
 ]
 
@@ -258,6 +260,7 @@ class Shard:
     def __len__(self) -> int: ...
     def check_tokenizer(self, sha256: str) -> None: ...
     def read(self, start: int, count: int) -> NDArray[np.uint32]: ...
+    def verify(self) -> None: ...
 
 @final
 class ShardWriter:
@@ -276,8 +279,14 @@ def encode_files(
     val_fraction: float,
     dtype: str | None,
     threads: int,
+    eot: str,
     separator: str,
+    sync_every: int,
+    resume: bool,
+    part: tuple[int, int] | None,
     progress: Progress,
 ) -> Encoded: ...
+def join_parts(parts: Sequence[str | Path], out: str | Path) -> tuple[int, int, int]: ...
+def unfinished_encode(out: str | Path) -> int | None: ...
 def permuted_index(seed: int, epoch: int, n: int, start: int, count: int) -> NDArray[np.uint64]: ...
 def pretokenize(text: _Text, pattern: str | None) -> list[bytes]: ...

@@ -134,7 +134,9 @@ def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet:
     except ValueError as error:
         raise UsageError(str(error)) from error
     # What was asked for by name and is not there is a mistake, not a wish for stories.
-    if not config.data.model_fields_set and not (config.data.path / "train.bin").exists():
+    if not config.data.model_fields_set and not any(
+        (config.data.path / name).exists() for name in ("train.bin", "train.json")
+    ):
         from minillm.data.prepare import prepare_stories  # noqa: PLC0415  imports torch
 
         if not quiet:

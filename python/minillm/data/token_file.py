@@ -4,7 +4,8 @@ A shard is `NAME.bin`, headerless little-endian ids, and its manifest `NAME.json
 many there are, of which type and from which tokenizer. Training on the wrong ids gives no error,
 only a worse model; so whatever does not fit is refused here, by the name of the field that does
 not. A file without a manifest is read as that of another program: nanoGPT's, llm.c's or numpy's
-(`tokenizer/layouts.py`).
+(`tokenizer/layouts.py`). Where there is no `NAME.bin`, its manifest may name the parts that
+`minillm-bpe join` has joined under that name.
 """
 
 import hashlib
@@ -14,12 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
+from minillm import _core
+from minillm.data.joined_ids import JoinedIds
 from minillm.tokenizer.layouts import Layout, map_ids, read_layout
 
 FORMAT = "minillm.tokens"
 FORMAT_VERSION = 1
 SCAN_TOKENS = 1 << 22
 """Ids per piece of the scan for the largest: bounds its memory whatever the file's size."""
+
+
+class Part(BaseModel):
+    """One of the files that a manifest joins."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    tokens: NonNegativeInt
 
 
 class TokenManifest(BaseModel):
@@ -36,6 +48,7 @@ class TokenManifest(BaseModel):
     vocab_size: PositiveInt
     eot_id: NonNegativeInt | None
     tokenizer_sha256: str
+    parts: tuple[Part, ...] | None = None
 
 
 class TokenFile:
@@ -46,6 +59,7 @@ class TokenFile:
         manifest: Its manifest, or `None` for another program's file.
         layout: Where the ids lie.
         ids: All ids, in the type of the file; a memory map, so nothing is read before it is used.
+            Of parts, one map behind the other, to be indexed by a slice or by positions.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,10 +71,38 @@ class TokenFile:
                 says so.
         """
         self.path = path
+        if path.suffix == ".unfinished":
+            raise ValueError(f"`{path}` is not finished: `minillm-bpe encode --resume` goes on")
         # `train.npy` has none: `train.json` is that of `train.bin`.
         self.manifest = None if path.suffix == ".npy" else _read_manifest(path.with_suffix(".json"))
-        self.layout = read_layout(path) if self.manifest is None else _layout(path, self.manifest)
-        self.ids: NDArray[np.unsignedinteger] = map_ids(path, self.layout)
+        self.ids: NDArray[np.unsignedinteger] | JoinedIds
+        if self.manifest is not None and self.manifest.parts is not None and not path.exists():
+            self.ids = JoinedIds(_open_parts(path, self.manifest, self.manifest.parts))
+            self.layout = Layout("nanogpt", self.ids.dtype, 0, len(self.ids))
+            _check_number(path, self.manifest, len(self.ids))
+        else:
+            self.layout = (
+                read_layout(path) if self.manifest is None else _layout(path, self.manifest)
+            )
+            self.ids = map_ids(path, self.layout)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Whether there is a token file of that name, be it one that joins others."""
+        if path.exists():
+            return True
+        manifest = _read_manifest(path.with_suffix(".json"))
+        return manifest is not None and manifest.parts is not None
+
+    def verify(self) -> None:
+        """Reads everything and compares it with the checksums of the manifest, index included.
+
+        At the speed of the disk. A bare file has no checksums.
+
+        Raises:
+            ValueError: Naming the first block that differs, or the field of the manifest.
+        """
+        _core.Shard(self.path).verify()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -112,6 +154,32 @@ class TokenFile:
                 )
 
 
+def _open_parts(
+    path: Path, manifest: TokenManifest, parts: tuple[Part, ...]
+) -> list[NDArray[np.unsignedinteger]]:
+    files = []
+    for part in parts:
+        if Path(part.name).name != part.name:
+            raise ValueError(
+                f"`{path.with_suffix('.json')}`: part `{part.name}`, expected a file of the same"
+                " folder"
+            )
+        file = TokenFile(path.with_name(part.name))
+        expected = (manifest.tokenizer_sha256, manifest.dtype, part.tokens)
+        found = file.manifest and (
+            file.manifest.tokenizer_sha256,
+            file.manifest.dtype,
+            len(file),
+        )
+        if found != expected or isinstance(file.ids, JoinedIds):
+            raise ValueError(
+                f"`{file.path}` is not the part that `{path.with_suffix('.json')}` joins"
+                "\nhint: join the parts again with `minillm-bpe join`"
+            )
+        files.append(file.ids)
+    return files
+
+
 def _read_manifest(path: Path) -> TokenManifest | None:
     if not path.exists():
         return None
@@ -147,8 +215,12 @@ def _layout(path: Path, manifest: TokenManifest) -> Layout:
             f" {dtype.name} id; the file is cut short or of another type"
         )
     tokens = size // dtype.itemsize
+    _check_number(path, manifest, tokens)
+    return Layout("nanogpt", dtype, 0, tokens)
+
+
+def _check_number(path: Path, manifest: TokenManifest, tokens: int) -> None:
     if tokens != manifest.tokens:
         raise ValueError(
             f"`{path}`: its manifest says {manifest.tokens} tokens, the file holds {tokens}"
         )
-    return Layout("nanogpt", dtype, 0, tokens)

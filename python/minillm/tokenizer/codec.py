@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from minillm import _core
 from minillm.tokenizer.corpus import cores
 from minillm.tokenizer.files import FilePath
+from minillm.tokenizer.inputs import TEXT_FIELD, Files
 from minillm.tokenizer.special import (
+    END_OF_TEXT,
     AllowedSpecial,
     DisallowedSpecial,
     allowed_names,
@@ -167,18 +169,24 @@ class Codec(Vocabulary):
         separator: str = END_OF_TEXT,
         val_fraction: float = 0.0,
         dtype: Literal["uint16", "uint32"] | None = None,
+        eot: Literal["append", "prepend", "none"] = "append",
+        sync_every: int = 256_000_000,
+        resume: bool = False,
         threads: int = 0,
     ) -> _core.Encoded:
         """Turns files of text into a token file, as `minillm-bpe encode` does.
 
         Args:
             files: Files, folders and patterns, of text or jsonl, packed or not.
-            separator: Special token that separates documents in text; its id follows each document.
+            separator: Special token that separates documents in text.
             field: The field of jsonl files that is the text.
             out: The token file; its index, its manifest and this tokenizer are put beside it.
             val_fraction: Part of the documents, chosen by a hash of their text, that go to
                 `val.bin` in the same folder.
             dtype: None takes 16 bits where the vocabulary allows it.
+            eot: Where the id of the separator stands: behind each document, before it, nowhere.
+            sync_every: After so many bytes of output, the state is saved on the disk.
+            resume: Goes on from the state that was saved last, if there is one.
             threads: How many; 0 takes every core. The result does not depend on it.
 
         Returns:
@@ -200,7 +208,10 @@ class Codec(Vocabulary):
             val_fraction=val_fraction,
             dtype=dtype,
             threads=threads,
+            eot=eot,
             separator=separator,
+            sync_every=sync_every,
+            resume=resume,
             progress=_core.Progress(),
         )
         self.save(Path(out).with_name("tokenizer.json"))

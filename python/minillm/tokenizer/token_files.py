@@ -20,7 +20,11 @@ def encode_files(
     val_fraction: float,
     dtype: str | None,
     threads: int,
+    eot: str,
     separator: str,
+    sync_every: int,
+    resume: bool,
+    part: tuple[int, int] | None = None,
     progress: _core.Progress,
     read: Sequence[Path] = (),
 ) -> _core.Encoded:
@@ -33,7 +37,11 @@ def encode_files(
         val_fraction: Part of the documents, chosen by a hash of their text, for `val.bin`.
         dtype: `uint16` or `uint32`; None takes the narrower one if the vocabulary allows it.
         threads: How many; 0 takes every core.
-        separator: Special token between documents in text, and behind each document.
+        eot: Where the id of the separator stands: `append`, `prepend` or `none`.
+        separator: Special token between documents in text.
+        sync_every: After so many bytes of output, the state is saved on the disk.
+        resume: Goes on from the state that was saved last.
+        part: Number and count of parts, of which `out` is one.
         progress: Told how far it is.
         read: Files besides the corpus that must not be overwritten.
 
@@ -44,6 +52,8 @@ def encode_files(
     if not 0 <= val_fraction < 1:
         raise UsageError(f"--val-fraction is {val_fraction}, expected 0 or more and less than 1")
     val_out = out.with_name("val.bin") if val_fraction > 0 else None
+    if val_out and part is not None:
+        val_out = part_of(val_out, part)
     if val_out and val_out.stem == out.stem:
         raise with_hint(
             UsageError(f"--out is `{out}`, which is where the validation part goes"),
@@ -61,6 +71,16 @@ def encode_files(
         val_fraction=val_fraction,
         dtype=dtype,
         threads=threads or cores(),
+        eot=eot,
         separator=separator,
+        sync_every=sync_every,
+        resume=resume,
+        part=part,
         progress=progress,
     )
+
+
+def part_of(out: Path, part: tuple[int, int]) -> Path:
+    """The name of one part of `out`: `train-002-of-008.bin`."""
+    index, of = part
+    return out.with_name(f"{out.stem}-{index:03}-of-{of:03}{out.suffix}")

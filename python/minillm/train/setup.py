@@ -82,14 +82,14 @@ def open_data(
     """
     train_path = config.train or config.path / "train.bin"
     val_path = config.val or config.path / "val.bin"
-    if not train_path.exists():
+    if not TokenFile.exists(train_path):
         raise ValueError(
             f"no training shard `{train_path}`"
             "\nhint: make one with `minillm-bpe encode TEXT --tokenizer FILE --out FOLDER/train.bin"
             " --val-fraction 0.01`, then pass --data FOLDER"
         )
     train = TokenFile(train_path)
-    val = TokenFile(val_path) if config.val or val_path.exists() else None
+    val = TokenFile(val_path) if config.val or TokenFile.exists(val_path) else None
     if train.manifest is None:
         say(f"`{train_path}` has no manifest: read as {train.layout.described}")
     if val is None:
@@ -126,7 +126,7 @@ def data_vocab_size(config: DataConfig) -> int | None:
     if tokenizer_path.exists():
         return Tokenizer.load(tokenizer_path).vocab_size
     train_path = config.train or config.path / "train.bin"
-    if not train_path.exists():
+    if not TokenFile.exists(train_path):
         return None
     manifest = TokenFile(train_path).manifest
     return None if manifest is None else manifest.vocab_size

@@ -10,7 +10,8 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek, SeekFrom},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -23,6 +24,8 @@ pub const LONGEST_DOCUMENT: usize = 1 << 30;
 pub enum Source {
     /// A file of any bytes.
     File(PathBuf),
+    /// Some bytes of a file, up to its end at most.
+    FileRange(PathBuf, Range<u64>),
     /// Standard input.
     Stdin,
     /// Any stream, named for messages.
@@ -35,7 +38,7 @@ impl Source {
     /// What messages call it.
     pub fn name(&self) -> PathBuf {
         match self {
-            Self::File(path) => path.clone(),
+            Self::File(path) | Self::FileRange(path, _) => path.clone(),
             Self::Stdin => PathBuf::from("standard input"),
             Self::Reader(name, _) | Self::Documents(name, _) => PathBuf::from(name),
         }
@@ -46,6 +49,10 @@ impl Source {
         match self {
             Self::File(path) => {
                 path.metadata().map_or(0, |m| if m.is_file() { m.len() } else { 0 })
+            }
+            Self::FileRange(path, range) => {
+                let end = path.metadata().map_or(0, |m| m.len()).min(range.end);
+                end.saturating_sub(range.start)
             }
             Self::Stdin | Self::Reader(..) | Self::Documents(..) => 0,
         }
@@ -270,6 +277,14 @@ fn open_source(source: Source) -> Result<Open> {
         Source::File(path) => {
             let file = File::open(&path).map_err(|source| Error::io(&path, source))?;
             Open::Stream { name, stream: Box::new(file) }
+        }
+        Source::FileRange(path, range) => {
+            let file = File::open(&path).and_then(|mut file| {
+                file.seek(SeekFrom::Start(range.start))?;
+                Ok(file.take(range.end.saturating_sub(range.start)))
+            });
+            let stream = Box::new(file.map_err(|source| Error::io(&path, source))?);
+            Open::Stream { name, stream }
         }
         Source::Stdin => Open::Stream { name, stream: Box::new(io::stdin()) },
         Source::Reader(_, stream) => Open::Stream { name, stream },

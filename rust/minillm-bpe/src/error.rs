@@ -97,6 +97,26 @@ pub enum Error {
     #[error("{}: {reason}", path.display())]
     Table { path: PathBuf, reason: String },
 
+    /// Another process has it, or one of this name.
+    #[error("{}: another process is writing it; wait for its end, or choose another name", path.display())]
+    Locked { path: PathBuf },
+
+    /// The disk has no room for what is left to write.
+    #[error("{}: {source}{}", path.display(), room_needed(*needed))]
+    DiskFull { path: PathBuf, source: std::io::Error, needed: Option<u64> },
+
+    /// What an earlier run left does not fit this one.
+    #[error(
+        "{}: cannot resume: {reason}\nhint: resume with the options and inputs of the earlier run, \
+         or begin anew without resuming",
+        path.display()
+    )]
+    CannotResume { path: PathBuf, reason: String },
+
+    /// Files that are not the parts of one whole.
+    #[error("{}: cannot be joined: {reason}", path.display())]
+    CannotJoin { path: PathBuf, reason: String },
+
     /// More ids than 16 bits tell apart.
     #[error("uint16 holds ids below 65536, but the vocabulary has {vocab_size}; use uint32")]
     DtypeTooNarrow { vocab_size: u32 },
@@ -163,6 +183,25 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source }
     }
+
+    /// Tells how many bytes are `needed` in all, if the cause is that there was no room.
+    pub(crate) fn or_disk_full(self, needed: Option<u64>) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            Self::Io { path, source }
+                if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge) =>
+            {
+                Self::DiskFull { path, source, needed }
+            }
+            other => other,
+        }
+    }
+}
+
+/// How much room files will take.
+pub fn room_needed(bytes: Option<u64>) -> String {
+    let megabytes = bytes.map(|bytes| bytes as f64 / 1e6);
+    megabytes.map_or(String::new(), |mb| format!("; the token files take about {mb:.1} MB in all"))
 }
 
 /// A number as people read it: 1,234,567.

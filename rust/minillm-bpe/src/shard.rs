@@ -4,10 +4,22 @@
 //! it. `NAME.idx` holds where each document starts, in tokens, as u64. `NAME.json` is the manifest:
 //! what the ids are, where they come from, and checksums. All three are written aside and renamed,
 //! the ids last; so a shard is either whole, or refused, or the one that was there before.
+//!
+//! Meanwhile `.NAME.bin.unfinished` and the like grow, a saved state in `.NAME.state` says up to
+//! where they can be relied upon, and `.NAME.lock` keeps others away.
 
 mod document;
+mod join;
+mod lock;
+mod options;
+mod part;
 mod pipeline;
 mod reader;
+mod recipe;
+mod run;
+mod sealed_json;
+mod skip;
+mod state;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -15,12 +27,20 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, TokenId};
-pub use pipeline::{EncodeOptions, EncodeReport, ShardReport, encode_files};
+pub use join::{JoinedManifest, PartEntry, join};
+pub use options::{EncodeOptions, EncodeReport, Eot, ShardReport};
+pub use part::Part;
+pub use pipeline::encode_files;
 pub use reader::ShardReader;
-pub use writer::{SealedShard, ShardFacts, ShardWriter};
+pub use recipe::{Input, Recipe};
+pub use run::unfinished;
+pub use writer::{SealedShard, ShardFacts, ShardWriter, Totals};
 
 const FORMAT: &str = "minillm.tokens";
 const FORMAT_VERSION: u32 = 1;
+
+/// The program that writes the files.
+const TOOL: &str = concat!("minillm ", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of `NAME.bin` under one checksum.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -63,7 +83,7 @@ impl Dtype {
 }
 
 /// What `NAME.json` says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// `minillm.tokens`.
     pub format: String,
@@ -79,8 +99,10 @@ pub struct Manifest {
     pub bytes: u64,
     /// Ids are below this.
     pub vocab_size: u32,
-    /// The id behind each document, if there is one.
+    /// The id of the separator, if there is one.
     pub eot_id: Option<TokenId>,
+    /// Where it stands.
+    pub eot: Eot,
     /// Hash of the `tokenizer.json` that the ids are from.
     pub tokenizer_sha256: String,
     /// Bytes of `NAME.bin` under each of the checksums.
@@ -91,8 +113,20 @@ pub struct Manifest {
     pub idx_xxh3: String,
     /// What was read.
     pub sources: Vec<SourceFacts>,
+    /// What it is one part of, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartFacts>,
     /// The program that wrote it.
     pub tool: String,
+}
+
+/// What the manifest of one of several parts tells besides, for [`join`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartFacts {
+    /// Whether its documents are those for validation.
+    pub is_val: bool,
+    /// Which part it is, and what all parts have in common.
+    pub recipe: Recipe,
 }
 
 /// One source of a shard.
@@ -107,6 +141,12 @@ pub struct SourceFacts {
 /// The other files of the shard whose ids are in `bin`: index and manifest.
 fn beside(bin: &Path) -> (PathBuf, PathBuf) {
     (bin.with_extension("idx"), bin.with_extension("json"))
+}
+
+/// A file beside the shard in `bin` that is there only while it is written.
+fn hidden(bin: &Path, extension: &str) -> PathBuf {
+    let stem = bin.file_stem().unwrap_or_default().to_string_lossy();
+    bin.with_file_name(format!(".{stem}.{extension}"))
 }
 
 fn hex(checksum: u64) -> String {

@@ -10,7 +10,10 @@ use pyo3::prelude::*;
 pub fn to_py(err: Error) -> PyErr {
     let message = err.to_string();
     match err {
-        Error::Io { path, source } => os_error(&path, &source, message),
+        Error::Io { path, source } | Error::DiskFull { path, source, .. } => {
+            os_error(&path, &source, message)
+        }
+        Error::Locked { .. } => PyOSError::new_err(message),
         Error::Interrupted => PyKeyboardInterrupt::new_err(message),
         Error::VocabTooSmall { .. }
         | Error::VocabBelowBase { .. }
@@ -39,6 +42,8 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::Format { .. }
         | Error::Shard { .. }
         | Error::Table { .. }
+        | Error::CannotResume { .. }
+        | Error::CannotJoin { .. }
         | Error::DtypeTooNarrow { .. }
         | Error::NoDocuments { .. }
         | Error::NoSeparator { .. } => PyValueError::new_err(message),
@@ -50,7 +55,8 @@ fn os_error(path: &Path, source: &std::io::Error, message: String) -> PyErr {
     let Some(number) = source.raw_os_error() else {
         return PyOSError::new_err(message);
     };
-    let reason = source.to_string();
-    let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
+    // The message without the path, which Python puts there, and without the number.
+    let reason = message.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&message);
+    let reason = reason.replace(&format!(" (os error {number})"), "");
     PyOSError::new_err((number, reason, path.as_os_str().to_owned()))
 }

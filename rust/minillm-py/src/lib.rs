@@ -46,6 +46,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(batch::find_special_in_batch, module)?)?;
     module.add_function(wrap_pyfunction!(counts::count_to_file, module)?)?;
     module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;
+    module.add_function(wrap_pyfunction!(shard::join_parts, module)?)?;
+    module.add_function(wrap_pyfunction!(shard::unfinished_encode, module)?)?;
     module.add_function(wrap_pyfunction!(train::measure, module)?)?;
     module.add_function(wrap_pyfunction!(permuted_index, module)?)?;
     module.add_function(wrap_pyfunction!(pretokenize, module)?)?;

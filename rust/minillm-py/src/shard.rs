@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use minillm_bpe::shard::{
-    Dtype, EncodeOptions, ShardReader, ShardReport as Report, encode_files as encode,
+    Dtype, EncodeOptions, Eot, JoinedManifest, Part, ShardReader, ShardReport as Report,
+    encode_files as encode, join, unfinished,
 };
 use minillm_bpe::{AllowedSpecial, TokenId};
 use numpy::{IntoPyArray, PyArray1};
@@ -48,9 +49,19 @@ fn parse_dtype(name: &str) -> PyResult<Dtype> {
     })
 }
 
+fn parse_eot(name: &str) -> PyResult<Eot> {
+    let known = [Eot::Append, Eot::Prepend, Eot::None].into_iter().find(|eot| eot.name() == name);
+    known.ok_or_else(|| {
+        PyValueError::new_err(format!("unknown eot `{name}`; known are append, prepend, none"))
+    })
+}
+
 /// Encodes the documents of `corpus` into token files.
 #[pyfunction]
-#[pyo3(signature = (corpus, bpe, out, *, val_out, val_fraction, dtype, threads, separator, progress))]
+#[pyo3(signature = (
+    corpus, bpe, out, *, val_out, val_fraction, dtype, threads, eot, separator, sync_every, resume,
+    part, progress
+))]
 #[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
 pub fn encode_files(
     py: Python<'_>,
@@ -61,7 +72,11 @@ pub fn encode_files(
     val_fraction: f64,
     dtype: Option<&str>,
     threads: usize,
+    eot: &str,
     separator: String,
+    sync_every: u64,
+    resume: bool,
+    part: Option<(u32, u32)>,
     progress: &Progress,
 ) -> PyResult<Encoded> {
     let options = EncodeOptions {
@@ -70,9 +85,12 @@ pub fn encode_files(
         val_fraction,
         dtype: dtype.map(parse_dtype).transpose()?,
         threads,
-        append_eot: true,
+        eot: parse_eot(eot)?,
         separator,
         allowed: AllowedSpecial::None,
+        sync_every,
+        resume,
+        part: part.map(|(index, of)| Part { index, of }),
     };
     let (sources, feeder) = corpus.into_sources();
     let work = || encode(sources, bpe.encoder()?, &options, &progress.0);
@@ -83,6 +101,19 @@ pub fn encode_files(
         blank_documents: report.n_blank,
         corpus_bytes: report.bytes,
     })
+}
+
+/// How many bytes of text an encode to `out` has read that can be resumed, if there is one.
+#[pyfunction]
+pub fn unfinished_encode(py: Python<'_>, out: PathBuf) -> PyResult<Option<u64>> {
+    released(py, || unfinished(&out))
+}
+
+/// Joins the token files `parts` under the name `out`: tokens, documents, bytes of text.
+#[pyfunction]
+pub fn join_parts(py: Python<'_>, parts: Vec<PathBuf>, out: PathBuf) -> PyResult<(u64, u64, u64)> {
+    let JoinedManifest { totals, .. } = released(py, || join(&parts, &out))?;
+    Ok((totals.tokens, totals.documents, totals.bytes))
 }
 
 /// A token file that is open for reading; opening checks it against its manifest.
@@ -103,6 +134,11 @@ impl Shard {
     /// Raises if the manifest names another tokenizer than the one of this hash.
     fn check_tokenizer(&self, sha256: &str) -> PyResult<()> {
         self.0.check_tokenizer(sha256).map_err(to_py)
+    }
+
+    /// Reads everything and compares it with the checksums of the manifest.
+    fn verify(&mut self, py: Python<'_>) -> PyResult<()> {
+        released(py, || self.0.verify())
     }
 
     /// Up to `count` ids from `start` on.

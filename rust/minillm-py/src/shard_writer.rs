@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use minillm_bpe::TokenId;
 use minillm_bpe::shard::{
-    Dtype, SealedShard, ShardFacts, ShardReport as Report, ShardWriter as Writer, SourceFacts,
+    Dtype, Eot, SealedShard, ShardFacts, ShardReport as Report, ShardWriter as Writer, SourceFacts,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -33,7 +33,14 @@ impl ShardWriter {
         tokenizer_sha256: String,
     ) -> PyResult<Self> {
         let dtype = Dtype::for_vocab(vocab_size);
-        let facts = ShardFacts { dtype, vocab_size, eot_id, tokenizer_sha256 };
+        let facts = ShardFacts {
+            dtype,
+            vocab_size,
+            eot_id,
+            eot: if eot_id.is_some() { Eot::Append } else { Eot::None },
+            tokenizer_sha256,
+            part: None,
+        };
         let writer = released(py, || Writer::create(&path, facts))?;
         Ok(Self { path, eot_id, writer: Some(writer) })
     }

@@ -11,6 +11,7 @@ VERBS = {
     "train": "Learn a vocabulary from text.",
     "count": "Count the pre-tokens of text, for `train --from-counts`.",
     "encode": "Turn text into a token file, its index and its manifest.",
+    "join": "Write the manifest that joins the parts of `encode --part` to one token file.",
     "show": "Print what a tokenizer is, and its first and last merges, on standard output.",
     "decode": "Write the text of a token file to standard output, byte for byte.",
     "convert": "Write a token file as nanoGPT, llm.c or numpy read it.",

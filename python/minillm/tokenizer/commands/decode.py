@@ -20,6 +20,8 @@ def decode(
 ) -> None:
     """Write the text of a token file to standard output, byte for byte.
 
+    The file is compared with its checksums first, unless only some `tokens` of it are wanted.
+
     Args:
         file: A token file; without a manifest, 16-bit ids are assumed.
         tokenizer: By default the `tokenizer.json` beside the token file.
@@ -28,6 +30,8 @@ def decode(
     shard = _core.Shard(file)
     decoder = Tokenizer.load(tokenizer or file.with_name("tokenizer.json"))
     shard.check_tokenizer(decoder.sha256)
+    if tokens is None:
+        shard.verify()
     end = len(shard) if tokens is None else min(tokens, len(shard))
     try:
         for start in range(0, end, DECODE_TOKENS):

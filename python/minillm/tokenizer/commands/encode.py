@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,13 +13,16 @@ from cyclopts import Parameter
 from cyclopts.types import UInt16
 
 from minillm import _core
-from minillm.messages import say
+from minillm.messages import EXIT_RESUMABLE, UsageError, say
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
+from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import encode_report, show
+from minillm.tokenizer.report import encode_report, show, size
 from minillm.tokenizer.special import END_OF_TEXT
-from minillm.tokenizer.token_files import encode_files
+from minillm.tokenizer.token_files import encode_files, part_of
 from minillm.tokenizer.tokenizer import Tokenizer
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def encode(
@@ -27,10 +33,14 @@ def encode(
     separator: str = END_OF_TEXT,
     val_fraction: float = 0.01,
     dtype: Literal["auto", "uint16", "uint32"] = "auto",
+    eot: Literal["append", "prepend", "none"] = "append",
+    part: str | None = None,
+    sync_every: Memory = 256_000_000,
+    resume: Annotated[bool, Parameter(negative=())] = False,
     threads: UInt16 = 0,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
-) -> None:
+) -> int:
     """Turn text into a token file, its index and its manifest.
 
     Args:
@@ -45,33 +55,92 @@ def encode(
             each document of any file.
         val_fraction: Part of the documents, chosen by a hash of their text, that go to `val.bin`.
         dtype: Bytes per id; auto takes uint16 where the vocabulary allows it.
+        eot: Where the id of `<|endoftext|>` stands: behind each document, before it, or nowhere.
+        part: Encode one of several parts of the corpus: `2/8` writes `train-002-of-008.bin`. All
+            parts, one behind the other, are what one encode writes; `minillm-bpe join` joins them.
+        sync_every: After so much output, such as 4M or 1G, the state is saved on the disk.
+        resume: Go on from the state that was saved last; the files are the same as without a break.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
+    parsed = None if part is None else _parse_part(part)
+    if parsed is not None:
+        out = part_of(out, parsed)
     source = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     copy = out.with_name("tokenizer.json")
     corpus = Files.or_stdin(files, field=field)
     warn_of_field(field, corpus)
     encoder = Tokenizer.load(source)
+    _tell_what_is_there(out, resume=resume, quiet=quiet)
     began = time.monotonic()
     progress = _core.Progress()
-    with drawn(progress, quiet=quiet):
-        encoded = encode_files(
-            corpus,
-            encoder.bpe,
-            out,
-            val_fraction=val_fraction,
-            dtype=None if dtype == "auto" else dtype,
-            threads=threads,
-            separator=separator,
-            progress=progress,
-            read=[source],
-        )
+    try:
+        with drawn(progress, quiet=quiet):
+            encoded = encode_files(
+                corpus,
+                encoder.bpe,
+                out,
+                val_fraction=val_fraction,
+                dtype=None if dtype == "auto" else dtype,
+                threads=threads,
+                eot=eot,
+                separator=separator,
+                sync_every=sync_every,
+                resume=resume,
+                part=parsed,
+                progress=progress,
+                read=[source],
+            )
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            free = shutil.disk_usage(out.parent).free
+            error.add_note(f"{size(free)} are free in `{out.parent}`")
+            if saved := _core.unfinished_encode(out):
+                error.add_note(f"make room, then go on from {size(saved)} of text with --resume")
+        raise
+    except KeyboardInterrupt:
+        if not (saved := _core.unfinished_encode(out)):
+            raise
+        say(f"error: interrupted\nhint: go on from {size(saved)} of text with --resume")
+        return EXIT_RESUMABLE
     if not (copy.exists() and copy.samefile(source)):
         encoder.save(copy)
-    if encoded.val is not None and encoded.val.documents == 0:
+    if encoded.val is not None and encoded.val.documents == 0 and part is None:
         say(
             f"warning: no document fell to `{encoded.val.path}`: {val_fraction} of them are too few"
         )
     show(encode_report(encoded, elapsed_s=time.monotonic() - began), as_json=json, quiet=quiet)
+    return 0
+
+
+def _tell_what_is_there(out: Path, *, resume: bool, quiet: bool) -> None:
+    """Says whether an earlier run goes on or is replaced; not being able to go on is said always.
+
+    Raises:
+        OSError: If that run is still going on.
+        ValueError: If its state is damaged and to be resumed.
+    """
+    try:
+        saved = _core.unfinished_encode(out)
+    except ValueError:
+        if resume:
+            raise
+        saved = None
+    if resume and saved is None:
+        say(f"nothing to resume for `{out}`: starting from the beginning")
+    elif resume and saved is not None and not quiet:
+        say(f"resuming `{out}` from {size(saved)} of text")
+    elif saved:
+        say(
+            f"replacing an unfinished `{out}`: --resume would have gone on from {size(saved)} of"
+            " text"
+        )
+
+
+def _parse_part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    index, of = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= of:
+        raise UsageError(f"--part is `{text}`, expected one such as 2/8")
+    return index, of

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::Eot;
 use super::writer::ShardWriter;
 use crate::corpus::Block;
 use crate::encode::State;
@@ -109,7 +110,8 @@ pub(super) struct DocumentSink<I> {
     pub(super) train: ShardWriter,
     /// The writer for validation, and its fraction of the documents.
     pub(super) val: Option<(ShardWriter, f64)>,
-    pub(super) eot_id: Option<TokenId>,
+    /// The id at the end of each document, or at its start.
+    eot: (Eot, Option<TokenId>),
     /// Pieces between separators that hold nothing but ASCII white space.
     pub(super) n_blank: u64,
     open: Document<I>,
@@ -120,12 +122,31 @@ struct Document<I> {
     ids: Vec<I>,
     bytes: u64,
     is_blank: bool,
+    /// Whether some of it is written.
+    is_begun: bool,
     hash: Xxh3,
 }
 
-impl<I> Document<I> {
+impl<I: Id> Document<I> {
     fn new() -> Self {
-        Self { ids: Vec::new(), bytes: 0, is_blank: true, hash: Xxh3::with_seed(SPLIT_SEED) }
+        Self {
+            ids: Vec::new(),
+            bytes: 0,
+            is_blank: true,
+            is_begun: false,
+            hash: Xxh3::with_seed(SPLIT_SEED),
+        }
+    }
+
+    /// Writes what is there of it, and before the first of it the id that begins it, if any.
+    fn write(&mut self, writer: &mut ShardWriter, eot: (Eot, Option<TokenId>)) -> Result<()> {
+        if let (Eot::Prepend, Some(id), false) = (eot.0, eot.1, self.is_begun) {
+            writer.push(&[id])?;
+        }
+        self.is_begun = true;
+        writer.push(&self.ids)?;
+        self.ids.clear();
+        Ok(())
     }
 }
 
@@ -133,9 +154,25 @@ impl<I: Id> DocumentSink<I> {
     pub(super) fn new(
         train: ShardWriter,
         val: Option<(ShardWriter, f64)>,
-        eot_id: Option<TokenId>,
+        eot: (Eot, Option<TokenId>),
+        n_blank: u64,
     ) -> Self {
-        Self { train, val, eot_id, n_blank: 0, open: Document::new() }
+        Self { train, val, eot, n_blank, open: Document::new() }
+    }
+
+    /// The writers, that for training first.
+    pub(super) fn writers(&mut self) -> impl Iterator<Item = &mut ShardWriter> {
+        std::iter::once(&mut self.train).chain(self.val.as_mut().map(|(writer, _)| writer))
+    }
+
+    /// Bytes that have been written, or soon will be.
+    pub(super) fn written(&self) -> u64 {
+        self.train.written() + self.val.as_ref().map_or(0, |(writer, _)| writer.written())
+    }
+
+    /// Whether the next byte begins a document.
+    pub(super) fn is_between_documents(&self) -> bool {
+        self.open.bytes == 0
     }
 
     /// Takes the parts of the next block.
@@ -149,8 +186,7 @@ impl<I: Id> DocumentSink<I> {
                 self.open.hash.update(bytes);
             } else if !self.open.is_blank {
                 // Nothing is left to decide: a document of any length passes through.
-                self.train.push(&self.open.ids)?;
-                self.open.ids.clear();
+                self.open.write(&mut self.train, self.eot)?;
             }
             match part.end {
                 End::Rest => {}
@@ -162,7 +198,7 @@ impl<I: Id> DocumentSink<I> {
     }
 
     fn end_document(&mut self, by_separator: bool) -> Result<()> {
-        let document = std::mem::replace(&mut self.open, Document::new());
+        let mut document = std::mem::replace(&mut self.open, Document::new());
         if document.is_blank {
             // Nothing between two separators counts; nothing behind the last one does not.
             self.n_blank += u64::from(by_separator || document.bytes > 0);
@@ -172,8 +208,10 @@ impl<I: Id> DocumentSink<I> {
             Some((val, fraction)) if is_below(document.hash.digest(), *fraction) => val,
             _ => &mut self.train,
         };
-        writer.push(&document.ids)?;
-        writer.push(self.eot_id.map(I::of).as_slice())?;
+        document.write(writer, self.eot)?;
+        if let (Eot::Append, Some(id)) = self.eot {
+            writer.push(&[id])?;
+        }
         writer.end_document(document.bytes)
     }
 }

@@ -5,13 +5,13 @@
 //! not depend on the number of threads, nor on the size of a block.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::document::{Cutter, DocumentSink, Job};
-use super::{Dtype, SealedShard, ShardFacts, ShardWriter, SourceFacts, beside, misfit};
+use super::document::{Cutter, Job};
+use super::run::{Begun, Run};
+use super::{Dtype, EncodeOptions, EncodeReport, Eot, ShardFacts, beside, misfit};
 use crate::corpus::{CorpusReader, Source};
 use crate::encode::State;
 use crate::format::tokenizer_json;
@@ -28,55 +28,6 @@ const CACHE_BYTES: usize = 96 << 20;
 /// How often to look whether the caller wants to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What to write, and where.
-#[derive(Clone, Debug)]
-pub struct EncodeOptions {
-    /// The `.bin` file; index and manifest stand beside it.
-    pub out: PathBuf,
-    /// The `.bin` file of the documents for validation.
-    pub val_out: Option<PathBuf>,
-    /// Which part of the documents goes to `val_out`, from 0 to 1.
-    pub val_fraction: f64,
-    /// Type of the ids; [`None`] for the narrowest that fits.
-    pub dtype: Option<Dtype>,
-    /// Number of encoding threads.
-    pub threads: usize,
-    /// Whether the id of the separator follows each document.
-    pub append_eot: bool,
-    /// The string between documents.
-    pub separator: String,
-    /// Other special tokens to recognize inside documents.
-    pub allowed: AllowedSpecial,
-}
-
-/// What was written.
-#[derive(Clone, Debug)]
-pub struct EncodeReport {
-    /// The shard for training.
-    pub train: ShardReport,
-    /// The shard for validation.
-    pub val: Option<ShardReport>,
-    /// Pieces between separators that were skipped, being empty or only white space.
-    pub n_blank: u64,
-    /// Bytes read.
-    pub bytes: u64,
-}
-
-/// One shard that was written.
-#[derive(Clone, Debug)]
-pub struct ShardReport {
-    /// The `.bin` file.
-    pub path: PathBuf,
-    /// Type of its ids.
-    pub dtype: Dtype,
-    /// Number of ids.
-    pub tokens: u64,
-    /// Number of documents.
-    pub documents: u64,
-    /// Bytes of text in them.
-    pub bytes: u64,
-}
-
 /// Encodes the documents of `sources` into one shard, or into one for training and one for
 /// validation.
 ///
@@ -85,12 +36,17 @@ pub struct ShardReport {
 /// its place and neighbours. Holds a few blocks in memory, and where there is a validation part,
 /// the ids of one document. Files get their names only when all of them are complete.
 ///
+/// Every [`EncodeOptions::sync_every`] bytes, what is written is made to last and the state is saved.
+/// With [`EncodeOptions::resume`], a run that was stopped later goes on from there, and the files
+/// are the same, byte for byte.
+///
 /// # Errors
 ///
-/// [`Error::Io`] if a source cannot be read or a disk is full; [`Error::DtypeTooNarrow`];
-/// [`Error::NoSeparator`] if there is no id to append; [`Error::NoDocuments`] if the sources have
-/// none for `out`; [`Error::Interrupted`]; those of [`Encoder::encode_ordinary`]. After any, no
-/// file has changed.
+/// [`Error::Io`] if a source cannot be read; [`Error::DiskFull`]; [`Error::Locked`] if another
+/// process writes the same files; [`Error::CannotResume`]; [`Error::DtypeTooNarrow`];
+/// [`Error::NoSeparator`] if there is no id for the ends of documents; [`Error::NoDocuments`] if the
+/// sources have none for `out`; [`Error::Interrupted`]; those of [`Encoder::encode_ordinary`].
+/// After any, `out` and the files beside it are what they were.
 pub fn encode_files(
     sources: Vec<Source>,
     encoder: &Encoder,
@@ -110,14 +66,16 @@ fn encode_files_as<I: Id>(
     options: &EncodeOptions,
     progress: &Progress,
 ) -> Result<EncodeReport> {
-    let mut facts: Vec<SourceFacts> = sources
-        .iter()
-        .map(|source| SourceFacts { path: source.name().display().to_string(), bytes: 0 })
-        .collect();
+    let cutter = cutter(encoder, options)?;
+    let facts = facts(encoder, I::DTYPE, options)?;
+    let (mut run, sources) =
+        match Run::<I>::begin(sources, facts, &cutter.tokens, options, progress)? {
+            Begun::Running(run, sources) => (run, sources),
+            Begun::Done(report) => return Ok(report),
+        };
+    let (numbers, sources): (Vec<usize>, Vec<Source>) = sources.into_iter().unzip();
     let lists: Vec<bool> =
         sources.iter().map(|source| matches!(source, Source::Documents(..))).collect();
-    let cutter = cutter(encoder, options)?;
-    let mut sink = sink::<I>(encoder, options)?;
     let pre_tokenizer = encoder.pre_tokenizer().clone();
     let reader = CorpusReader::new(sources, BLOCK_BYTES, cutter.tokens.clone(), pre_tokenizer);
     progress.begin(Phase::Encode, reader.total_bytes());
@@ -127,11 +85,11 @@ fn encode_files_as<I: Id>(
         cutter.encode(encoder, state, lists[job.block.source], job)
     };
     let new_state = || encoder.new_state(CACHE_BYTES / threads);
-    in_order(reader, threads, new_state, encode, progress, |job| {
-        facts[job.block.source].bytes += job.block.bytes.len() as u64;
-        sink.commit(job)
-    })?;
-    finish(sink, facts, options)
+    let done = in_order(reader, threads, new_state, encode, progress, |job| {
+        run.commit(numbers[job.block.source], job)
+    });
+    let needed = run.bytes_needed(progress);
+    done.and_then(|()| run.finish()).map_err(|error| error.or_disk_full(needed))
 }
 
 fn cutter(encoder: &Encoder, options: &EncodeOptions) -> Result<Cutter> {
@@ -147,10 +105,11 @@ fn cutter(encoder: &Encoder, options: &EncodeOptions) -> Result<Cutter> {
     Ok(Cutter { tokens: SpecialTokens::new(&texts)?, ids })
 }
 
-fn sink<I: Id>(encoder: &Encoder, options: &EncodeOptions) -> Result<DocumentSink<I>> {
+/// What the ids will be, if `options` can be meant.
+fn facts(encoder: &Encoder, dtype: Dtype, options: &EncodeOptions) -> Result<ShardFacts> {
     let vocab = encoder.vocab();
     let eot_id = vocab.special_id(&options.separator);
-    if options.append_eot && eot_id.is_none() {
+    if options.eot != Eot::None && eot_id.is_none() {
         return Err(Error::NoSeparator { token: options.separator.clone() });
     }
     if !(0.0..=1.0).contains(&options.val_fraction) {
@@ -161,51 +120,14 @@ fn sink<I: Id>(encoder: &Encoder, options: &EncodeOptions) -> Result<DocumentSin
         let reason = "has the same index and manifest as `out`; expected another name";
         return Err(misfit(&options.out, "val_out", reason));
     }
-    let facts = ShardFacts {
-        dtype: I::DTYPE,
+    Ok(ShardFacts {
+        dtype,
         vocab_size: vocab.size(),
         eot_id,
+        eot: options.eot,
         tokenizer_sha256: tokenizer_json::sha256(vocab)?,
-    };
-    let val = options.val_out.as_ref().map(|path| ShardWriter::create(path, facts.clone()));
-    let val = val.transpose()?.map(|writer| (writer, options.val_fraction));
-    let train = ShardWriter::create(&options.out, facts)?;
-    Ok(DocumentSink::new(train, val, eot_id.filter(|_| options.append_eot)))
-}
-
-fn finish<I: Id>(
-    sink: DocumentSink<I>,
-    sources: Vec<SourceFacts>,
-    options: &EncodeOptions,
-) -> Result<EncodeReport> {
-    let DocumentSink { train, val, n_blank, .. } = sink;
-    if train.documents() == 0 {
-        let names: Vec<&str> = sources.iter().map(|source| &source.path[..]).collect();
-        let sources = format!("`{}`", names.join("`, `"));
-        return Err(Error::NoDocuments { path: options.out.clone(), sources });
-    }
-    let bytes = sources.iter().map(|source| source.bytes).sum();
-    let train = train.seal(sources.clone())?;
-    let val = val.map(|(val, _)| val.seal(sources)).transpose()?;
-    let report = EncodeReport {
-        train: shard_report(&options.out, &train),
-        val: options.val_out.as_ref().zip(val.as_ref()).map(|(out, val)| shard_report(out, val)),
-        n_blank,
-        bytes,
-    };
-    SealedShard::publish(std::iter::once(train).chain(val).collect())?;
-    Ok(report)
-}
-
-fn shard_report(path: &Path, shard: &SealedShard) -> ShardReport {
-    let manifest = shard.manifest();
-    ShardReport {
-        path: path.to_owned(),
-        dtype: manifest.dtype,
-        tokens: manifest.tokens,
-        documents: manifest.documents,
-        bytes: manifest.bytes,
-    }
+        part: None,
+    })
 }
 
 /// A block by its running number, encoded, or what went wrong.

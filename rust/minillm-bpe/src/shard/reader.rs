@@ -1,25 +1,35 @@
 //! Reads a shard, and refuses one whose manifest does not fit it.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+mod one_file;
+
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
-
-use super::{Dtype, FORMAT, FORMAT_VERSION, Manifest, beside, check_width, hex, misfit};
+use super::join::JoinedManifest;
+use super::sealed_json::Sealed;
+use super::{Dtype, FORMAT, FORMAT_VERSION, Manifest, Totals, beside, misfit};
+use crate::staged::unfinished_path;
 use crate::{Error, Result, TokenId};
+use one_file::OneFile;
 
 /// A shard that is open for reading.
 ///
-/// A `.bin` file without a manifest is read as nanoGPT's: 16-bit ids.
+/// A `.bin` file without a manifest is read as nanoGPT's: 16-bit ids. Where there is no such file,
+/// but a manifest that joins several, these are read one behind the other.
 #[derive(Debug)]
 pub struct ShardReader {
     path: PathBuf,
-    file: File,
     dtype: Dtype,
-    tokens: u64,
-    manifest: Option<Manifest>,
+    totals: Totals,
+    tokenizer_sha256: Option<String>,
+    /// Each with the position of its first id.
+    files: Vec<(u64, OneFile)>,
+}
+
+/// What the file beside the ids says.
+enum Described {
+    Bare,
+    One(Manifest),
+    Joined(JoinedManifest),
 }
 
 impl ShardReader {
@@ -30,30 +40,41 @@ impl ShardReader {
     ///
     /// [`Error::Shard`] names the field that does not fit; [`Error::Io`] if a file is missing.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::io(path, source))?;
-        let size = file.metadata().map_err(|source| Error::io(path, source))?.len();
-        let manifest = read_manifest(&beside(path).1)?;
-        let dtype = manifest.as_ref().map_or(Dtype::Uint16, |manifest| manifest.dtype);
-        let width = dtype.width() as u64;
-        if size % width != 0 {
-            let reason =
-                format!("says {} bytes an id, but the file has {size} bytes", dtype.width());
-            return Err(misfit(path, "dtype", reason));
+        if path.extension() == unfinished_path(path).extension() {
+            return Err(misfit(path, "name", "is that of a file that is not finished"));
         }
-        let mut reader =
-            Self { path: path.to_owned(), file, dtype, tokens: size / width, manifest };
-        reader.check_sizes()?;
-        let n_blocks = reader.manifest.as_ref().map_or(0, |manifest| manifest.block_xxh3.len());
-        if n_blocks > 0 {
-            reader.check_block(0)?;
-            reader.check_block(n_blocks - 1)?;
+        let (dtype, sha256, files) = match read_manifest(path)? {
+            Described::Joined(joined) => {
+                (joined.dtype, Some(joined.tokenizer_sha256.clone()), joined_files(path, &joined)?)
+            }
+            Described::One(manifest) => {
+                let file = OneFile::open(path, Some(manifest))?;
+                let sha256 = file.manifest.as_ref().map(|m| m.tokenizer_sha256.clone());
+                (file.dtype, sha256, vec![file])
+            }
+            Described::Bare => {
+                let file = OneFile::open(path, None)?;
+                (file.dtype, None, vec![file])
+            }
+        };
+        let mut totals = Totals::default();
+        let mut placed = Vec::with_capacity(files.len());
+        for file in files {
+            let start = totals.tokens;
+            totals.tokens += file.tokens;
+            if let Some(manifest) = &file.manifest {
+                totals.documents += manifest.documents;
+                totals.bytes += manifest.bytes;
+            }
+            placed.push((start, file));
         }
-        Ok(reader)
+        let path = path.to_owned();
+        Ok(Self { path, dtype, totals, tokenizer_sha256: sha256, files: placed })
     }
 
-    /// Its manifest, if it has one.
-    pub fn manifest(&self) -> Option<&Manifest> {
-        self.manifest.as_ref()
+    /// The manifest of the one file, or of each of several; none for a bare file.
+    pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        self.files.iter().filter_map(|(_, file)| file.manifest.as_ref())
     }
 
     /// The type of its ids.
@@ -63,28 +84,28 @@ impl ShardReader {
 
     /// Number of ids.
     pub fn tokens(&self) -> u64 {
-        self.tokens
+        self.totals.tokens
+    }
+
+    /// How much is in it; of a bare file, the ids alone are known.
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// Appends up to `count` ids from position `start` on; fewer only at the end.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the file cannot be read.
+    /// [`Error::Io`] if a file cannot be read.
     pub fn read(&mut self, start: u64, count: usize, out: &mut Vec<TokenId>) -> Result<()> {
-        let left = self.tokens.saturating_sub(start);
-        let count = usize::try_from(left).map_or(count, |left| left.min(count));
-        let width = self.dtype.width();
-        let bytes = self.read_bytes(start.min(self.tokens) * width as u64, count * width)?;
-        match self.dtype {
-            Dtype::Uint16 => out.extend(
-                bytes.chunks_exact(2).map(|id| TokenId::from(u16::from_le_bytes([id[0], id[1]]))),
-            ),
-            Dtype::Uint32 => out.extend(
-                bytes
-                    .chunks_exact(4)
-                    .map(|id| TokenId::from_le_bytes([id[0], id[1], id[2], id[3]])),
-            ),
+        let (mut start, mut left) = (start, count);
+        for (first, file) in &mut self.files {
+            if left > 0 && start < *first + file.tokens {
+                let before = out.len();
+                file.read(start - *first, left, out)?;
+                let n_read = out.len() - before;
+                (start, left) = (start + n_read as u64, left - n_read);
+            }
         }
         Ok(())
     }
@@ -95,15 +116,11 @@ impl ShardReader {
     ///
     /// [`Error::Io`] if there is no index, [`Error::Shard`] if it is not the manifest's.
     pub fn document_starts(&self) -> Result<Vec<u64>> {
-        let path = beside(&self.path).0;
-        let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        if let Some(manifest) = &self.manifest
-            && hex(xxh3_64(&bytes)) != manifest.idx_xxh3
-        {
-            return Err(misfit(&path, "idx_xxh3", "is not the checksum of the file"));
+        let mut all = Vec::new();
+        for (first, file) in &self.files {
+            all.extend(file.document_starts()?.iter().map(|start| first + start));
         }
-        let starts = bytes.chunks_exact(8).filter_map(|start| start.try_into().ok());
-        Ok(starts.map(u64::from_le_bytes).collect())
+        Ok(all)
     }
 
     /// Refuses ids that another tokenizer made.
@@ -112,123 +129,78 @@ impl ShardReader {
     ///
     /// [`Error::Shard`] if the manifest names another one than `sha256`.
     pub fn check_tokenizer(&self, sha256: &str) -> Result<()> {
-        match &self.manifest {
-            Some(manifest) if manifest.tokenizer_sha256 != sha256 => {
-                let reason = format!("is {}, expected {sha256}", manifest.tokenizer_sha256);
+        match &self.tokenizer_sha256 {
+            Some(found) if found != sha256 => {
+                let reason = format!("is {found}, expected {sha256}");
                 Err(misfit(&self.path, "tokenizer_sha256", reason))
             }
             _ => Ok(()),
         }
     }
 
-    /// Reads everything and compares it with the manifest's checksums.
+    /// Reads everything and compares it with the checksums.
     ///
     /// # Errors
     ///
     /// [`Error::Shard`] names the first block that differs.
     pub fn verify(&mut self) -> Result<()> {
-        let Some(manifest) = &self.manifest else { return Ok(()) };
-        let n_blocks = manifest.block_xxh3.len();
-        for block in 0..n_blocks {
-            self.check_block(block)?;
-        }
-        self.check_index()
-    }
-
-    fn check_sizes(&self) -> Result<()> {
-        let Some(manifest) = &self.manifest else { return Ok(()) };
-        let refuse = |field: &str, reason: String| Err(misfit(&self.path, field, reason));
-        if manifest.tokens != self.tokens {
-            let reason = format!("says {}, but the file has {}", manifest.tokens, self.tokens);
-            return refuse("tokens", reason);
-        }
-        if manifest.block_bytes == 0 {
-            return refuse("block_bytes", "is 0".to_owned());
-        }
-        let n_blocks = (self.tokens * self.dtype.width() as u64).div_ceil(manifest.block_bytes);
-        if n_blocks != manifest.block_xxh3.len() as u64 {
-            let listed = manifest.block_xxh3.len();
-            return refuse("block_xxh3", format!("lists {listed} blocks, expected {n_blocks}"));
-        }
-        let idx = beside(&self.path).0;
-        let idx_bytes = idx.metadata().map_err(|source| Error::io(&idx, source))?.len();
-        if manifest.documents.checked_mul(8) != Some(idx_bytes) {
-            let documents = manifest.documents;
-            let reason = format!("says {documents}, but `{}` has {idx_bytes} bytes", idx.display());
-            return refuse("documents", reason);
-        }
-        check_width(self.dtype, manifest.vocab_size)
-    }
-
-    fn check_block(&mut self, block: usize) -> Result<()> {
-        let Some(manifest) = &self.manifest else { return Ok(()) };
-        let (start, expected) =
-            (block as u64 * manifest.block_bytes, manifest.block_xxh3[block].clone());
-        let size = self.tokens * self.dtype.width() as u64;
-        let len = usize::try_from((size - start).min(manifest.block_bytes));
-        let len = len.map_err(|_| misfit(&self.path, "block_bytes", "is too large"))?;
-        let found = hex(xxh3_64(&self.read_bytes(start, len)?));
-        if found == expected {
-            return Ok(());
-        }
-        let reason = format!("[{block}] is {expected}, but the file has {found}");
-        Err(misfit(&self.path, "block_xxh3", reason))
-    }
-
-    fn check_index(&self) -> Result<()> {
-        let Some(manifest) = &self.manifest else { return Ok(()) };
-        let path = beside(&self.path).0;
-        let file = File::open(&path).map_err(|source| Error::io(&path, source))?;
-        let (mut file, mut checksum) = (BufReader::with_capacity(1 << 20, file), Xxh3::new());
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let n_read = file.read(&mut buffer).map_err(|source| Error::io(&path, source))?;
-            if n_read == 0 {
-                break;
-            }
-            checksum.update(&buffer[..n_read]);
-        }
-        if hex(checksum.digest()) == manifest.idx_xxh3 {
-            return Ok(());
-        }
-        Err(misfit(&path, "idx_xxh3", "is not the checksum of the file"))
-    }
-
-    fn read_bytes(&mut self, start: u64, len: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        let sought = self.file.seek(SeekFrom::Start(start));
-        let done = sought.and_then(|_| self.file.read_exact(&mut bytes));
-        done.map_err(|source| Error::io(&self.path, source))?;
-        Ok(bytes)
+        self.files.iter_mut().try_for_each(|(_, file)| file.verify())
     }
 }
 
-/// [`None`] if there is no such file.
-fn read_manifest(path: &Path) -> Result<Option<Manifest>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::io(path, source)),
+fn read_manifest(bin: &Path) -> Result<Described> {
+    let path = beside(bin).1;
+    let Some(sealed) = Sealed::read(&path, FORMAT, FORMAT_VERSION)? else {
+        return Ok(Described::Bare);
     };
-    let not_json = |error: serde_json::Error| misfit(path, "manifest", error.to_string());
-    let value: Value = serde_json::from_str(&text).map_err(not_json)?;
-    // Before the other fields: another version may have others.
-    let expected =
-        [("format", Value::from(FORMAT)), ("format_version", Value::from(FORMAT_VERSION))];
-    for (field, expected) in expected {
-        if value[field] != expected {
-            return Err(misfit(path, field, format!("is {}, expected {expected}", value[field])));
+    Ok(if sealed.value.get("parts").is_none() {
+        Described::One(sealed.parse(&path)?)
+    } else {
+        if bin.exists() {
+            return Err(misfit(
+                &path,
+                "parts",
+                format!("joins others, but `{}` exists", bin.display()),
+            ));
         }
+        Described::Joined(sealed.parse(&path)?)
+    })
+}
+
+fn joined_files(bin: &Path, joined: &JoinedManifest) -> Result<Vec<OneFile>> {
+    let mut files = Vec::with_capacity(joined.parts.len());
+    let json = beside(bin).1;
+    for part in &joined.parts {
+        if Path::new(&part.name).file_name() != Some(part.name.as_ref()) {
+            let reason = format!("names `{}`, expected a file of the same folder", part.name);
+            return Err(misfit(&json, "parts", reason));
+        }
+        let path = bin.with_file_name(&part.name);
+        let part_json = beside(&path).1;
+        let missing = || Error::io(&part_json, std::io::ErrorKind::NotFound.into());
+        let sealed = Sealed::read(&part_json, FORMAT, FORMAT_VERSION)?.ok_or_else(missing)?;
+        let found = sealed.checksum(&part_json)?;
+        if found != part.json_xxh3 {
+            let reason = format!("of `{}` is {}, but it has {found}", part.name, part.json_xxh3);
+            return Err(misfit(&json, "json_xxh3", reason));
+        }
+        let file = OneFile::open(&path, Some(sealed.parse(&part_json)?))?;
+        if file.dtype != joined.dtype {
+            return Err(misfit(&path, "dtype", format!("is not {}", joined.dtype.name())));
+        }
+        files.push(file);
     }
-    serde_json::from_value(value).map(Some).map_err(not_json)
+    Ok(files)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::shard::{BLOCK_BYTES, SealedShard, ShardFacts, ShardWriter};
+    use crate::shard::sealed_json::seal;
+    use crate::shard::{BLOCK_BYTES, Eot, SealedShard, ShardFacts, ShardWriter};
 
     const N_TOKENS: usize = BLOCK_BYTES + 10;
 
@@ -239,6 +211,8 @@ mod tests {
             dtype: Dtype::Uint16,
             vocab_size: 1000,
             eot_id: None,
+            eot: Eot::Append,
+            part: None,
             tokenizer_sha256: "abc".to_owned(),
         };
         let mut writer = ShardWriter::create(&path, facts).unwrap();
@@ -258,7 +232,10 @@ mod tests {
         let mut manifest: Value =
             serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
         change(&mut manifest);
-        std::fs::write(json, manifest.to_string()).unwrap();
+        if let Some(fields) = manifest.as_object_mut() {
+            fields.remove("json_xxh3");
+        }
+        std::fs::write(&json, seal(&json, &manifest).unwrap()).unwrap();
         path
     }
 
@@ -311,7 +288,7 @@ mod tests {
             (|m| m["block_bytes"] = 9.into(), "`block_xxh3` lists 3 blocks, expected 233020"),
             (|m| m["block_xxh3"][2] = "0".into(), "`block_xxh3` [2] is 0, but the file has"),
             (|m| m["vocab_size"] = 70_000.into(), "uint16 holds ids below 65536"),
-            (|m| *m = Value::Null, "`format` is null"),
+            (|m| m["tokens"] = "many".into(), "`manifest` invalid type: string"),
         ];
         for (change, expected) in cases {
             let folder = TempDir::new().unwrap();

@@ -1,15 +1,21 @@
 //! Writes one shard, in order, with bounded memory.
 
+use std::io::{BufReader, Read};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::sealed_json::seal;
 use super::{
-    BLOCK_BYTES, Dtype, FORMAT, FORMAT_VERSION, Manifest, SourceFacts, beside, check_width, hex,
-    misfit,
+    BLOCK_BYTES, Dtype, Eot, FORMAT, FORMAT_VERSION, Manifest, PartFacts, SourceFacts, beside,
+    check_width, hex, misfit,
 };
-use crate::staged::Staged;
+use crate::staged::{Staged, unfinished_path};
 use crate::{Error, Result, TokenId, ids::Id};
+
+/// Bytes of the index that wait for being written together.
+const INDEX_BYTES: usize = 1 << 16;
 
 /// What the ids of a shard are.
 #[derive(Clone, Debug)]
@@ -18,32 +24,59 @@ pub struct ShardFacts {
     pub dtype: Dtype,
     /// Ids are below this.
     pub vocab_size: u32,
-    /// The id behind each document, if there is one.
+    /// The id of the separator, if there is one.
     pub eot_id: Option<TokenId>,
+    /// Where it stands.
+    pub eot: Eot,
     /// Hash of the `tokenizer.json` that the ids are from.
     pub tokenizer_sha256: String,
+    /// What else is told of one of several parts.
+    pub part: Option<PartFacts>,
 }
 
 /// Writes `NAME.bin` and `NAME.idx` under other names until all is there.
 ///
-/// Dropped half-way, it leaves nothing behind, and an earlier shard of that name as it was.
+/// Dropped half-way, it leaves nothing behind, and an earlier shard of that name as it was; unless
+/// it was asked for its [`progress`](Self::progress), from which another may go on.
 pub struct ShardWriter {
     facts: ShardFacts,
     bin: Staged,
     idx: Staged,
-    /// The part of the present block that is not written yet.
+    /// The present block, up to where it is filled.
     block: Vec<u8>,
-    block_xxh3: Vec<String>,
+    /// How much of it is in the file already.
+    block_written: usize,
+    block_xxh3: Vec<u64>,
+    /// Document starts that are not written yet.
+    starts: Vec<u8>,
     idx_xxh3: Xxh3,
-    tokens: u64,
-    documents: u64,
-    bytes: u64,
+    totals: Totals,
     /// Where the present document starts.
     document_start: u64,
 }
 
+/// How much is in a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Number of ids.
+    pub tokens: u64,
+    /// Number of documents.
+    pub documents: u64,
+    /// Bytes of text in the documents.
+    pub bytes: u64,
+}
+
+/// How far a shard is on the disk, at the end of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ShardProgress {
+    pub(super) totals: Totals,
+    /// Checksum of the checksums of all blocks, the last one being as long as it is.
+    bin_xxh3: String,
+    idx_xxh3: String,
+}
+
 impl ShardWriter {
-    /// Begins the shard whose ids will be in `path`.
+    /// Begins the shard whose ids will be in `path`. Nobody else may be at it.
     ///
     /// # Errors
     ///
@@ -51,24 +84,64 @@ impl ShardWriter {
     /// is the name of an index, of a manifest or of the tokenizer, [`Error::Io`] if the folder is
     /// not there or takes no file.
     pub fn create(path: &Path, facts: ShardFacts) -> Result<Self> {
+        check_name(path)?;
         check_width(facts.dtype, facts.vocab_size)?;
-        let (idx, json) = beside(path);
-        if path == idx || path == json || json.ends_with("tokenizer.json") {
-            let reason = "is taken by another file of the folder; expected a name like `train.bin`";
-            return Err(misfit(path, "name", reason));
-        }
-        Ok(Self {
-            bin: Staged::create(path)?,
-            idx: Staged::create(&idx)?,
+        let idx = beside(path).0;
+        Ok(Self::of(facts, Staged::unfinished(path)?, Staged::unfinished(&idx)?))
+    }
+
+    fn of(facts: ShardFacts, bin: Staged, idx: Staged) -> Self {
+        Self {
             facts,
+            bin,
+            idx,
             block: Vec::with_capacity(BLOCK_BYTES),
+            block_written: 0,
             block_xxh3: Vec::new(),
+            starts: Vec::with_capacity(INDEX_BYTES),
             idx_xxh3: Xxh3::new(),
-            tokens: 0,
-            documents: 0,
-            bytes: 0,
+            totals: Totals::default(),
             document_start: 0,
-        })
+        }
+    }
+
+    /// Goes on where an earlier writer was when it gave its progress.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CannotResume`] if what is on the disk is not what it was then, [`Error::Io`].
+    pub(super) fn resume(path: &Path, facts: ShardFacts, progress: &ShardProgress) -> Result<Self> {
+        let totals = progress.totals;
+        let reopened = Staged::reopen(path);
+        let bin = reopened.and_then(|bin| Ok((bin, Staged::reopen(&beside(path).0)?)));
+        let (bin, idx) = bin.map_err(|error| refuse(path, error.to_string()))?;
+        let mut writer = Self::of(facts, bin, idx);
+        let bin_bytes = totals.tokens.saturating_mul(writer.facts.dtype.width() as u64);
+        let idx_bytes = totals.documents.saturating_mul(8);
+        for_each_block(&writer.bin, bin_bytes, |block| {
+            if block.len() == BLOCK_BYTES {
+                writer.block_xxh3.push(xxh3_64(block));
+            } else {
+                writer.block.extend_from_slice(block);
+            }
+        })?;
+        writer.block_written = writer.block.len();
+        for_each_block(&writer.idx, idx_bytes, |starts| writer.idx_xxh3.update(starts))?;
+        writer.totals = totals;
+        writer.document_start = totals.tokens;
+        for (staged, found, expected) in [
+            (&writer.bin, writer.blocks_xxh3(), &progress.bin_xxh3),
+            (&writer.idx, hex(writer.idx_xxh3.digest()), &progress.idx_xxh3),
+        ] {
+            if found != *expected {
+                let file = unfinished_path(&staged.path);
+                let reason = format!("`{}` is damaged: its checksum is another", file.display());
+                return Err(refuse(path, reason));
+            }
+        }
+        writer.bin.truncate(bin_bytes)?;
+        writer.idx.truncate(idx_bytes)?;
+        Ok(writer)
     }
 
     /// Appends ids to the present document.
@@ -90,10 +163,10 @@ impl ShardWriter {
             append(&mut self.block, self.facts.dtype, now);
             rest = later;
             if self.block.len() == BLOCK_BYTES {
-                self.write_block()?;
+                self.end_block()?;
             }
         }
-        self.tokens += ids.len() as u64;
+        self.totals.tokens += ids.len() as u64;
         Ok(())
     }
 
@@ -103,63 +176,150 @@ impl ShardWriter {
     ///
     /// [`Error::Io`] if the disk is full.
     pub fn end_document(&mut self, bytes: u64) -> Result<()> {
-        let start = self.document_start.to_le_bytes();
-        self.idx_xxh3.update(&start);
-        self.idx.write(&start)?;
-        self.document_start = self.tokens;
-        self.documents += 1;
-        self.bytes += bytes;
+        self.starts.extend_from_slice(&self.document_start.to_le_bytes());
+        if self.starts.len() >= INDEX_BYTES {
+            self.write_starts()?;
+        }
+        self.document_start = self.totals.tokens;
+        self.totals.documents += 1;
+        self.totals.bytes += bytes;
         Ok(())
     }
 
-    /// Number of documents so far.
-    pub fn documents(&self) -> u64 {
-        self.documents
+    /// How much there is so far.
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 
-    /// Writes what is left and waits until all of it is on the disk, still under other names.
+    /// Bytes that have been written, or soon will be.
+    pub(super) fn written(&self) -> u64 {
+        self.totals.tokens * self.facts.dtype.width() as u64 + self.totals.documents * 8
+    }
+
+    /// Writes what there is, waits until it is on the disk, and tells how much it is. From then on
+    /// the files stay, whatever happens to the writer.
+    pub(super) fn progress(&mut self) -> Result<ShardProgress> {
+        self.flush()?;
+        for staged in [&mut self.bin, &mut self.idx] {
+            staged.sync()?;
+            staged.keep(true);
+        }
+        Ok(ShardProgress {
+            totals: self.totals,
+            bin_xxh3: self.blocks_xxh3(),
+            idx_xxh3: hex(self.idx_xxh3.digest()),
+        })
+    }
+
+    /// Drops the writer and the files, however often their progress was asked for.
+    pub(super) fn discard(mut self) {
+        for staged in [&mut self.bin, &mut self.idx] {
+            staged.keep(false);
+        }
+    }
+
+    /// Writes what is left and the manifest, and waits until all is on the disk, still under other
+    /// names.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if the disk is full.
     pub fn seal(mut self, sources: Vec<SourceFacts>) -> Result<SealedShard> {
+        self.flush()?;
         if !self.block.is_empty() {
-            self.write_block()?;
+            self.block_xxh3.push(xxh3_64(&self.block));
         }
+        let Totals { tokens, documents, bytes } = self.totals;
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION,
             dtype: self.facts.dtype,
-            tokens: self.tokens,
-            documents: self.documents,
-            bytes: self.bytes,
+            tokens,
+            documents,
+            bytes,
             vocab_size: self.facts.vocab_size,
             eot_id: self.facts.eot_id,
+            eot: self.facts.eot,
             tokenizer_sha256: self.facts.tokenizer_sha256,
             block_bytes: BLOCK_BYTES as u64,
-            block_xxh3: self.block_xxh3,
+            block_xxh3: self.block_xxh3.iter().map(|&checksum| hex(checksum)).collect(),
             idx_xxh3: hex(self.idx_xxh3.digest()),
             sources,
-            tool: concat!("minillm ", env!("CARGO_PKG_VERSION")).to_owned(),
+            part: self.facts.part,
+            tool: super::TOOL.to_owned(),
         };
-        let (_, json_path) = beside(&self.bin.path);
-        let mut json = Staged::create(&json_path)?;
-        let text = serde_json::to_string_pretty(&manifest)
-            .map_err(|error| misfit(&json_path, "manifest", error.to_string()))?;
-        json.write(text.as_bytes())?;
-        json.write(b"\n")?;
+        let json_path = beside(&self.bin.path).1;
+        let mut json = Staged::unfinished(&json_path)?;
+        json.write(seal(&json_path, &manifest)?.as_bytes())?;
         for staged in [&self.bin, &self.idx, &json] {
             staged.sync()?;
         }
         Ok(SealedShard { bin: self.bin, idx: self.idx, json, manifest })
     }
 
-    fn write_block(&mut self) -> Result<()> {
-        self.block_xxh3.push(hex(xxh3_64(&self.block)));
-        self.bin.write(&self.block)?;
+    fn blocks_xxh3(&self) -> String {
+        let mut hash = Xxh3::new();
+        for checksum in &self.block_xxh3 {
+            hash.update(&checksum.to_le_bytes());
+        }
+        hash.update(&xxh3_64(&self.block).to_le_bytes());
+        hex(hash.digest())
+    }
+
+    fn end_block(&mut self) -> Result<()> {
+        self.block_xxh3.push(xxh3_64(&self.block));
+        self.bin.write(&self.block[self.block_written..])?;
         self.block.clear();
+        self.block_written = 0;
         Ok(())
     }
+
+    fn flush(&mut self) -> Result<()> {
+        self.bin.write(&self.block[self.block_written..])?;
+        self.block_written = self.block.len();
+        self.write_starts()
+    }
+
+    fn write_starts(&mut self) -> Result<()> {
+        self.idx_xxh3.update(&self.starts);
+        self.idx.write(&self.starts)?;
+        self.starts.clear();
+        Ok(())
+    }
+}
+
+/// Refuses what would be the name of another file of the shard, or of the tokenizer.
+fn check_name(path: &Path) -> Result<()> {
+    let (idx, json) = beside(path);
+    if path == idx || path == json || json.ends_with("tokenizer.json") {
+        let reason = "is taken by another file of the folder; expected a name like `train.bin`";
+        return Err(misfit(path, "name", reason));
+    }
+    Ok(())
+}
+
+fn refuse(path: &Path, reason: String) -> Error {
+    Error::CannotResume { path: path.to_owned(), reason }
+}
+
+/// Reads the first `len` bytes of what an earlier process left, block by block.
+fn for_each_block(staged: &Staged, len: u64, mut take: impl FnMut(&[u8])) -> Result<()> {
+    let (file, found) = staged.contents()?;
+    if found < len {
+        let file = unfinished_path(&staged.path);
+        let reason = format!("`{}` has {found} bytes, expected {len} or more", file.display());
+        return Err(refuse(&staged.path, reason));
+    }
+    let mut file = BufReader::new(file);
+    let (mut left, mut block) = (len, Vec::with_capacity(BLOCK_BYTES));
+    while left > 0 {
+        block.clear();
+        let n_read = file.by_ref().take(left.min(BLOCK_BYTES as u64)).read_to_end(&mut block);
+        let n_read = n_read.map_err(|source| Error::io(&staged.path, source))?;
+        take(&block);
+        left = left.saturating_sub(n_read.max(1) as u64);
+    }
+    Ok(())
 }
 
 /// Appends `ids`, which fit `dtype`, as little-endian bytes.
@@ -188,6 +348,13 @@ impl SealedShard {
         &self.manifest
     }
 
+    /// From now on the files stay, for [`publish_files`].
+    pub(super) fn keep(&mut self) {
+        for staged in [&mut self.bin, &mut self.idx, &mut self.json] {
+            staged.keep(true);
+        }
+    }
+
     /// Gives the files of all `shards` their names, of each the manifest first and the ids last.
     ///
     /// Not the other way round: ids without a manifest would pass for a bare file of 16-bit ids. A
@@ -198,13 +365,23 @@ impl SealedShard {
     ///
     /// [`Error::Io`] if a file cannot be renamed.
     pub fn publish(shards: Vec<Self>) -> Result<()> {
-        for Self { bin, idx, json, .. } in shards {
-            for staged in [json, idx, bin] {
-                staged.publish()?;
-            }
+        for mut shard in shards {
+            shard.keep();
+            publish_files(&shard.bin.path)?;
         }
         Ok(())
     }
+}
+
+/// Gives those files of the shard in `bin` their names that have not got them yet.
+pub(super) fn publish_files(bin: &Path) -> Result<()> {
+    let (idx, json) = beside(bin);
+    for path in [&json, &idx, bin] {
+        if unfinished_path(path).exists() || !path.exists() {
+            Staged::reopen(path)?.publish()?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -212,7 +389,14 @@ mod tests {
     use super::*;
 
     fn facts(dtype: Dtype, vocab_size: u32) -> ShardFacts {
-        ShardFacts { dtype, vocab_size, eot_id: None, tokenizer_sha256: String::new() }
+        ShardFacts {
+            dtype,
+            vocab_size,
+            eot_id: None,
+            eot: Eot::None,
+            tokenizer_sha256: String::new(),
+            part: None,
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
+mod resume;
+
 use std::fs;
 use std::io::{Cursor, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -7,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::pretokenize::{NamedPattern, Pattern};
-use crate::shard::ShardReader;
+use crate::shard::{Eot, ShardReader};
 use crate::{Decoder, END_OF_TEXT, Vocab};
 
 const EOT: TokenId = 300;
@@ -38,9 +41,12 @@ fn options(folder: &TempDir, val_fraction: f64, threads: usize) -> EncodeOptions
         val_fraction,
         dtype: None,
         threads,
-        append_eot: true,
+        eot: Eot::Append,
         separator: END_OF_TEXT.to_owned(),
         allowed: AllowedSpecial::None,
+        sync_every: u64::MAX,
+        resume: false,
+        part: None,
     }
 }
 
@@ -152,12 +158,14 @@ fn manifest_says_what_was_written() {
         "bytes": 6,
         "vocab_size": 302,
         "eot_id": EOT,
+        "eot": "append",
         "tokenizer_sha256": sum,
         "block_bytes": 1_048_576,
         "block_xxh3": manifest["block_xxh3"],
         "idx_xxh3": manifest["idx_xxh3"],
         "sources": [{ "path": "text", "bytes": text.len() }],
         "tool": concat!("minillm ", env!("CARGO_PKG_VERSION")),
+        "json_xxh3": manifest["json_xxh3"],
     });
     assert_eq!(manifest, expected);
     assert_eq!(names(&folder), ["train.bin", "train.idx", "train.json"]);
@@ -175,7 +183,7 @@ fn listed_texts_are_documents_and_other_specials_are_text_unless_allowed() {
     assert_eq!(documents(&options.out), [&b"ab"[..], b"b", b"<a b>"]);
     assert!(!ids(&options.out).contains(&301));
     options.allowed = AllowedSpecial::All;
-    options.append_eot = false;
+    options.eot = Eot::None;
     run(vec![list()], &options).unwrap();
     assert_eq!(ids(&options.out), [256, 98, 301]);
 }
