@@ -19,6 +19,7 @@ __all__ = [
     "Shard",
     "ShardReport",
     "Stream",
+    "StreamDecoder",
     "Trained",
     "__version__",
     "count_to_file",
@@ -34,6 +35,7 @@ __version__: str
 unicode_version: str
 
 _Text: TypeAlias = str | bytes | bytearray
+_Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]] | memoryview
 _Corpus: TypeAlias = Sequence[str] | BufferedReader | Iterator[str]
 _Path: TypeAlias = str | PathLike[str]
 
@@ -102,12 +104,18 @@ class Bpe:
         self, texts: Sequence[_Text], names: Sequence[str] | None, threads: int
     ) -> list[list[int]]: ...
     def stream(self, names: Sequence[str] | None) -> Stream: ...
-    def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]] | memoryview) -> bytes: ...
+    def decode(self, ids: _Ids, threads: int) -> bytes: ...
+    def stream_decoder(self) -> StreamDecoder: ...
 
 @final
 class Stream:
     def push(self, piece: _Text) -> list[int]: ...
     def finish(self) -> list[int]: ...
+
+@final
+class StreamDecoder:
+    def push(self, ids: _Ids) -> str: ...
+    def finish(self) -> str: ...
 
 @final
 class Counts:

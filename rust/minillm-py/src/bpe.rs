@@ -12,8 +12,9 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors::to_py;
-use crate::stream::Stream;
-use crate::text::{Ids, Text, parse_pattern, pattern_text};
+use crate::ids::Ids;
+use crate::stream::{Stream, StreamDecoder};
+use crate::text::{Text, parse_pattern, pattern_text};
 use crate::work::released;
 
 /// Special tokens to recognize; `None` stands for all.
@@ -25,7 +26,7 @@ pub type Names = Option<Vec<String>>;
 pub struct Bpe {
     vocab: Arc<Vocab>,
     encoder: OnceLock<Encoder>,
-    decoder: OnceLock<Decoder>,
+    decoder: OnceLock<Arc<Decoder>>,
 }
 
 impl Bpe {
@@ -53,8 +54,8 @@ impl Bpe {
         Ok(self.encoder.get_or_init(|| encoder))
     }
 
-    fn decoder(&self) -> &Decoder {
-        self.decoder.get_or_init(|| Decoder::new(&self.vocab))
+    fn decoder(&self) -> &Arc<Decoder> {
+        self.decoder.get_or_init(|| Arc::new(Decoder::new(&self.vocab)))
     }
 }
 
@@ -261,13 +262,12 @@ impl Bpe {
         &self,
         py: Python<'py>,
         ids: &Bound<'_, PyAny>,
+        threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let ids = Ids::new(ids)?.to_vec(py)?;
-        let bytes = released(py, || {
-            let mut bytes = Vec::new();
-            self.decoder().decode(&ids, &mut bytes)?;
-            Ok(bytes)
-        })?;
-        Ok(PyBytes::new(py, &bytes))
+        Ids::new(ids)?.decode(py, self.decoder(), threads)
+    }
+
+    fn stream_decoder(&self) -> StreamDecoder {
+        StreamDecoder(minillm_bpe::StreamDecoder::new(Arc::clone(self.decoder())))
     }
 }

@@ -6,9 +6,11 @@
 #![expect(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
 mod bpe;
+mod bytes;
 mod corpus;
 mod counts;
 mod errors;
+mod ids;
 mod progress;
 mod shard;
 mod stream;
@@ -38,6 +40,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<shard::Shard>()?;
     module.add_class::<shard::ShardReport>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_class::<stream::StreamDecoder>()?;
     module.add_class::<train::Trained>()?;
     module.add_function(wrap_pyfunction!(counts::count_to_file, module)?)?;
     module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;
