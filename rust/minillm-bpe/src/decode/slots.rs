@@ -10,22 +10,27 @@ use std::mem::MaybeUninit;
 use super::RawId;
 use crate::{TokenId, huge_pages};
 
-/// Bytes that a slot holds.
+/// Bytes of a token that fits a slot.
 const SLOT_BYTES: usize = 15;
 
-/// Instead of a length: the caller knows the token, if there is one.
-const ELSEWHERE: u8 = u8::MAX;
+/// Instead of a length: the caller knows the token, if there is one. No length has this bit.
+const ELSEWHERE: u8 = 1 << 7;
 
-/// A token, or its absence.
+/// The bytes of a token and, last, their number: at most [`SLOT_BYTES`], or [`ELSEWHERE`].
+///
+/// An array and no more, because that is copied by one instruction.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(16))]
-struct Slot {
-    bytes: [u8; SLOT_BYTES],
-    /// At most [`SLOT_BYTES`], or [`ELSEWHERE`].
-    len: u8,
-}
+#[repr(align(16))]
+struct Slot([u8; SLOT_BYTES + 1]);
 
-const NOTHING: Slot = Slot { bytes: [0; SLOT_BYTES], len: ELSEWHERE };
+impl Slot {
+    const NOTHING: Self = Self([ELSEWHERE; SLOT_BYTES + 1]);
+
+    #[inline]
+    fn len(&self) -> u8 {
+        self.0[SLOT_BYTES]
+    }
+}
 
 /// Ids are indices; the last slot and length are [`ELSEWHERE`], and stand for all ids beyond.
 #[derive(Clone, Debug)]
@@ -38,18 +43,20 @@ pub(super) struct Slots {
 impl Slots {
     /// Of the ids below `len`; what `tokens` does not have stands for nothing.
     pub(super) fn new<'t>(len: usize, tokens: impl Iterator<Item = (TokenId, &'t [u8])>) -> Self {
-        let mut slots = huge_pages::vec(NOTHING, len + 1);
+        let mut slots = huge_pages::vec(Slot::NOTHING, len + 1);
         let mut lens = vec![ELSEWHERE; len + 1];
         for (id, token) in tokens {
-            let Ok(index) = usize::try_from(id) else { continue };
-            let Ok(token_len) = u8::try_from(token.len()) else { continue };
-            if index >= len {
+            let (Ok(index), Ok(token_len)) = (usize::try_from(id), u8::try_from(token.len()))
+            else {
+                continue;
+            };
+            if index >= len || token_len >= ELSEWHERE {
                 continue;
             }
             lens[index] = token_len;
-            if let Some(bytes) = slots[index].bytes.get_mut(..token.len()) {
-                bytes.copy_from_slice(token);
-                slots[index].len = token_len;
+            if token.len() <= SLOT_BYTES {
+                slots[index].0[..token.len()].copy_from_slice(token);
+                slots[index].0[SLOT_BYTES] = token_len;
             }
         }
         Self { slots, lens }
@@ -58,13 +65,14 @@ impl Slots {
     /// Bytes of all `ids`; `None` if the length of one is not known here.
     #[inline]
     pub(super) fn decoded_len<I: RawId>(&self, ids: &[I]) -> Option<usize> {
-        let (mut sum, mut longest) = (0, 0);
+        let (mut sum, mut bits) = (0, 0);
         for id in ids {
-            let len = self.lens[index(id.number(), self.lens.len())];
+            // SAFETY: `new` makes at least one entry, and nothing changes their number.
+            let len = *unsafe { at(&self.lens, id.number()) };
             sum += usize::from(len);
-            longest = longest.max(len);
+            bits |= len;
         }
-        (longest != ELSEWHERE).then_some(sum)
+        (bits & ELSEWHERE == 0).then_some(sum)
     }
 
     /// Writes the tokens of `ids` to the start of `out`, until one has no slot or there is no room
@@ -81,25 +89,35 @@ impl Slots {
                 return (done, written);
             }
             for id in &ids[done..done + sure] {
-                let slot = self.slots[index(id.number(), self.slots.len())];
-                if usize::from(slot.len) > SLOT_BYTES {
+                // SAFETY: `new` makes at least one slot, and nothing changes their number.
+                let slot = unsafe { at(&self.slots, id.number()) };
+                if slot.len() == ELSEWHERE {
                     return (done, written);
                 }
                 // SAFETY: `sure` slots have room behind `written` where this loop begins, and each
                 // of its rounds adds less than a slot to it; so there is room for one in each.
                 // The pointer is made from a slice that is borrowed mutably and needs no alignment.
                 unsafe {
-                    out.as_mut_ptr().add(written).cast::<Slot>().write_unaligned(slot);
+                    out.as_mut_ptr().add(written).cast::<Slot>().write_unaligned(*slot);
                 }
                 done += 1;
-                written += usize::from(slot.len);
+                written += usize::from(slot.len());
             }
         }
     }
 }
 
-/// Where the id is in a table of `len` entries whose last stands for all ids beyond.
+/// The entry of an id in a table whose last one stands for all ids beyond.
+///
+/// Without this, checking bounds takes a fifth of decoding.
+///
+/// # Safety
+///
+/// The table must not be empty.
 #[inline]
-fn index(id: u64, len: usize) -> usize {
-    usize::try_from(id).unwrap_or(usize::MAX).min(len - 1)
+unsafe fn at<T>(table: &[T], id: u64) -> &T {
+    let last = table.len() - 1;
+    let index = usize::try_from(id).map_or(last, |id| id.min(last));
+    // SAFETY: the index is at most `last`, the highest there is, as there is one.
+    unsafe { table.get_unchecked(index) }
 }
