@@ -121,8 +121,8 @@ def encoded(corpus: Path, n_bytes: int, vocabulary: Path) -> Ids:
     """The ids of the start of a text, separators included."""
     with corpus.open("rb") as file:
         text = file.read(n_bytes).decode("utf-8", errors="ignore")
-    ids: Ids = minillm_tokenizer(vocabulary).encode_to_numpy(text, allowed_special="all")
-    return ids
+    ids = minillm_tokenizer(vocabulary).encode_to_numpy(text, allowed_special="all")
+    return ids.astype(np.uint16, copy=False)
 
 
 def work(
@@ -158,7 +158,7 @@ def minillm_tokenizer(vocabulary: Path) -> Tokenizer:
 
 def listed(base: Ids, n_ids: int) -> list[int]:
     """`n_ids` ids as a list; those that repeat share their objects."""
-    ids = base.tolist()
+    ids: list[int] = base.tolist()
     return (ids * -(-n_ids // len(ids)))[:n_ids]
 
 

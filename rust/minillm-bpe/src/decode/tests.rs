@@ -63,8 +63,8 @@ fn tokens_of_every_length_are_decoded() {
     let decoder = decoder(&tokens);
     for first in [0, 10, 14, 15, 100, 126, 127, 250] {
         let ids: Vec<u16> = (first..299).chain(0..first).collect();
-        let mut expected = Vec::new();
-        ids.iter().for_each(|&id| expected.extend_from_slice(tokens[usize::from(id)].1));
+        let expected: Vec<u8> =
+            ids.iter().flat_map(|&id| tokens[usize::from(id)].1).copied().collect();
         let mut out = Vec::new();
         decoder.decode(&ids, &mut out).unwrap();
         assert!(out == expected, "from {first} on");
