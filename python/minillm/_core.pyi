@@ -20,6 +20,7 @@ __all__ = [
     "ShardReport",
     "ShardWriter",
     "Stream",
+    "StreamDecoder",
     "Trained",
     "__version__",
     "count_to_file",
@@ -47,6 +48,7 @@ class _Files(Protocol):
     def stdin(self) -> BufferedReader | None: ...
 
 _Text: TypeAlias = str | bytes | bytearray
+_Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]] | memoryview
 _Corpus: TypeAlias = _Files | Iterator[str]
 _Path: TypeAlias = str | PathLike[str]
 _IdArray: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32]
@@ -113,7 +115,8 @@ class Bpe:
     def encode(self, text: _Text, names: Sequence[str] | None) -> list[int]: ...
     def encode_to_numpy(self, text: _Text, names: Sequence[str] | None) -> _IdArray: ...
     def stream(self, names: Sequence[str] | None) -> Stream: ...
-    def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]] | memoryview) -> bytes: ...
+    def decode(self, ids: _Ids, threads: int) -> bytes: ...
+    def stream_decoder(self) -> StreamDecoder: ...
 
 def encode_batch(
     bpe: Bpe, texts: Sequence[_Text], names: Sequence[str] | None, threads: int
@@ -126,6 +129,11 @@ def find_special_in_batch(
 class Stream:
     def push(self, piece: _Text) -> list[int]: ...
     def finish(self) -> list[int]: ...
+
+@final
+class StreamDecoder:
+    def push(self, ids: _Ids) -> str: ...
+    def finish(self) -> str: ...
 
 @final
 class Counts:

@@ -108,7 +108,7 @@ def print_sample(
     from minillm.infer import TextStream, absent_ids, generate  # noqa: PLC0415
 
     tokenizer = loaded.tokenizer
-    stream = TextStream(stop)
+    stream = TextStream(tokenizer, stop)
     tokens = generate(
         loaded.model,
         ids,
@@ -124,7 +124,7 @@ def print_sample(
     _write(prompt)
     for token in tokens:
         n_tokens += 1
-        _write(stream.push(tokenizer.decode_bytes([token])))
+        _write(stream.push([token]))
         if stream.stopped:
             break
     _write(stream.finish() + "\n")

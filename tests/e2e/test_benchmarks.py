@@ -188,3 +188,18 @@ def test_encoding_is_measured_and_rivals_give_the_same_ids(
     rows = json.loads(out.read_text())["contenders"]
     assert set(rows) == {"minillm", "tiktoken", "tokenizers", "gigatoken"}
     assert len({row["ids_sha256"] for row in rows.values()}) == 1
+
+
+@pytest.mark.data
+def test_decoding_is_measured_and_rivals_give_the_same_bytes(
+    corpus: Path, tmp_path: Path, data_dir: Path
+) -> None:
+    out = tmp_path / "result.json"
+
+    run("decode.py", corpus, f"--vocabulary={data_dir / 'parity'}", "--ids=100000", f"--out={out}")
+
+    rows = json.loads(out.read_text())["contenders"]
+    names = {"minillm", "minillm-1-thread", "tiktoken", "tokenizers", "gigatoken", "copy"}
+    assert set(rows) == names
+    assert len({row["bytes_sha256"] for row in rows.values()}) == 1
+    assert len({row["decoded"] for row in rows.values()}) == 1

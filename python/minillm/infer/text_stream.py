@@ -1,46 +1,48 @@
-"""Bytes of tokens in, printable text out, as early as it is certain.
+"""Tokens in, printable text out, as early as it is certain.
 
 Two things make a token's text uncertain when the token arrives. Its last bytes may be the first
-part of a character; they wait for the rest. And the end of the text may be the start of a stop
-string; it waits until it is one or is not. What is emitted never has to be taken back, and how the
-bytes were cut into tokens changes nothing about the whole.
+part of a character; the tokenizer's stream decoder keeps them for the rest. And the end of the text
+may be the start of a stop string; it waits until it is one or is not. What is emitted never has to
+be taken back, and how the bytes were cut into tokens changes nothing about the whole.
 """
 
-import codecs
 from collections.abc import Sequence
+
+from minillm.tokenizer import Tokenizer
 
 
 class TextStream:
-    """Decodes UTF-8 piece by piece and cuts the text before the first stop string.
+    """Decodes ids piece by piece and cuts the text before the first stop string.
 
     The first stop string is the one that is complete first; of two that are complete with the
     same character, the longer one counts. Bytes that are not UTF-8 come out as U+FFFD.
 
     Args:
+        tokenizer: What the ids are of.
         stop: Strings that end the text and are not part of it.
 
     Raises:
         ValueError: If a stop string is empty: it would stop everything.
     """
 
-    def __init__(self, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
         if "" in stop:
             raise ValueError("a stop string is empty, expected at least one character")
         self._stop = tuple(stop)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = tokenizer.stream_decoder()
         self._held = ""
         self.stopped = False
 
-    def push(self, data: bytes) -> str:
-        """Takes the bytes of one token; returns the text that is now certain, often some of it.
+    def push(self, ids: Sequence[int]) -> str:
+        """Takes ids, mostly one; returns the text that is now certain, often some of it.
 
         After a stop string, `stopped` is true and all further text is dropped.
         """
-        return self._emit(self._decoder.decode(data))
+        return self._emit(self._decoder.push(ids))
 
     def finish(self) -> str:
-        """Returns what was still held back: no more bytes will come."""
-        text = self._emit(self._decoder.decode(b"", final=True)) + self._held
+        """Returns what was still held back: no more ids will come."""
+        text = self._emit(self._decoder.finish()) + self._held
         self._held = ""
         return text
 

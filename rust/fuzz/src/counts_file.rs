@@ -7,14 +7,7 @@
 
 #![no_main]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    fs,
-    io::Write,
-    path::Path,
-    process,
-    sync::LazyLock,
-};
+use std::{fs, path::Path, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use minillm_bpe::{
@@ -22,54 +15,12 @@ use minillm_bpe::{
     pretokenize::{NamedPattern, Pattern},
     progress::Progress,
 };
+use minillm_fuzz::Bounded;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Far more than a file of a few thousand bytes can need at once, far less than one can claim.
-const MOST_BYTES: usize = 1 << 25;
-
-/// The system's allocator, which ends the process when it is asked for too much.
-struct Bounded;
-
 #[global_allocator]
-static ALLOCATOR: Bounded = Bounded;
-
-impl Bounded {
-    fn check(n_bytes: usize) {
-        if n_bytes > MOST_BYTES {
-            // Nothing that allocates.
-            let _ = std::io::stderr().write_all(b"an allocation is far larger than the file\n");
-            process::abort();
-        }
-    }
-}
-
-// SAFETY: each method hands its arguments on to `System` as they are, and the caller has promised
-// for them what `System` asks.
-unsafe impl GlobalAlloc for Bounded {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::check(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        Self::check(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, old: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        Self::check(new_size);
-        // SAFETY: as above.
-        unsafe { System.realloc(old, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(old, layout) }
-    }
-}
+static ALLOCATOR: Bounded<{ 1 << 25 }> = Bounded;
 
 static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
 

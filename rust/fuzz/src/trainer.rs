@@ -17,6 +17,7 @@ use minillm_bpe::{
     reference::train::{self as textbook, CountedMerge},
     train::{TieBreak, TrainOptions, Trained, train_counts},
 };
+use minillm_fuzz::next;
 
 /// Two of them make one character.
 const ALPHABET: &[u8; 8] = b"abcd \xC3\xA9'";
@@ -25,11 +26,6 @@ const COUNTS: [u64; 8] = [1, 2, 3, 4, 7, u32::MAX as u64, 1 << 33, 1 << 40];
 
 /// Mostly one, because starting them takes most of the time.
 const THREADS: [usize; 16] = [1, 2, 1, 3, 1, 4, 1, 5, 1, 1, 1, 1, 1, 1, 1, 1];
-
-/// Takes the first byte of what is left; 0 at the end.
-fn next(data: &mut &[u8]) -> u8 {
-    data.split_off_first().copied().unwrap_or(0)
-}
 
 /// Each byte is up to four equal letters; every fourth one ends a word and gives its count.
 fn words(data: &[u8]) -> Vec<(Vec<u8>, u64)> {

@@ -1,6 +1,21 @@
-//! Ids -> bytes.
+//! Ids -> bytes, at the speed at which memory is written.
+//!
+//! How many bytes there will be is found first, from a table of lengths that fits a near cache; so
+//! the bytes are written once, to where they stay ([`Decoding`]). The loop that writes them is in
+//! `slots`, its slow twin in [`reference`](crate::reference).
+
+mod parts;
+mod raw_id;
+mod slots;
+mod stream;
+
+use std::mem::MaybeUninit;
 
 use crate::{Error, Result, TokenId, Vocab};
+pub use parts::Decoding;
+pub use raw_id::RawId;
+use slots::Slots;
+pub use stream::StreamDecoder;
 
 /// What to do with bytes that are not valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,40 +38,61 @@ pub struct Decoder {
     bytes: Vec<u8>,
     /// The tokens beyond `starts`, ascending.
     far: Vec<(TokenId, Vec<u8>)>,
+    /// What of this is short, where it is found at once.
+    slots: Slots,
 }
 
+/// Ids whose lengths are added up before one of them is looked at alone.
+const BLOCK_IDS: usize = 4096;
+
 impl Decoder {
-    /// Builds the table, in time and memory linear in the vocabulary.
+    /// Builds the tables, in time and memory linear in the vocabulary.
     pub fn new(vocab: &Vocab) -> Self {
         // Gaps cost a slot each: at most as many as there are tokens, and a small table always.
         let limit = (2 * vocab.len()).max(1 << 16);
-        let mut decoder = Self { starts: vec![0], bytes: Vec::new(), far: Vec::new() };
+        let (mut starts, mut bytes, mut far) = (vec![0], Vec::new(), Vec::new());
         for (id, token) in vocab.tokens() {
             match usize::try_from(id) {
                 Ok(id) if id < limit => {
-                    decoder.starts.resize(id + 1, decoder.bytes.len());
-                    decoder.bytes.extend_from_slice(token);
-                    decoder.starts.push(decoder.bytes.len());
+                    starts.resize(id + 1, bytes.len());
+                    bytes.extend_from_slice(token);
+                    starts.push(bytes.len());
                 }
-                _ => decoder.far.push((id, token.to_vec())),
+                _ => far.push((id, token.to_vec())),
             }
         }
-        decoder
+        let slots = Slots::new(starts.len() - 1, vocab.tokens());
+        Self { starts, bytes, far, slots }
     }
 
-    /// Appends the bytes of `ids` to `out`.
+    /// Appends the bytes of `ids` to `out`, on this thread.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownId`] names the first id that stands for nothing, and its position.
-    pub fn decode(&self, ids: &[TokenId], out: &mut Vec<u8>) -> Result<()> {
-        // Four bytes a token is what text has; too few cost a reallocation, too many nothing much.
-        out.reserve(4 * ids.len());
-        for (position, &id) in ids.iter().enumerate() {
-            let token = self.token(id).ok_or(Error::UnknownId { id, position })?;
-            out.extend_from_slice(token);
-        }
+    /// [`Error::UnknownId`] names the first id that stands for nothing, and its position;
+    /// [`Error::IdOutOfRange`] one that cannot be an id. `out` is then as it was.
+    pub fn decode<I: RawId>(&self, ids: &[I], out: &mut Vec<u8>) -> Result<()> {
+        let decoding = self.measure(ids, 1)?;
+        let (old, new) = (out.len(), decoding.n_bytes());
+        out.reserve(new);
+        decoding.write_to(&mut out.spare_capacity_mut()[..new])?;
+        // SAFETY: so many bytes have room behind the `old` ones, and `write_to` initialized them.
+        unsafe { out.set_len(old + new) };
         Ok(())
+    }
+
+    /// Finds how many bytes `ids` stand for, as the first of two steps: for who has a place for
+    /// them. Both steps take up to `threads` threads, if there are millions of ids.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), whatever the number of threads.
+    pub fn measure<'a, I: RawId>(
+        &'a self,
+        ids: &'a [I],
+        threads: usize,
+    ) -> Result<Decoding<'a, I>> {
+        Decoding::new(self, ids, threads)
     }
 
     /// The text of `ids`.
@@ -65,7 +101,7 @@ impl Decoder {
     ///
     /// As [`decode`](Self::decode); [`Error::InvalidUtf8`] if the bytes are no text and `invalid`
     /// is strict.
-    pub fn decode_text(&self, ids: &[TokenId], invalid: InvalidUtf8) -> Result<String> {
+    pub fn decode_text<I: RawId>(&self, ids: &[I], invalid: InvalidUtf8) -> Result<String> {
         let mut bytes = Vec::new();
         self.decode(ids, &mut bytes)?;
         String::from_utf8(bytes).or_else(|error| match invalid {
@@ -87,59 +123,53 @@ impl Decoder {
         let index = self.far.binary_search_by_key(&id, |&(id, _)| id).ok()?;
         Some(&self.far[index].1)
     }
+
+    /// The token of a number at a position.
+    fn known(&self, id: &impl RawId, position: usize) -> Result<&[u8]> {
+        let number = id.number();
+        let id = TokenId::try_from(number)
+            .map_err(|_| Error::IdOutOfRange { id: number.cast_signed(), position })?;
+        self.token(id).ok_or(Error::UnknownId { id, position })
+    }
+
+    /// Bytes of `ids`, which begin at position `first`.
+    fn decoded_len<I: RawId>(&self, ids: &[I], first: usize) -> Result<usize> {
+        let mut sum = 0;
+        for (block, ids) in ids.chunks(BLOCK_IDS).enumerate() {
+            if let Some(len) = self.slots.decoded_len(ids) {
+                sum += len;
+                continue;
+            }
+            let first = first + block * BLOCK_IDS;
+            for (position, id) in (first..).zip(ids) {
+                sum += self.known(id, position)?.len();
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Fills `out` with the bytes of `ids`, which begin at position `first`; if that is not
+    /// exactly what `out` has room for, it is an error.
+    fn fill<I: RawId>(
+        &self,
+        mut ids: &[I],
+        mut first: usize,
+        mut out: &mut [MaybeUninit<u8>],
+    ) -> Result<()> {
+        loop {
+            let (done, written) = self.slots.copy(ids, out);
+            (ids, first, out) = (&ids[done..], first + done, &mut out[written..]);
+            let Some((id, later)) = ids.split_first() else { break };
+            let token = self.known(id, first)?;
+            let (place, rest) = out.split_at_mut_checked(token.len()).ok_or(Error::IdsChanged)?;
+            place.iter_mut().zip(token).for_each(|(place, byte)| {
+                place.write(*byte);
+            });
+            (ids, first, out) = (later, first + 1, rest);
+        }
+        if out.is_empty() { Ok(()) } else { Err(Error::IdsChanged) }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::pretokenize::Pattern;
-
-    fn decoder(tokens: &[(TokenId, &[u8])]) -> Decoder {
-        let tokens = tokens.iter().map(|&(id, token)| (id, token.to_vec())).collect();
-        Decoder::new(&Vocab::new(tokens, vec![], vec![], Pattern::None).unwrap())
-    }
-
-    #[test]
-    fn unknown_id_is_named_with_its_position() {
-        let decoder = decoder(&[(1, b"a"), (3, b"b"), (4_000_000_000, b"c")]);
-        let mut out = Vec::new();
-        decoder.decode(&[1, 3, 4_000_000_000], &mut out).unwrap();
-        assert_eq!(out, b"abc");
-        for unknown in [0, 2, 4, 70_000, 3_999_999_999, TokenId::MAX] {
-            let error = decoder.decode(&[1, unknown], &mut out).unwrap_err();
-            let expected = format!("id {unknown} at position 1 is not in the vocabulary");
-            assert_eq!(error.to_string(), expected);
-        }
-    }
-
-    #[test]
-    fn invalid_utf8_is_replaced_or_refused() {
-        let decoder = decoder(&[(0, b"ok"), (1, b"\xe2\x82"), (2, b"\xff")]);
-        let replaced = decoder.decode_text(&[0, 1, 2], InvalidUtf8::Replace).unwrap();
-        assert_eq!(replaced, "ok\u{fffd}\u{fffd}");
-        let error = decoder.decode_text(&[0, 1, 2], InvalidUtf8::Strict).unwrap_err();
-        assert_eq!(error.to_string(), "the ids are no UTF-8 text: byte 2 is invalid");
-    }
-
-    proptest! {
-        #[test]
-        fn prop_decoding_concatenates_tokens(
-            tokens in prop::collection::btree_map(0_u32..200_000, 1_usize..20, 1..50),
-            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..50),
-        ) {
-            let tokens: Vec<(TokenId, Vec<u8>)> = tokens
-                .into_iter()
-                .map(|(id, len)| (id, id.to_le_bytes().into_iter().cycle().take(len + 4).collect()))
-                .collect();
-            let vocab = Vocab::new(tokens.clone(), vec![], vec![], Pattern::None).unwrap();
-            let picked: Vec<_> = picks.iter().map(|pick| pick.get(&tokens)).collect();
-            let ids: Vec<TokenId> = picked.iter().map(|(id, _)| *id).collect();
-            let mut out = Vec::new();
-            Decoder::new(&vocab).decode(&ids, &mut out).unwrap();
-            let expected: Vec<u8> = picked.iter().flat_map(|(_, token)| token.clone()).collect();
-            prop_assert_eq!(out, expected);
-        }
-    }
-}
+mod tests;

@@ -81,6 +81,14 @@ pub enum Error {
     #[error("id {id} at position {position} is not in the vocabulary")]
     UnknownId { id: u32, position: usize },
 
+    /// A number that is given as an id and cannot be one.
+    #[error("id {id} at position {position} is not in 0..2^32")]
+    IdOutOfRange { id: i64, position: usize },
+
+    /// An array that another thread wrote to while it was read.
+    #[error("the ids changed while they were decoded")]
+    IdsChanged,
+
     /// A vocabulary file that is damaged, or demands what this crate does not do.
     #[error("{field}: {reason}")]
     Format { field: String, reason: String },

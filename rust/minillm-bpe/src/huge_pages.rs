@@ -4,6 +4,8 @@
 //! the addresses of, and each look-up waits for one more access. Pages of 2 MiB cure that;
 //! Linux gives them to who asks.
 
+use std::mem::MaybeUninit;
+
 /// A vector of `len` times `value`, in huge pages where the system has them to give.
 pub(crate) fn vec<T: Clone>(value: T, len: usize) -> Vec<T> {
     vec_with_room(value, len, len)
@@ -12,32 +14,31 @@ pub(crate) fn vec<T: Clone>(value: T, len: usize) -> Vec<T> {
 /// [`vec`] with room to grow to `capacity`; what is not used of it yet takes addresses only.
 pub(crate) fn vec_with_room<T: Clone>(value: T, len: usize, capacity: usize) -> Vec<T> {
     let mut vec = Vec::with_capacity(capacity);
-    advise(&mut vec);
+    advise(vec.spare_capacity_mut());
     vec.resize(len, value);
     vec
 }
 
-/// Asks for huge pages, before the memory is written for the first time.
+/// Asks for huge pages; best before the memory is written for the first time.
 #[cfg(target_os = "linux")]
-fn advise<T>(vec: &mut Vec<T>) {
+pub(crate) fn advise<T>(memory: &mut [MaybeUninit<T>]) {
     const PAGE: usize = 1 << 12;
     const HUGE_PAGE: usize = 1 << 21;
-    let memory = vec.spare_capacity_mut();
     let bytes = size_of_val(memory);
     let start = memory.as_mut_ptr().cast::<u8>();
     let to_page = start.align_offset(PAGE);
     let Some(bytes) = bytes.checked_sub(to_page).filter(|&bytes| bytes >= HUGE_PAGE) else {
         return;
     };
-    // SAFETY: the range lies within memory that the vector owns, and the advice changes which pages
-    // back it, never what it holds. Whether the system follows it makes no difference.
+    // SAFETY: the range lies within memory that the caller has borrowed, and the advice changes
+    // which pages back it, never what it holds. Whether the system follows it makes no difference.
     unsafe {
         libc::madvise(start.add(to_page).cast(), bytes - bytes % PAGE, libc::MADV_HUGEPAGE);
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn advise<T>(_: &mut Vec<T>) {}
+pub(crate) fn advise<T>(_: &mut [MaybeUninit<T>]) {}
 
 #[cfg(test)]
 mod tests {

@@ -33,7 +33,7 @@ mod staged;
 pub mod train;
 pub mod vocab;
 
-pub use decode::Decoder;
+pub use decode::{Decoder, StreamDecoder};
 pub use encode::{AllowedSpecial, Encoder, StreamEncoder, TrainedTable};
 pub use error::{Error, Result};
 pub use ids::{Id, Pair, TokenId};

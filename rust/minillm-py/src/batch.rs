@@ -1,6 +1,6 @@
 //! Many texts at once, as arrays: no Python object is made for an id.
 
-use minillm_bpe::TokenId;
+use minillm_bpe::shard::Dtype;
 use minillm_bpe::special::SpecialTokens;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyUntypedArray};
 use pyo3::prelude::*;
@@ -21,9 +21,19 @@ pub fn encode_batch<'py>(
     let texts = Text::all(&texts)?;
     let (ids, offsets) = released(py, || {
         let texts: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect();
-        bpe.encoder()?.encode_batch(&texts, &allowed(names), threads)
+        let (encoder, allowed) = (bpe.encoder()?, allowed(names));
+        Ok(match bpe.dtype() {
+            Dtype::Uint16 => {
+                let (ids, offsets) = encoder.encode_batch(&texts, &allowed, threads)?;
+                (IdVec::Two(ids), offsets)
+            }
+            Dtype::Uint32 => {
+                let (ids, offsets) = encoder.encode_batch(&texts, &allowed, threads)?;
+                (IdVec::Four(ids), offsets)
+            }
+        })
     })?;
-    Ok((id_array(py, ids, bpe.vocabulary().size()), offsets.into_pyarray(py)))
+    Ok((ids.into_array(py), offsets.into_pyarray(py)))
 }
 
 /// The first of `names` in the first text that has one: the text's index, the name, and the index
@@ -47,17 +57,20 @@ pub fn find_special_in_batch(
     })
 }
 
-/// Ids as an array of the type that token files have: 16 bits if they hold the vocabulary, else 32.
-pub fn id_array(py: Python<'_>, ids: Vec<TokenId>, vocab_size: u32) -> Bound<'_, PyUntypedArray> {
-    if vocab_size > 1 << 16 {
-        return ids.into_pyarray(py).as_untyped().clone();
-    }
-    let narrow: Vec<u16> = py.detach(|| ids.iter().map(|&id| low_half(id)).collect());
-    narrow.into_pyarray(py).as_untyped().clone()
+/// Ids of the type that token files have: 16 bits if they hold the vocabulary, else 32.
+pub enum IdVec {
+    /// 16 bits.
+    Two(Vec<u16>),
+    /// 32 bits.
+    Four(Vec<u32>),
 }
 
-/// The id itself, which is below 2^16.
-#[expect(clippy::cast_possible_truncation, reason = "asked for: the caller knows the vocabulary")]
-fn low_half(id: TokenId) -> u16 {
-    id as u16
+impl IdVec {
+    /// The same memory as an array.
+    pub fn into_array(self, py: Python<'_>) -> Bound<'_, PyUntypedArray> {
+        match self {
+            Self::Two(ids) => ids.into_pyarray(py).as_untyped().clone(),
+            Self::Four(ids) => ids.into_pyarray(py).as_untyped().clone(),
+        }
+    }
 }

@@ -5,17 +5,19 @@ use std::sync::{Arc, OnceLock};
 use minillm_bpe::format::tokenizer_json::Normalizer;
 use minillm_bpe::format::{gpt2_files, tiktoken, tokenizer_json};
 use minillm_bpe::pretokenize::PreTokenizer;
+use minillm_bpe::shard::Dtype;
 use minillm_bpe::special::SpecialTokens;
-use minillm_bpe::{AllowedSpecial, Decoder, Encoder, Result, TokenId, Vocab};
+use minillm_bpe::{AllowedSpecial, Decoder, Encoder, Id, Result, TokenId, Vocab};
 use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::batch::id_array;
+use crate::batch::IdVec;
 use crate::errors::to_py;
-use crate::stream::Stream;
-use crate::text::{Ids, Text, parse_pattern, pattern_text};
+use crate::ids::Ids;
+use crate::stream::{Stream, StreamDecoder};
+use crate::text::{Text, parse_pattern, pattern_text};
 use crate::work::released;
 
 /// Special tokens to recognize; `None` stands for all.
@@ -27,7 +29,7 @@ pub type Names = Option<Vec<String>>;
 pub struct Bpe {
     vocab: Arc<Vocab>,
     encoder: OnceLock<Encoder>,
-    decoder: OnceLock<Decoder>,
+    decoder: OnceLock<Arc<Decoder>>,
 }
 
 impl Bpe {
@@ -46,6 +48,11 @@ impl Bpe {
         &self.vocab
     }
 
+    /// Type of the ids in arrays and token files.
+    pub fn dtype(&self) -> Dtype {
+        Dtype::for_vocab(self.vocab.size())
+    }
+
     /// Several threads may build one at the same time; the first to be ready is kept.
     pub fn encoder(&self) -> Result<&Encoder> {
         if let Some(encoder) = self.encoder.get() {
@@ -55,9 +62,16 @@ impl Bpe {
         Ok(self.encoder.get_or_init(|| encoder))
     }
 
-    fn decoder(&self) -> &Decoder {
-        self.decoder.get_or_init(|| Decoder::new(&self.vocab))
+    fn decoder(&self) -> &Arc<Decoder> {
+        self.decoder.get_or_init(|| Arc::new(Decoder::new(&self.vocab)))
     }
+}
+
+/// The ids of `text`.
+fn encoded<I: Id>(encoder: &Encoder, text: &[u8], allowed: &AllowedSpecial) -> Result<Vec<I>> {
+    let mut ids = Vec::new();
+    encoder.encode(text, allowed, &mut ids)?;
+    Ok(ids)
 }
 
 /// `None` stands for all, as it does in Python.
@@ -222,9 +236,14 @@ impl Bpe {
     ) -> PyResult<Vec<TokenId>> {
         let text = Text::new(text)?;
         released(py, || {
-            let mut ids = Vec::new();
-            self.encoder()?.encode(text.as_bytes(), &allowed(names), &mut ids)?;
-            Ok(ids)
+            match self.dtype() {
+                // The type of token files, whose tables are warm.
+                Dtype::Uint16 => {
+                    let ids: Vec<u16> = encoded(self.encoder()?, text.as_bytes(), &allowed(names))?;
+                    Ok(ids.into_iter().map(TokenId::from).collect())
+                }
+                Dtype::Uint32 => encoded(self.encoder()?, text.as_bytes(), &allowed(names)),
+            }
         })
     }
 
@@ -234,8 +253,15 @@ impl Bpe {
         text: &Bound<'_, PyAny>,
         names: Names,
     ) -> PyResult<Bound<'py, PyUntypedArray>> {
-        let ids = self.encode(py, text, names)?;
-        Ok(id_array(py, ids, self.vocabulary().size()))
+        let text = Text::new(text)?;
+        let ids = released(py, || {
+            let (encoder, allowed, text) = (self.encoder()?, allowed(names), text.as_bytes());
+            match self.dtype() {
+                Dtype::Uint16 => encoded(encoder, text, &allowed).map(IdVec::Two),
+                Dtype::Uint32 => encoded(encoder, text, &allowed).map(IdVec::Four),
+            }
+        })?;
+        Ok(ids.into_array(py))
     }
 
     fn stream(&self, names: Names) -> PyResult<Stream> {
@@ -249,13 +275,12 @@ impl Bpe {
         &self,
         py: Python<'py>,
         ids: &Bound<'_, PyAny>,
+        threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let ids = Ids::new(ids)?.to_vec(py)?;
-        let bytes = released(py, || {
-            let mut bytes = Vec::new();
-            self.decoder().decode(&ids, &mut bytes)?;
-            Ok(bytes)
-        })?;
-        Ok(PyBytes::new(py, &bytes))
+        Ids::new(ids)?.decode(py, self.decoder(), threads)
+    }
+
+    fn stream_decoder(&self) -> StreamDecoder {
+        StreamDecoder(minillm_bpe::StreamDecoder::new(Arc::clone(self.decoder())))
     }
 }

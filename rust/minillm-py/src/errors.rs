@@ -31,6 +31,8 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::NotRanked
         | Error::MissingByte { .. }
         | Error::UnknownId { .. }
+        | Error::IdOutOfRange { .. }
+        | Error::IdsChanged
         | Error::InvalidUtf8 { .. }
         | Error::BadCounts { .. }
         | Error::Weights { .. }

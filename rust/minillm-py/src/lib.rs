@@ -7,9 +7,11 @@
 
 mod batch;
 mod bpe;
+mod bytes;
 mod corpus;
 mod counts;
 mod errors;
+mod ids;
 mod progress;
 mod shard;
 mod shard_writer;
@@ -41,6 +43,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<shard::ShardReport>()?;
     module.add_class::<shard_writer::ShardWriter>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_class::<stream::StreamDecoder>()?;
     module.add_class::<train::Trained>()?;
     module.add_function(wrap_pyfunction!(batch::encode_batch, module)?)?;
     module.add_function(wrap_pyfunction!(batch::find_special_in_batch, module)?)?;

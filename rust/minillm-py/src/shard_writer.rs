@@ -9,8 +9,8 @@ use minillm_bpe::shard::{
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::ids::Ids;
 use crate::shard::{ShardReport, report_to_py};
-use crate::text::Ids;
 use crate::work::released;
 
 /// A token file on its way; without `finish`, nothing of it remains.
@@ -47,11 +47,11 @@ impl ShardWriter {
 
     /// Appends a document that was made from `n_bytes` bytes of text, and the end-of-text token.
     fn push(&mut self, py: Python<'_>, ids: &Bound<'_, PyAny>, n_bytes: u64) -> PyResult<()> {
-        let ids = Ids::new(ids)?.to_vec(py)?;
+        let ids = Ids::new(ids)?;
         let eot_id = self.eot_id;
         let writer = self.writer.as_mut().ok_or_else(finished)?;
         released(py, || {
-            writer.push(&ids)?;
+            writer.push(&ids.to_vec()?)?;
             writer.push(eot_id.as_slice())?;
             writer.end_document(n_bytes)
         })

@@ -1,8 +1,9 @@
-//! `Stream`: encodes a text that arrives in pieces.
+//! `Stream`: encodes a text that arrives in pieces; `StreamDecoder`: decodes ids that do.
 
 use minillm_bpe::{StreamEncoder, TokenId};
 use pyo3::prelude::*;
 
+use crate::ids::Ids;
 use crate::text::Text;
 use crate::work::released;
 
@@ -29,5 +30,25 @@ impl Stream {
             self.0.finish(&mut ids)?;
             Ok(ids)
         })
+    }
+}
+
+/// Ids on their way to text; made by `Bpe.stream_decoder`.
+#[pyclass(module = "minillm._core")]
+pub struct StreamDecoder(pub minillm_bpe::StreamDecoder);
+
+#[pymethods]
+impl StreamDecoder {
+    /// The text that no later id can change.
+    fn push(&mut self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<String> {
+        let ids = Ids::new(ids)?;
+        released(py, || ids.push_to(&mut self.0))
+    }
+
+    /// What becomes of bytes that were held back.
+    fn finish(&mut self) -> String {
+        let mut text = String::new();
+        self.0.finish(&mut text);
+        text
     }
 }

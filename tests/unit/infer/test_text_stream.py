@@ -1,11 +1,15 @@
 import pytest
 
 from minillm.infer import TextStream
+from minillm.tokenizer import Tokenizer
+
+BYTES = Tokenizer({byte: bytes([byte]) for byte in range(256)}, [])
+"""Of it, bytes are their own ids."""
 
 
 def stream_all(pieces, stop=()):
-    stream = TextStream(stop)
-    return [stream.push(piece) for piece in pieces], stream
+    stream = TextStream(BYTES, stop)
+    return [stream.push(list(piece)) for piece in pieces], stream
 
 
 def cut(data, rng):
@@ -38,7 +42,7 @@ def test_stop_string_across_tokens_ends_the_text_before_it():
     texts, stream = stream_all([b"one ST", b"O", b"P two"], ["STOP"])
     assert texts == ["one ", "", ""]
     assert stream.stopped
-    assert stream.push(b"more") == ""
+    assert stream.push(list(b"more")) == ""
     assert stream.finish() == ""
 
 
@@ -82,8 +86,8 @@ def test_cuts_never_change_the_whole(rng):
     for _ in range(3000):
         data = "".join(rng.choices("ab\u00e9", k=rng.randrange(14))).encode()
         chosen = rng.sample(stops, rng.randrange(1, 4))
-        whole = TextStream(chosen)
-        expected = whole.push(data) + whole.finish()
+        whole = TextStream(BYTES, chosen)
+        expected = whole.push(list(data)) + whole.finish()
         texts, stream = stream_all(cut(data, rng), chosen)
         assert "".join(texts) + stream.finish() == expected
         assert stream.stopped == whole.stopped
@@ -97,4 +101,4 @@ def test_million_equal_bytes_are_linear():
 
 def test_empty_stop_string_is_refused():
     with pytest.raises(ValueError, match="stop string is empty"):
-        TextStream(["a", ""])
+        TextStream(BYTES, ["a", ""])

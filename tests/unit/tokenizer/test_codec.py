@@ -136,6 +136,42 @@ def test_ids_of_any_integer_type_are_decoded(tokenizer):
         assert tokenizer.decode(np.array(ids, dtype=swapped)) == TEXT
 
 
+def test_threads_change_nothing(tokenizer):
+    ids = np.resize(np.array(tokenizer.encode(TEXT), dtype=np.uint16), 3_000_000)
+    expected = tokenizer.decode_bytes(ids, threads=1)
+    assert tokenizer.decode_bytes(ids, threads=3) == expected
+    assert tokenizer.decode_bytes(ids) == expected
+    ids[[2_999_999, 1_500_000]] = 999
+    for threads in (0, 1, 3):
+        with pytest.raises(ValueError, match="id 999 at position 1500000 is not in the vocabulary"):
+            tokenizer.decode_bytes(ids, threads=threads)
+    with pytest.raises(ValueError, match="threads is -1, expected 0 to"):
+        tokenizer.decode_bytes(ids, threads=-1)
+
+
+def test_arrays_of_every_layout_are_decoded(tokenizer):
+    ids = np.array(tokenizer.encode(TEXT), dtype=np.uint16)
+    read_only = ids.copy()
+    read_only.flags.writeable = False
+    unaligned = np.frombuffer(b"x" + ids.tobytes(), dtype=np.uint8)[1:].view(np.uint16)
+    for array in (read_only, unaligned, memoryview(ids), ids.astype(np.int64)):
+        assert tokenizer.decode(array) == TEXT
+    assert tokenizer.decode(ids[::-1]) == tokenizer.decode(ids.tolist()[::-1])
+    assert tokenizer.decode(ids[:0]) == ""
+
+
+def test_stream_decoder_never_gives_half_a_character():
+    tokenizer = Tokenizer({byte: bytes([byte]) for byte in range(256)}, [])
+    stream = tokenizer.stream_decoder()
+    assert [stream.push([byte]) for byte in "a\u20acb".encode()] == ["a", "", "", "\u20ac", "b"]
+    assert stream.push(np.array([0xE2, 0x82], dtype=np.uint16)) == ""
+    with pytest.raises(ValueError, match="id 256 at position 1 is not in the vocabulary"):
+        stream.push([0xAC, 256])
+    assert stream.push([0xAC]) == "\u20ac"
+    stream.push([0xF0, 0x9F])
+    assert (stream.finish(), stream.finish()) == ("\ufffd", "")
+
+
 @pytest.mark.parametrize("wrong", [None, 5, "abc", [1.5], [2**63], np.array([1.5])])
 def test_what_cannot_be_ids_is_named_by_its_type(tokenizer, wrong):
     expected = f"^ids is of type {type(wrong).__name__}, expected a sequence of integers"

@@ -2,5 +2,6 @@
 //!
 //! Each says in a page what its fast twin must compute.
 
+pub mod decode;
 pub mod encode;
 pub mod train;
