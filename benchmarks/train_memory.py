@@ -1,8 +1,8 @@
 """What does training in little memory cost?
 
-First training runs once without a bound, and the most memory that it held beyond an idle
-interpreter is noted. Then training with `--max-memory` at a fraction of that (a quarter, if nothing
-else is said) takes turns with training without. Both must learn the same tokens.
+First training runs once without a bound, and the peak memory of its process is noted. Then
+training with `--max-memory` at a fraction of that (a quarter, if nothing else is said) takes turns
+with training without. Both must learn the same tokens.
 
 The result holds the bound, how many runs were spilled to disk, the time with the bound over the
 time without, and what was resident beyond idle. That is the process's high-water mark: pages that
@@ -47,7 +47,7 @@ def main(
     Args:
         corpus: Text files, taken together; documents end at <|endoftext|>.
         vocab_size: Ids: 256 bytes, the separator, and what is learned.
-        fraction: The bound, as a part of what training holds without one.
+        fraction: The bound, as a part of the peak memory of a process without one.
         max_memory: The bound in bytes, instead; 0 leaves it to the fraction.
         repeats: Samples of each.
         threads: Threads; 0 takes every core.
@@ -67,7 +67,7 @@ def main(
         probe = harness.measure(__file__, contenders[:1], arguments, repeats=1)
         if probe.failed:
             return 1
-        max_memory = int(fraction * beyond_idle(probe.samples["unbounded"][0]))
+        max_memory = int(fraction * probe.samples["unbounded"][0]["peak_rss_bytes"])
     harness.say(f"bound: {max_memory / 1e6:.1f} MB")
     arguments.append(f"--max-memory={max_memory}")
     measured = harness.measure(__file__, contenders, arguments, repeats=repeats)
@@ -107,6 +107,7 @@ def work(name: str, corpus: Sequence[Path], vocab_size: int, max_memory: int) ->
             min_frequency=1,
             max_token_bytes=None,
             weights=[],
+            table_entries=0,
             threads=harness.threads() or cores(),
             max_memory=max_memory if name == "bounded" else None,
             temp_dir=None,

@@ -200,6 +200,7 @@ def learned(
         threads=threads or cores(),
         max_memory=max_memory,
         temp_dir=temp_dir,
+        table_entries=0,
         progress=_core.Progress(),
     )
     if trained.stopped_early is not None:

@@ -63,6 +63,7 @@ fn options(data: &mut &[u8]) -> TrainOptions {
         threads: THREADS[usize::from(next(data) % 16)],
         max_memory: None,
         temp_dir: None,
+        table_entries: 0,
     }
 }
 

@@ -52,7 +52,7 @@ mod words;
 use std::{borrow::Borrow, path::PathBuf, sync::Arc};
 
 use crate::{
-    Error, Result, at_work,
+    Encoder, Error, Result, TrainedTable, at_work,
     corpus::Source,
     count::{CountOptions, Counts, CountsFiles, Spilled, count},
     format::byte_alphabet,
@@ -135,6 +135,8 @@ pub struct TrainOptions {
     pub max_memory: Option<u64>,
     /// Where on disk; [`None`] is the system's folder for temporary files.
     pub temp_dir: Option<PathBuf>,
+    /// How many pre-tokens [`Trained::table`] may hold, the most frequent ones; 0 for no table.
+    pub table_entries: usize,
 }
 
 impl TrainOptions {
@@ -180,6 +182,8 @@ pub struct Trained {
     pub spilled: Spilled,
     /// Why there are fewer tokens than were asked for, if so.
     pub stopped_early: Option<String>,
+    /// The most frequent pre-tokens with their ids, with which encoding begins warm.
+    pub table: Option<TrainedTable>,
 }
 
 /// Learns a tokenizer from text.
@@ -287,12 +291,16 @@ fn learn<S: Symbol>(
     // Before the first merge, a token is a byte.
     let tokens = |n_joined| totals.text_bytes - n_joined;
     let corpus_tokens = tokens(merger.n_joined());
+    let table = learner.table(&merger, totals.distinct_pre_tokens);
     // The vocabulary is built in the place of what it was learned from.
     drop(merger);
     let smaller = learner.smaller.iter().map(|&(size, n_joined)| (size, tokens(n_joined)));
+    let smaller = smaller.collect();
+    let vocab = learner.into_vocab()?;
     Ok(Trained {
-        smaller: smaller.collect(),
-        vocab: learner.into_vocab()?,
+        smaller,
+        table: table.map(|table| fitted(table, &vocab, options)).transpose()?,
+        vocab,
         bytes: totals.bytes,
         text_bytes: totals.text_bytes,
         pre_tokens: totals.pre_tokens,
@@ -301,6 +309,18 @@ fn learn<S: Symbol>(
         corpus_tokens,
         stopped_early,
     })
+}
+
+/// The table with the ids that `vocab` gives.
+///
+/// The corpus as it is merged now has them already, unless a tokenizer was continued: that one may
+/// list its merges in an order in which training would not have made them, or take whole what is a
+/// token.
+fn fitted(table: TrainedTable, vocab: &Vocab, options: &TrainOptions) -> Result<TrainedTable> {
+    match &options.base {
+        None => Ok(table),
+        Some(_) => table.refitted(&Encoder::new(Arc::new(vocab.clone()))?),
+    }
 }
 
 /// Whether the bound leaves room to train on so many distinct pre-tokens of so many bytes.

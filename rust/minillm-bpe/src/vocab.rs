@@ -13,6 +13,8 @@ mod build;
 mod ranks;
 mod truncate;
 
+use std::sync::OnceLock;
+
 use foldhash::HashMap;
 use std::borrow::Cow;
 
@@ -64,6 +66,8 @@ pub struct Vocab {
     pattern: Pattern,
     whole_pretoken_lookup: bool,
     merge_counts: Option<Vec<u64>>,
+    /// Hash of the saved form, once it is known: saving takes some milliseconds.
+    pub(crate) sha256: OnceLock<String>,
 }
 
 impl PartialEq for Vocab {

@@ -1,5 +1,6 @@
 //! `Bpe`: a vocabulary with its encoder and decoder, as a Python object that never changes.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use minillm_bpe::format::tokenizer_json::Normalizer;
@@ -7,7 +8,7 @@ use minillm_bpe::format::{gpt2_files, tiktoken, tokenizer_json};
 use minillm_bpe::pretokenize::PreTokenizer;
 use minillm_bpe::shard::Dtype;
 use minillm_bpe::special::SpecialTokens;
-use minillm_bpe::{AllowedSpecial, Decoder, Encoder, Id, Result, TokenId, Vocab};
+use minillm_bpe::{AllowedSpecial, Decoder, Encoder, Id, Result, TokenId, TrainedTable, Vocab};
 use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -262,6 +263,19 @@ impl Bpe {
             }
         })?;
         Ok(ids.into_array(py))
+    }
+
+    /// The same vocabulary, whose encoder begins with the trained-in table at `path`.
+    fn with_table(&self, py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        released(py, || {
+            let table = TrainedTable::load(&path, &self.vocab)?;
+            let encoder = Encoder::with_table(Arc::clone(&self.vocab), Some(table))?;
+            Ok(Self {
+                vocab: Arc::clone(&self.vocab),
+                encoder: OnceLock::from(encoder),
+                decoder: OnceLock::new(),
+            })
+        })
     }
 
     fn stream(&self, names: Names) -> PyResult<Stream> {

@@ -16,10 +16,12 @@ mod progress;
 mod shard;
 mod shard_writer;
 mod stream;
+mod table;
 mod text;
 mod train;
 mod work;
 
+use minillm_bpe::TrainedTable;
 use minillm_bpe::order::Permutation;
 use minillm_bpe::pretokenize::{PreTokenizer, UNICODE_VERSION};
 use numpy::{IntoPyArray, PyArray1};
@@ -33,6 +35,7 @@ use crate::work::released;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("unicode_version", UNICODE_VERSION)?;
+    module.add("TABLE_ENTRIES", TrainedTable::ENTRIES)?;
     module.add_class::<bpe::Bpe>()?;
     module.add_class::<counts::CountReport>()?;
     module.add_class::<counts::Counts>()?;
@@ -44,6 +47,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<shard_writer::ShardWriter>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<stream::StreamDecoder>()?;
+    module.add_class::<table::Table>()?;
     module.add_class::<train::Trained>()?;
     module.add_function(wrap_pyfunction!(batch::encode_batch, module)?)?;
     module.add_function(wrap_pyfunction!(batch::find_special_in_batch, module)?)?;

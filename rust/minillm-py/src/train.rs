@@ -14,6 +14,7 @@ use crate::corpus::Corpus;
 use crate::counts::{Counts, CountsFiles};
 use crate::errors::to_py;
 use crate::progress::Progress;
+use crate::table::Table;
 use crate::text::parse_pattern;
 use crate::work::watched;
 
@@ -30,6 +31,7 @@ pub struct Trained {
     stopped_early: Option<String>,
     spills: usize,
     spilled_bytes: u64,
+    table: Option<Py<Table>>,
 }
 
 /// What a vocabulary is learned from.
@@ -47,7 +49,7 @@ pub enum Material<'py> {
 #[pyfunction]
 #[pyo3(signature = (
     corpus, vocab_size, *, smaller_sizes, base, special_tokens, specials_first, pattern, tie_break,
-    min_frequency, max_token_bytes, weights, threads, max_memory, temp_dir, progress
+    min_frequency, max_token_bytes, weights, threads, max_memory, temp_dir, table_entries, progress
 ))]
 #[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
 pub fn train(
@@ -66,6 +68,7 @@ pub fn train(
     threads: usize,
     max_memory: Option<u64>,
     temp_dir: Option<PathBuf>,
+    table_entries: usize,
     progress: &Progress,
 ) -> PyResult<Trained> {
     let options = TrainOptions {
@@ -82,6 +85,7 @@ pub fn train(
         threads,
         max_memory,
         temp_dir,
+        table_entries,
     };
     let trained = learn(py, corpus, &options, progress)?;
     Ok(Trained {
@@ -95,6 +99,7 @@ pub fn train(
         stopped_early: trained.stopped_early,
         spills: trained.spilled.runs,
         spilled_bytes: trained.spilled.bytes,
+        table: trained.table.map(|table| Py::new(py, Table(table))).transpose()?,
     })
 }
 

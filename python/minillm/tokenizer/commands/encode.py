@@ -19,6 +19,7 @@ from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import encode_report, show, size
 from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.table import with_table
 from minillm.tokenizer.token_files import encode_files, part_of
 from minillm.tokenizer.tokenizer import Tokenizer
 
@@ -38,6 +39,7 @@ def encode(
     sync_every: Memory = 256_000_000,
     resume: Annotated[bool, Parameter(negative=())] = False,
     threads: UInt16 = 0,
+    table: bool = True,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -61,6 +63,8 @@ def encode(
         sync_every: After so much output, such as 4M or 1G, the state is saved on the disk.
         resume: Go on from the state that was saved last; the files are the same as without a break.
         threads: Number of threads; 0 takes every core. The result does not depend on it.
+        table: Use the table that `train` wrote beside the tokenizer, if there is one. The result
+            does not depend on it.
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
@@ -79,7 +83,7 @@ def encode(
         with drawn(progress, quiet=quiet):
             encoded = encode_files(
                 corpus,
-                encoder.bpe,
+                with_table(encoder.bpe, source) if table else encoder.bpe,
                 out,
                 val_fraction=val_fraction,
                 dtype=None if dtype == "auto" else dtype,

@@ -23,6 +23,7 @@ from minillm.tokenizer.outputs import prepare, tokenizer_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import Report, Row, cost, show, spilled
 from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.table import table_of, write_table
 from minillm.tokenizer.tokenizer import TieBreak, Tokenizer
 
 SAMPLES = 8
@@ -53,6 +54,7 @@ def train(
     threads: UInt16 = 0,
     max_memory: Memory | None = None,
     temp_dir: Path | None = None,
+    table: bool = True,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -88,6 +90,8 @@ def train(
             MB and the vocabulary come on top. What finds no room while counting goes to disk; the
             result does not depend on it.
         temp_dir: Where on disk, by default the system's folder for temporary files.
+        table: Write the most frequent pre-tokens with their ids beside the tokenizer
+            (`tokenizer.table`), so that `encode` starts warm.
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
@@ -100,7 +104,8 @@ def train(
     read = list(files) if from_counts else texts.on_disk
     _refuse_what_is_trained_on(held_out_files.paths, read)
     base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]
-    prepare(out, outs, read=[*read, *held_out_files.on_disk, *base_files])
+    written = [*outs, *(table_of(file) for file in outs)]
+    prepare(out, written, read=[*read, *held_out_files.on_disk, *base_files])
     corpus: Files | _core.CountsFiles = texts
     if from_counts:
         corpus = _counts(files, weights, pattern=pattern, special=special)
@@ -127,6 +132,7 @@ def train(
             threads=threads or cores(),
             max_memory=max_memory,
             temp_dir=temp_dir,
+            table_entries=_core.TABLE_ENTRIES if table else 0,
             progress=progress,
         )
         rows: list[Row] = []
@@ -136,6 +142,7 @@ def train(
             if size < bpe.vocab_size:
                 bpe = bpe.truncated(size)
             write_atomically(file, bpe.to_json())
+            write_table(file, trained.table, bpe, is_fitted=bpe is trained.bpe)
             rows.append(_facts(bpe, file) | _compression(trained.text_bytes, n_tokens))
             if held_out:
                 measured = _core.measure(

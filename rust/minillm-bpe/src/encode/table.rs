@@ -46,6 +46,8 @@ pub(super) struct ShortTable<I: Id> {
 
 impl<I: Id> ShortTable<I> {
     const MIN_SETS: usize = 1 << 10;
+    /// Sets that are read and written at a time.
+    const STRETCH: usize = 1 << 12;
 
     /// Bytes of a set, in memory and in a file.
     pub(super) const SET_BYTES: usize = size_of::<Set<I>>();
@@ -79,20 +81,31 @@ impl<I: Id> ShortTable<I> {
         })
     }
 
-    /// The sets as a file has them.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.sets.len() * Self::SET_BYTES);
-        for set in &self.sets {
-            for key in set.keys {
-                bytes.extend_from_slice(&key.to_le_bytes());
-            }
-            for ids in &set.ids {
-                for id in ids.as_ref() {
+    /// Number of sets.
+    pub(super) fn n_sets(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Hands the sets to `write` as a file has them, one stretch after the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`.
+    pub(super) fn write_to(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut bytes = Vec::with_capacity(Self::SET_BYTES * Self::STRETCH);
+        for sets in self.sets.chunks(Self::STRETCH) {
+            bytes.clear();
+            for set in sets {
+                for key in set.keys {
+                    bytes.extend_from_slice(&key.to_le_bytes());
+                }
+                for id in set.ids.iter().flat_map(AsRef::as_ref) {
                     bytes.extend_from_slice(&id.id().to_le_bytes()[..size_of::<I>()]);
                 }
             }
+            write(&bytes)?;
         }
-        bytes
+        Ok(())
     }
 
     /// `n_sets` sets, a power of two, of which `read` reads the bytes one stretch after the other;
@@ -109,8 +122,8 @@ impl<I: Id> ShortTable<I> {
         let mut is_sound = true;
         table.sets = huge_pages::vec(Set::default(), n_sets);
         table.max_sets = n_sets;
-        let mut bytes = vec![0; Self::SET_BYTES * n_sets.min(1 << 12)];
-        for sets in table.sets.chunks_mut(1 << 12) {
+        let mut bytes = vec![0; Self::SET_BYTES * n_sets.min(Self::STRETCH)];
+        for sets in table.sets.chunks_mut(Self::STRETCH) {
             let bytes = &mut bytes[..sets.len() * Self::SET_BYTES];
             read(bytes)?;
             for (set, bytes) in sets.iter_mut().zip(bytes.chunks_exact(Self::SET_BYTES)) {

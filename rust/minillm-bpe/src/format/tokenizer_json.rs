@@ -146,12 +146,15 @@ fn write(vocab: &Vocab, merge_counts: Option<&[u64]>) -> Result<String> {
 ///
 /// As [`to_json`].
 pub fn sha256(vocab: &Vocab) -> Result<String> {
+    if let Some(known) = vocab.sha256.get() {
+        return Ok(known.clone());
+    }
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(write(vocab, None)?) {
         // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
-    Ok(hex)
+    Ok(vocab.sha256.get_or_init(|| hex).clone())
 }
 
 fn added_token((content, id): &(String, TokenId)) -> Value {

@@ -14,7 +14,7 @@ use foldhash::{HashMap, HashSet, HashSetExt};
 
 use super::{TrainOptions, index::Limits, merge::Merger, queue::Order, symbol::Symbol};
 use crate::{
-    Error, Pair, Result, TokenId,
+    Error, Pair, Result, TokenId, TrainedTable,
     progress::{Phase, Progress},
     vocab::{Merge, Vocab},
 };
@@ -187,6 +187,40 @@ impl<'o> Learner<'o> {
         }
         self.ids.push(id);
         step
+    }
+
+    /// The most frequent pre-tokens as they are merged now, if a table is wanted.
+    pub(super) fn table<S: Symbol>(
+        &self,
+        merger: &Merger<S>,
+        n_pre_tokens: usize,
+    ) -> Option<TrainedTable> {
+        // Under a bound, an eighth of it: the vocabulary, too, comes on top.
+        let bound = self.options.max_memory.and_then(|bytes| usize::try_from(bytes / 8).ok());
+        let most = bound.map_or(usize::MAX, TrainedTable::entries_in);
+        let n_entries = self.options.table_entries.min(most).min(n_pre_tokens + 256);
+        if n_entries == 0 {
+            return None;
+        }
+        let size = self.next_id + (self.options.vocab_size - self.end_id);
+        let mut table = TrainedTable::with_capacity(size, n_entries);
+        // A byte alone is no part of the merged corpus, and its own token.
+        for byte in 0..=u8::MAX {
+            table.insert(&[byte], &[self.ids[usize::from(byte)]]);
+        }
+        let mut text = Vec::new();
+        let mut ids = Vec::new();
+        merger.for_each_pre_token(|steps| {
+            text.clear();
+            ids.clear();
+            for &step in steps {
+                text.extend_from_slice(self.order.bytes(step));
+                ids.push(self.ids[step as usize]);
+            }
+            table.insert(&text, &ids);
+            table.len() < n_entries
+        });
+        Some(table)
     }
 
     /// What the vocabulary was before, the learned tokens, and special tokens that come last.

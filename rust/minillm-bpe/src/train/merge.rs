@@ -71,6 +71,12 @@ impl<S: Symbol> Merger<S> {
         self.n_joined
     }
 
+    /// Calls `visit` with the tokens of each pre-token of two bytes and more, the most frequent ones
+    /// first, until it returns false.
+    pub(super) fn for_each_pre_token(&self, visit: impl FnMut(&[TokenId]) -> bool) {
+        self.words.for_each_pre_token(visit);
+    }
+
     /// The pair that comes first among the most frequent ones; [`None`] if no pair is left that
     /// occurs often enough and may be merged.
     pub(super) fn most_frequent(&mut self, order: &Order) -> Option<(Pair, u64)> {

@@ -22,6 +22,7 @@ pub(super) fn options(vocab_size: u32, tie_break: TieBreak) -> TrainOptions {
         threads: 1,
         max_memory: None,
         temp_dir: None,
+        table_entries: 1000,
     }
 }
 
@@ -81,6 +82,32 @@ fn special_tokens_are_neither_counted_nor_learned() {
     assert_eq!(merges(&trained)[0], ("b".to_owned(), "c".to_owned()));
     assert!(merges(&trained).iter().all(|(a, b)| format!("{a}{b}") != "ab"));
     assert_eq!(trained.vocab.special_id("ab"), Some(trained.vocab.size() - 1));
+}
+
+/// What a table holds must be what merging gives. (A small bound leaves no room for one.)
+pub(super) fn assert_table_is_true(trained: &Trained) {
+    let Some(table) = &trained.table else { return };
+    for (pre_token, ids) in table.entries() {
+        let expected = reference::encode::encode_pre_token(&trained.vocab, &pre_token).unwrap();
+        assert_eq!(ids, expected, "{pre_token:?}");
+    }
+}
+
+#[test]
+fn the_table_holds_the_most_frequent_pre_tokens() {
+    let words = (0..400).map(|n| (format!(" word{n}"), 1000 - n));
+    let words: Vec<(Vec<u8>, u64)> =
+        words.map(|(text, count)| (text.into_bytes(), count)).collect();
+    let counts = Counts::from_pairs(words.iter().map(|(text, count)| (&text[..], *count)));
+    let few = TrainOptions { table_entries: 300, ..options(500, TieBreak::Lex) };
+    let trained = train_counts(&counts, &few, &Progress::default()).unwrap();
+    assert_table_is_true(&trained);
+    let entries = trained.table.unwrap().entries();
+    assert_eq!(entries.len(), 300);
+    let holds = |text: &[u8]| entries.iter().any(|(pre_token, _)| pre_token == text);
+    assert!(words[..44].iter().all(|(text, _)| holds(text)));
+    let none = TrainOptions { table_entries: 0, ..few };
+    assert!(train_counts(&counts, &none, &Progress::default()).unwrap().table.is_none());
 }
 
 #[test]
@@ -174,6 +201,7 @@ proptest! {
         let options =
             TrainOptions { max_memory: spare.map(|spare| least + 100 + spare), ..options };
         let fast = train_counts(&counts, &options, &Progress::default()).unwrap();
+        assert_table_is_true(&fast);
         let slow = reference::train::train(&words, &options);
         let fast_merges: Vec<_> = fast
             .vocab

@@ -93,6 +93,25 @@ impl<S: Symbol> Words<S> {
         n_places.saturating_mul(size_of::<S>() as u64).saturating_add(hints)
     }
 
+    /// Calls `visit` with the tokens of each pre-token, the most frequent ones first, until it
+    /// returns false.
+    pub(super) fn for_each_pre_token(&self, mut visit: impl FnMut(&[TokenId]) -> bool) {
+        let mut tokens = Vec::new();
+        let mut at = 1;
+        while let Some(&symbol) = self.symbols.get(at) {
+            if symbol == S::BOUNDARY {
+                if !visit(&tokens) {
+                    return;
+                }
+                tokens.clear();
+                at += 1;
+            } else {
+                tokens.push(symbol.id());
+                at += self.facts.len_of(symbol.id()) as usize;
+            }
+        }
+    }
+
     /// Calls `visit` with id, place and count of each token.
     pub(super) fn for_each_token(&self, visit: impl FnMut(TokenId, u32, u64)) {
         self.for_each_token_in(1..self.symbols.len(), visit);

@@ -1,5 +1,7 @@
 //! Builds a [`Vocab`] from its parts and refuses parts that contradict each other.
 
+use std::sync::OnceLock;
+
 use std::collections::hash_map::Entry;
 
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
@@ -69,6 +71,7 @@ impl Vocab {
     #[must_use]
     pub fn with_whole_pretoken_lookup(mut self, on: bool) -> Self {
         self.whole_pretoken_lookup = on;
+        self.sha256 = OnceLock::new();
         self
     }
 
@@ -131,6 +134,7 @@ impl Vocab {
             pattern,
             whole_pretoken_lookup: false,
             merge_counts: None,
+            sha256: OnceLock::new(),
         })
     }
 

@@ -184,6 +184,7 @@ proptest! {
         let cut = TrainOptions { vocab_size: cut.min(options.vocab_size), ..options.clone() };
         let base = train(&words, &cut).unwrap().vocab;
         let continued = train(&words, &from(&base, &options)).unwrap();
+        crate::train::tests::assert_table_is_true(&continued);
         prop_assert_eq!(continued.vocab.merge_counts(), whole.vocab.merge_counts());
         prop_assert!(continued.vocab.merge_bytes().eq(whole.vocab.merge_bytes()));
         prop_assert_eq!(continued.corpus_tokens, whole.corpus_tokens);
