@@ -126,7 +126,7 @@ def _tell_what_is_there(out: Path, *, resume: bool, quiet: bool) -> None:
         ValueError: If its state is damaged and to be resumed.
     """
     try:
-        saved = _core.unfinished_encode(out)
+        saved = _core.unfinished_encode(out) if out.parent.exists() else None
     except ValueError:
         if resume:
             raise
