@@ -31,7 +31,14 @@ pub fn byte_of(character: char) -> Option<u8> {
 
 /// Writes bytes as characters.
 pub fn encode(bytes: &[u8]) -> String {
-    bytes.iter().map(|&byte| char_of(byte)).collect()
+    let mut text = String::new();
+    encode_into(bytes, &mut text);
+    text
+}
+
+/// [`encode`], behind what `text` holds already.
+pub fn encode_into(bytes: &[u8], text: &mut String) {
+    text.extend(bytes.iter().map(|&byte| char_of(byte)));
 }
 
 /// Reads characters as bytes.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::byte_alphabet;
-use super::vocab_entries::{self, VocabEntries};
+use super::vocab_entries::{VocabEntries, WrittenVocab};
 use crate::pretokenize::Pattern;
 use crate::{Error, Result, TokenId, Vocab};
 
@@ -55,7 +55,10 @@ pub(super) fn parse_merge(line: &str) -> Option<(Vec<u8>, Vec<u8>)> {
 ///
 /// [`Error::SpecialToken`] if one is written like an ordinary token.
 pub fn vocab_json(vocab: &Vocab) -> Result<String> {
-    Ok(serde_json::Value::Object(vocab_entries::write(vocab)?).to_string())
+    serde_json::to_string(&WrittenVocab::new(vocab)?).map_err(|error| Error::Format {
+        field: "vocab.json".to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// The text of `merges.txt`.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::vocab_entries::{self, VocabEntries};
+use super::vocab_entries::{VocabEntries, WrittenMerges, WrittenVocab};
 use super::{byte_alphabet, gpt2_files, pre_tokenizer_json as pre_tokenizer};
 use crate::pretokenize::UNICODE_VERSION;
 use crate::{Error, Result, TokenId, Vocab};
@@ -78,6 +78,37 @@ enum MergeEntry {
     Line(String),
 }
 
+/// The whole file, in the order of Hugging Face's. Written without a tree of values in between,
+/// which would take longer than all the rest of saving.
+#[derive(Serialize)]
+struct Written<'v> {
+    version: &'static str,
+    truncation: (),
+    padding: (),
+    added_tokens: Vec<Value>,
+    normalizer: (),
+    pre_tokenizer: Value,
+    post_processor: (),
+    decoder: Value,
+    model: WrittenModel<'v>,
+}
+
+#[derive(Serialize)]
+struct WrittenModel<'v> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    dropout: (),
+    unk_token: (),
+    continuing_subword_prefix: (),
+    end_of_word_suffix: (),
+    fuse_unk: bool,
+    byte_fallback: bool,
+    ignore_merges: bool,
+    minillm: Facts,
+    vocab: WrittenVocab<'v>,
+    merges: WrittenMerges<'v>,
+}
+
 /// What only this crate writes and reads.
 #[derive(Serialize, Deserialize)]
 struct Facts {
@@ -101,42 +132,38 @@ pub fn to_json(vocab: &Vocab) -> Result<String> {
 }
 
 fn write(vocab: &Vocab, merge_counts: Option<&[u64]>) -> Result<String> {
-    let added_tokens: Vec<Value> = vocab.specials().iter().map(added_token).collect();
-    let merges: Vec<Value> = vocab
-        .merge_bytes()
-        .map(|(left, right)| json!([byte_alphabet::encode(left), byte_alphabet::encode(right)]))
-        .collect();
-    let facts = Facts {
-        format_version: FACTS_VERSION,
-        unicode_version: UNICODE_VERSION.to_owned(),
-        pattern: vocab.pattern().name().map(str::to_owned),
-        ranked: vocab.is_ranked(),
-        merge_counts: merge_counts.map(<[u64]>::to_vec),
-    };
-    let file = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added_tokens,
-        "normalizer": null,
-        "pre_tokenizer": pre_tokenizer::write(vocab.pattern()),
-        "post_processor": null,
-        "decoder": pre_tokenizer::byte_level(true),
-        "model": {
-            "type": "BPE",
-            "dropout": null,
-            "unk_token": null,
-            "continuing_subword_prefix": null,
-            "end_of_word_suffix": null,
-            "fuse_unk": false,
-            "byte_fallback": false,
-            "ignore_merges": vocab.whole_pretoken_lookup(),
-            "minillm": facts,
-            "vocab": vocab_entries::write(vocab)?,
-            "merges": merges,
+    let file = Written {
+        version: "1.0",
+        truncation: (),
+        padding: (),
+        added_tokens: vocab.specials().iter().map(added_token).collect(),
+        normalizer: (),
+        pre_tokenizer: pre_tokenizer::write(vocab.pattern()),
+        post_processor: (),
+        decoder: pre_tokenizer::byte_level(true),
+        model: WrittenModel {
+            kind: "BPE",
+            dropout: (),
+            unk_token: (),
+            continuing_subword_prefix: (),
+            end_of_word_suffix: (),
+            fuse_unk: false,
+            byte_fallback: false,
+            ignore_merges: vocab.whole_pretoken_lookup(),
+            minillm: Facts {
+                format_version: FACTS_VERSION,
+                unicode_version: UNICODE_VERSION.to_owned(),
+                pattern: vocab.pattern().name().map(str::to_owned),
+                ranked: vocab.is_ranked(),
+                merge_counts: merge_counts.map(<[u64]>::to_vec),
+            },
+            vocab: WrittenVocab::new(vocab)?,
+            merges: WrittenMerges(vocab),
         },
-    });
-    Ok(format!("{file:#}\n"))
+    };
+    let text = serde_json::to_string_pretty(&file)
+        .map_err(|error| Error::Format { field: "model".to_owned(), reason: error.to_string() })?;
+    Ok(text + "\n")
 }
 
 /// SHA-256 of [`to_json`] without the counts of the merges, in hexadecimal: what token files name

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::byte_alphabet;
 use crate::vocab::show;
@@ -66,22 +66,60 @@ impl VocabEntries {
     }
 }
 
-/// All tokens of `vocab` by ascending id, as they are written.
-///
-/// # Errors
-///
-/// [`Error::SpecialToken`] if two tokens are written alike.
-pub(super) fn write(vocab: &Vocab) -> Result<Map<String, Value>> {
-    let special_texts: HashMap<TokenId, &str> =
-        vocab.specials().iter().map(|(text, id)| (*id, &text[..])).collect();
-    let mut entries = Map::with_capacity(vocab.len());
-    for (id, token) in vocab.tokens() {
-        let special = special_texts.get(&id);
-        let text = special.map_or_else(|| byte_alphabet::encode(token), |&text| text.to_owned());
-        if let Some(other) = entries.insert(text.clone(), Value::from(id)) {
-            let reason = format!("ids {other} and {id} ({}) are written alike", show(token));
-            return Err(Error::SpecialToken { token: text, reason });
+/// All tokens of a vocabulary by ascending id, as they are written.
+pub(super) struct WrittenVocab<'v>(&'v Vocab);
+
+impl<'v> WrittenVocab<'v> {
+    /// # Errors
+    ///
+    /// [`Error::SpecialToken`] if a special token is written like another token.
+    pub(super) fn new(vocab: &'v Vocab) -> Result<Self> {
+        for (text, id) in vocab.specials() {
+            // Ordinary tokens are all written differently.
+            let bytes = byte_alphabet::decode(text).ok();
+            if let Some(other) = bytes.as_deref().and_then(|bytes| vocab.id(bytes)) {
+                let token = vocab.token(other).unwrap_or_default();
+                let (low, high) = (other.min(*id), other.max(*id));
+                let reason = format!("ids {low} and {high} ({}) are written alike", show(token));
+                return Err(Error::SpecialToken { token: text.clone(), reason });
+            }
         }
+        Ok(Self(vocab))
     }
-    Ok(entries)
+}
+
+impl Serialize for WrittenVocab<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let special_texts: HashMap<TokenId, &str> =
+            self.0.specials().iter().map(|(text, id)| (*id, &text[..])).collect();
+        let mut entries = serializer.serialize_map(Some(self.0.len()))?;
+        let mut written = String::new();
+        for (id, token) in self.0.tokens() {
+            written.clear();
+            match special_texts.get(&id) {
+                Some(text) => written.push_str(text),
+                None => byte_alphabet::encode_into(token, &mut written),
+            }
+            entries.serialize_entry(&written, &id)?;
+        }
+        entries.end()
+    }
+}
+
+/// The merges of a vocabulary as pairs of tokens, as they are written.
+pub(super) struct WrittenMerges<'v>(pub(super) &'v Vocab);
+
+impl Serialize for WrittenMerges<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut merges = serializer.serialize_seq(None)?;
+        let (mut first, mut second) = (String::new(), String::new());
+        for (left, right) in self.0.merge_bytes() {
+            first.clear();
+            second.clear();
+            byte_alphabet::encode_into(left, &mut first);
+            byte_alphabet::encode_into(right, &mut second);
+            merges.serialize_element(&[&first, &second])?;
+        }
+        merges.end()
+    }
 }
