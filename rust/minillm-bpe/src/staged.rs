@@ -94,9 +94,15 @@ impl Staged {
 
     /// Gives the file its name, over whatever had it; the name outlasts a loss of power.
     pub(crate) fn publish(self) -> Result<()> {
+        sync_folder(&self.publish_unsynced()?)
+    }
+
+    /// Gives the file its name, which a loss of power may undo or leave to nothing but zeros: for
+    /// files with a checksum that can be missed. Returns the name.
+    pub(crate) fn publish_unsynced(self) -> Result<PathBuf> {
         let Self { path, file } = self;
         file.persist(&path).map_err(|failed| Error::io(&path, failed.error))?;
-        sync_folder(&path)
+        Ok(path)
     }
 }
 

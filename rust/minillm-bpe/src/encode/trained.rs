@@ -159,7 +159,7 @@ impl TrainedTable {
             Sets::Four(table) => table.write_to(write),
         }?;
         file.write(&checksum.digest().to_le_bytes())?;
-        file.publish()
+        file.publish_unsynced().map(drop)
     }
 
     /// Reads a table that was made for `vocab`.
