@@ -47,7 +47,7 @@ GIGATOKEN = """
     kind, vocabulary, corpus, out, sync = sys.argv[1:]
     load = gigatoken.Tokenizer.from_tiktoken if kind == "ranks" else gigatoken.Tokenizer
     tokenizer = load(vocabulary)
-    rows = tokenizer.encode_files(gigatoken.TextFileSource(corpus, separator="<|endoftext|>"))
+    rows = tokenizer.encode_files(gigatoken.TextFileSource([corpus], separator="<|endoftext|>"))
     ids = np.asarray(awkward.flatten(rows)).astype(np.uint16)
     with open(out, "wb") as file:
         ids.tofile(file)

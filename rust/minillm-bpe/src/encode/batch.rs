@@ -48,7 +48,7 @@ impl Encoder {
     /// Encodes `texts` on `threads` threads; the ids of text `i` are `ids[offsets[i]..offsets[i + 1]]`.
     ///
     /// A single long text is shared among the threads too. Ids do not depend on `threads`. They
-    /// are held twice for a moment, when those of the threads are joined.
+    /// are held twice for a moment, when those of several threads are joined.
     ///
     /// # Errors
     ///
@@ -62,13 +62,21 @@ impl Encoder {
         check_width(I::DTYPE, self.vocab().size())?;
         let specials = self.allow(allowed)?;
         let pieces = self.pieces(texts, &specials);
-        let outputs = self.run(&pieces, &tasks(&pieces), &specials, threads)?;
+        let threads = at_work(threads);
+        // One thread needs no tasks, and its ids no joining.
+        let whole = || std::iter::once(0..pieces.len()).collect();
+        let tasks = if threads == 1 { whole() } else { tasks(&pieces) };
+        let mut outputs = self.run(&pieces, &tasks, &specials, threads)?;
 
-        let mut ids = Vec::with_capacity(outputs.iter().map(|output| output.ids.len()).sum());
+        let mut ids = match &mut outputs[..] {
+            [only] => std::mem::take(&mut only.ids),
+            outputs => Vec::with_capacity(outputs.iter().map(|output| output.ids.len()).sum()),
+        };
+        let is_joined = outputs.len() == 1;
         let mut offsets = vec![0; texts.len() + 1];
         let mut piece_texts = pieces.iter().map(|&(text, _)| text);
         for output in outputs {
-            let before = ids.len();
+            let before = if is_joined { 0 } else { ids.len() };
             for (end, text) in output.ends.iter().zip(&mut piece_texts) {
                 offsets[text + 1] = (before + end) as u64;
             }
@@ -145,9 +153,8 @@ impl Encoder {
         };
         let pool = I::pool(&self.shared.pools);
         let mut done = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..at_work(threads).min(tasks.len()))
-                .map(|_| scope.spawn(|| pool.with(work)))
-                .collect();
+            let others: Vec<_> =
+                (1..threads.min(tasks.len())).map(|_| scope.spawn(|| pool.with(work))).collect();
             let mut done = pool.with(work);
             for other in others {
                 done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
