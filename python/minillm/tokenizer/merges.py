@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import nlargest
 from typing import TypeAlias
 
 from minillm import _core
@@ -16,7 +17,10 @@ Merges: TypeAlias = Sequence[tuple[bytes, bytes]]
 def longest_tokens(merges: Merges) -> list[str]:
     """The longest tokens that merges make, longest first."""
     tokens = {left + right for left, right in merges}
-    return [readable(token) for token in sorted(tokens, key=lambda t: (-len(t), t))[:LONGEST]]
+    # Sorted are only those that may be among them: all would take as long as to write the file.
+    shortest = min(nlargest(LONGEST, map(len, tokens)), default=0)
+    longest = [token for token in tokens if len(token) >= shortest]
+    return [readable(token) for token in sorted(longest, key=lambda t: (-len(t), t))[:LONGEST]]
 
 
 def merge_rows(bpe: _core.Bpe, merges: Merges, ranks: Iterable[int]) -> list[Row]:
