@@ -139,8 +139,11 @@ def work(contender: str, corpus: Path, tokenizer: Path, *, sync: bool) -> harnes
     """One process, from its start to its end."""
     with tempfile.TemporaryDirectory(dir=corpus.parent) as folder:
         out = Path(folder) / "train.bin"
+        # What is blank behind the last separator is no document to minillm, but one to others.
+        text = Path(folder) / "corpus.txt"
+        text.write_bytes(corpus.read_bytes().rstrip())
         sample = harness.timed_command(
-            COMMANDS[contender](corpus, tokenizer, out, "yes" if sync else "no")
+            COMMANDS[contender](text, tokenizer, out, "yes" if sync else "no")
         )
         ids = np.fromfile(out, "<u2")
     eot = END_OF_TEXT_ID

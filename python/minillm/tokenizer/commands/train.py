@@ -104,8 +104,9 @@ def train(
     read = list(files) if from_counts else texts.on_disk
     _refuse_what_is_trained_on(held_out_files.paths, read)
     base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]
-    written = [*outs, *(table_of(file) for file in outs)]
-    prepare(out, written, read=[*read, *held_out_files.on_disk, *base_files])
+    inputs = [*read, *held_out_files.on_disk, *base_files]
+    prepare(out, outs, read=inputs)
+    prepare(out, map(table_of, outs), read=inputs)
     corpus: Files | _core.CountsFiles = texts
     if from_counts:
         corpus = _counts(files, weights, pattern=pattern, special=special)
