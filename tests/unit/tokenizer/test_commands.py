@@ -130,6 +130,15 @@ def test_encode_from_standard_input_equals_encode_from_a_file(folder):
         assert (folder / "piped" / name).read_bytes() == (folder / "data" / name).read_bytes()
 
 
+def test_part_without_a_document_is_an_empty_file(folder, capsys):
+    (folder / "one.txt").write_text("low lower " * 50)
+    words = ["encode", "one.txt", "--part", "2/2", "--val-fraction", 0, "--json"]
+    assert run(*words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["train_tokens"], report["bytes_per_token"]) == (0, None)
+    assert (folder / "data/train-002-of-002.bin").read_bytes() == b""
+
+
 def test_encode_does_not_depend_on_threads(folder):
     for threads in (1, 4):
         out = f"{threads}/train.bin"
