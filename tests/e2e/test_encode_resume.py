@@ -104,6 +104,7 @@ def test_run_that_is_killed_and_resumed_gives_the_same_files(folder):
         assert code in (0, -signal.SIGKILL)
         code, _, errors = encode(out, "--resume", "--threads", turn + 1)
         assert code == 0, errors
+        assert "replacing" not in errors
         assert digests(out) == digests(folder.cwd() / "whole")
 
 

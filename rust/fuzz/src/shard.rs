@@ -34,7 +34,7 @@ static SOUND: LazyLock<Files> = LazyLock::new(|| {
         part: None,
     };
     let mut writer = ShardWriter::create(&paths()[0], facts).unwrap();
-    for document in [&[1, 2, 999][..], &[999], &[7; 60]] {
+    for document in [&[1_u16, 2, 999][..], &[999], &[7; 60]] {
         writer.push(document).unwrap();
         writer.end_document(9).unwrap();
     }

@@ -138,8 +138,9 @@ def _tell_what_is_there(out: Path, *, resume: bool, quiet: bool) -> None:
         saved = None
     if resume and saved is None:
         say(f"nothing to resume for `{out}`: starting from the beginning")
-    elif resume and saved is not None and not quiet:
-        say(f"resuming `{out}` from {size(saved)} of text")
+    elif resume and saved is not None:
+        if not quiet:
+            say(f"resuming `{out}` from {size(saved)} of text")
     elif saved:
         say(
             f"replacing an unfinished `{out}`: --resume would have gone on from {size(saved)} of"
