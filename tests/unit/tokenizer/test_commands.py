@@ -16,6 +16,14 @@ from minillm.tokenizer.commands import decode
 
 EOT = "<|endoftext|>"
 COMMAND = [sys.executable, "-c", "from minillm.cli import main_bpe; main_bpe()"]
+# The same, which says when all that it needs is imported.
+READY = """
+from minillm.cli import main_bpe
+from minillm.tokenizer.commands import count, encode, train
+print("ready", flush=True)
+main_bpe()
+"""
+READY_COMMAND = [sys.executable, "-c", READY]
 TEXT = "".join(f"document {i} of many, low lower lowest\n{EOT}\n" for i in range(300))
 
 
@@ -451,12 +459,14 @@ def test_ctrl_c_stops_within_a_second_and_leaves_nothing(folder, words, source):
     files = [str(big)] * 20 if source == "file" else []
     reads, writes = os.pipe()
     process = subprocess.Popen(
-        [*COMMAND, *words.split(), *files],
+        [*READY_COMMAND, *words.split(), *files],
         stdin=reads,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1.2)  # with an open pipe and nothing in it, the command waits for more
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.7)  # with an open pipe and nothing in it, the command waits for more
     assert process.poll() is None
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
