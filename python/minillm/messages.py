@@ -25,6 +25,9 @@ EXIT_USAGE = 2
 EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: the work is saved, call again
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
+_FLAGS = ("--from-counts", "--json", "--quiet", "--resume")
+"""Options without a value, so that what follows is none."""
+
 
 class UsageError(ValueError):
     """A command line that cannot be meant; ends the command with exit code 2."""
@@ -94,9 +97,14 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
 
 def _with_stdin_named(words: Sequence[str]) -> list[str]:
     """Spells a lone `-` among the files as `/dev/stdin`: the parser takes it for an option."""
-    before = ["", *words]
-    is_file = [word == "-" and not before[i].startswith("--") for i, word in enumerate(words)]
-    return ["/dev/stdin" if named else word for word, named in zip(words, is_file, strict=True)]
+    return [
+        "/dev/stdin" if word == "-" and not _takes_value(before) else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+
+
+def _takes_value(word: str) -> bool:
+    return word.startswith("--") and word not in _FLAGS and not word.startswith("--no-")
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -104,11 +104,15 @@ def test_run_that_is_killed_and_resumed_gives_the_same_files(folder):
         assert code in (0, -signal.SIGKILL)
         code, _, errors = encode(out, "--resume", "--threads", turn + 1)
         assert code == 0, errors
+        assert "replacing" not in errors
         assert digests(out) == digests(folder.cwd() / "whole")
 
 
 def test_ctrl_c_after_a_saved_state_can_be_resumed(folder):
-    code, errors = stopped(folder, signal.SIGINT, "--quiet")
+    for _ in range(5):
+        code, errors = stopped(folder, signal.SIGINT, "--quiet")
+        if code == 75:
+            break  # else it was done before the signal came
     assert code == 75
     assert errors.startswith("error: interrupted\nhint: go on from ")
     code, _, errors = run("encode", "corpus.txt", "--out", folder / "train.bin", "--resume")

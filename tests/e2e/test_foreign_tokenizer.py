@@ -2,7 +2,7 @@
 
 import pytest
 
-from minillm.infer import absent_ids, generate, load_run, prompt_ids
+from minillm.infer import TextStream, absent_ids, generate, load_run, prompt_ids
 from minillm.pretrain import run
 from minillm.tokenizer import encode_texts, text_encoder
 from minillm.train.metrics import read_metrics
@@ -52,7 +52,10 @@ def test_it_encodes_trains_and_generates(make_config, tokenizer, tmp_path):
         stop_ids=(tokenizer.eot_id,),
         absent=absent_ids(loaded.tokenizer, config.model.vocab_size),
     )
-    assert isinstance(loaded.tokenizer.decode(list(ids)), str)
+    ids = list(ids)
+    stream = TextStream(loaded.tokenizer)
+    streamed = [stream.push([token_id]) for token_id in ids]
+    assert "".join(streamed) + stream.finish() == loaded.tokenizer.decode(ids)
     with pytest.raises(ValueError, match=r"tokenizer\.json` is missing"):
         load_run(folder)
 

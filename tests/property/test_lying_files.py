@@ -147,7 +147,7 @@ def lies(draw):
                 parent[path[-1]] = copy.deepcopy(inside(file, draw(st.sampled_from(PLACES[name]))))
             else:
                 parent[draw(strings)] = parent.pop(path[-1])
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError, AttributeError):
             continue  # an earlier change took that place away
     return json.dumps(file, ensure_ascii=draw(st.booleans()))
 

@@ -37,6 +37,16 @@ def test_usage_error_exits_with_2(capsys):
     assert capsys.readouterr().err == "error: --resume needs a run folder\n"
 
 
+def test_a_lone_dash_is_standard_input_but_not_behind_an_option_with_a_value(capsys):
+    def verb(*files: str, quiet: bool = False, table: bool = True, pattern: str = "") -> None:
+        messages.say(f"{files} {quiet} {table} {pattern}")
+
+    run(verb, "-", "--quiet", "-", "--no-table", "-", "--pattern", "x")
+    assert capsys.readouterr().err == f"{('/dev/stdin',) * 3} True False x\n"
+    run(verb, "--pattern", "-")
+    assert "/dev/stdin" not in capsys.readouterr().err
+
+
 def test_unknown_option_names_the_nearest(capsys):
     def verb(*, batch_size: int = 1) -> None: ...
 

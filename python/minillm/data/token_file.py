@@ -97,12 +97,13 @@ class TokenFile:
     def verify(self) -> None:
         """Reads everything and compares it with the checksums of the manifest, index included.
 
-        At the speed of the disk. A bare file has no checksums.
+        At the speed of the disk. A file without a manifest has no checksums.
 
         Raises:
             ValueError: Naming the first block that differs, or the field of the manifest.
         """
-        _core.Shard(self.path).verify()
+        if self.manifest is not None:
+            _core.Shard(self.path).verify()
 
     def __len__(self) -> int:
         return len(self.ids)

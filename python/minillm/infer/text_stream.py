@@ -1,14 +1,16 @@
 """Tokens in, printable text out, as early as it is certain.
 
 Two things make a token's text uncertain when the token arrives. Its last bytes may be the first
-part of a character; the tokenizer's stream decoder keeps them for the rest. And the end of the text
-may be the start of a stop string; it waits until it is one or is not. What is emitted never has to
-be taken back, and how the bytes were cut into tokens changes nothing about the whole.
+part of a character; they wait for the rest. And the end of the text may be the start of a stop
+string; it waits until it is one or is not. What is emitted never has to be taken back, and how the
+bytes were cut into tokens changes nothing about the whole. Any tokenizer will do: nothing is asked
+of it but the bytes of ids.
 """
 
+import codecs
 from collections.abc import Sequence
 
-from minillm.tokenizer import Tokenizer
+from minillm.tokenizer import TextEncoder
 
 
 class TextStream:
@@ -25,11 +27,12 @@ class TextStream:
         ValueError: If a stop string is empty: it would stop everything.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: TextEncoder, stop: Sequence[str] = ()) -> None:
         if "" in stop:
             raise ValueError("a stop string is empty, expected at least one character")
         self._stop = tuple(stop)
-        self._decoder = tokenizer.stream_decoder()
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self.stopped = False
 
@@ -38,11 +41,11 @@ class TextStream:
 
         After a stop string, `stopped` is true and all further text is dropped.
         """
-        return self._emit(self._decoder.push(ids))
+        return self._emit(self._decoder.decode(self._tokenizer.decode_bytes(ids)))
 
     def finish(self) -> str:
         """Returns what was still held back: no more ids will come."""
-        text = self._emit(self._decoder.finish()) + self._held
+        text = self._emit(self._decoder.decode(b"", final=True)) + self._held
         self._held = ""
         return text
 

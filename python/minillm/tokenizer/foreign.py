@@ -151,7 +151,7 @@ def encode_texts(
 
     Raises:
         ValueError: If an id is beyond the vocabulary.
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be written, or somebody else writes it.
     """
     writer = _core.ShardWriter(
         out,
@@ -160,12 +160,15 @@ def encode_texts(
         tokenizer_sha256=tokenizer.sha256,
     )
     n_bytes = 0
-    for batch in _batches(text for text in texts if text.strip(" \t\n\r\f\v")):
-        for text, ids in zip(batch, _encoded(tokenizer, batch), strict=True):
-            size = len(text.encode())
-            writer.push(ids, size)
-            n_bytes += size
-    return writer.finish([(source, n_bytes)])
+    try:
+        for batch in _batches(text for text in texts if text.strip(" \t\n\r\f\v")):
+            for text, ids in zip(batch, _encoded(tokenizer, batch), strict=True):
+                size = len(text.encode())
+                writer.push(ids, size)
+                n_bytes += size
+        return writer.finish([(source, n_bytes)])
+    finally:
+        del writer  # a traceback that someone keeps would keep the file locked
 
 
 def _encoded(tokenizer: TextEncoder, batch: list[str]) -> Iterable[Sequence[int]]:

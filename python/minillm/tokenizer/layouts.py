@@ -139,7 +139,8 @@ def _npy_layout(path: Path, file: BinaryIO) -> Layout:
         kind, shape = header["descr"], header["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise ValueError(f"`{path}`: the header, which is numpy's, is damaged") from error
-    if kind not in ("<u2", "<u4") or not isinstance(shape, tuple) or len(shape) != 1:
+    is_one_axis = isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int
+    if kind not in ("<u2", "<u4") or not is_one_axis:
         raise ValueError(
             f"`{path}` holds {kind} of shape {shape}, expected <u2 or <u4, and one axis"
         )

@@ -74,7 +74,7 @@ def encode_report(encoded: _core.Encoded, *, elapsed_s: float) -> Report:
         }
     return report | {
         "blank_documents": encoded.blank_documents,
-        "bytes_per_token": encoded.corpus_bytes / tokens,
+        "bytes_per_token": encoded.corpus_bytes / tokens if tokens else None,
         **cost(elapsed_s),
     }
 

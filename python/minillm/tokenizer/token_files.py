@@ -46,23 +46,10 @@ def encode_files(
         read: Files besides the corpus that must not be overwritten.
 
     Raises:
-        UsageError: If an option is out of range, or an output would overwrite what is read.
+        UsageError: As `prepare_token_files`.
         OSError: If a file cannot be read or written.
     """
-    if not 0 <= val_fraction < 1:
-        raise UsageError(f"--val-fraction is {val_fraction}, expected 0 or more and less than 1")
-    val_out = out.with_name("val.bin") if val_fraction > 0 else None
-    if val_out and part is not None:
-        val_out = part_of(val_out, part)
-    if val_out and val_out.stem == out.stem:
-        raise with_hint(
-            UsageError(f"--out is `{out}`, which is where the validation part goes"),
-            "pass `--val-fraction 0` to put everything there",
-        )
-    inputs = corpus.on_disk
-    written = token_files(out) + (token_files(val_out) if val_out else [])
-    prepare(out, written, read=[*inputs, *read])
-    prepare(out, [out.with_name("tokenizer.json")], read=inputs)
+    val_out = prepare_token_files(corpus, out, val_fraction=val_fraction, part=part, read=read)
     return _core.encode_files(
         corpus,
         bpe,
@@ -78,6 +65,43 @@ def encode_files(
         part=part,
         progress=progress,
     )
+
+
+def prepare_token_files(
+    corpus: Files,
+    out: Path,
+    *,
+    val_fraction: float,
+    part: tuple[int, int] | None = None,
+    read: Sequence[Path] = (),
+) -> Path | None:
+    """Makes the folder of `out`, and tells where the validation part goes, if there is one.
+
+    Args:
+        corpus: As for `encode_files`, and so is the rest.
+        out: The token file.
+        val_fraction: Part of the documents for validation.
+        part: Number and count of parts.
+        read: Files besides the corpus.
+
+    Raises:
+        UsageError: If an option is out of range, or an output would overwrite what is read.
+    """
+    if not 0 <= val_fraction < 1:
+        raise UsageError(f"--val-fraction is {val_fraction}, expected 0 or more and less than 1")
+    val_out = out.with_name("val.bin") if val_fraction > 0 else None
+    if val_out and part is not None:
+        val_out = part_of(val_out, part)
+    if val_out and val_out.stem == out.stem:
+        raise with_hint(
+            UsageError(f"--out is `{out}`, which is where the validation part goes"),
+            "pass `--val-fraction 0` to put everything there",
+        )
+    inputs = corpus.on_disk
+    written = token_files(out) + (token_files(val_out) if val_out else [])
+    prepare(out, written, read=[*inputs, *read])
+    prepare(out, [out.with_name("tokenizer.json")], read=inputs)
+    return val_out
 
 
 def part_of(out: Path, part: tuple[int, int]) -> Path:

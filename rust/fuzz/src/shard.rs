@@ -3,16 +3,18 @@
 //! of a sound one that was changed, nothing that its manifest vouches for is another.
 //!
 //! The first byte says what is made of the others: one of the three files of a sound shard, or
-//! changes of single bytes of them, each of three bytes: where, and what to.
+//! changes of single bytes of them, each of three bytes: where, and what to. It also says whether
+//! the manifest gets the checksum that it should have, so that its lies are looked at.
 
 #![no_main]
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use minillm_bpe::shard::{Dtype, SealedShard, ShardFacts, ShardReader, ShardWriter};
+use minillm_bpe::shard::{Dtype, Eot, SealedShard, ShardFacts, ShardReader, ShardWriter};
 use minillm_fuzz::Bounded;
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_64;
 
 #[global_allocator]
 static ALLOCATOR: Bounded<{ 1 << 25 }> = Bounded;
@@ -27,10 +29,12 @@ static SOUND: LazyLock<Files> = LazyLock::new(|| {
         dtype: Dtype::Uint16,
         vocab_size: 1000,
         eot_id: Some(999),
+        eot: Eot::Append,
         tokenizer_sha256: "ab".repeat(32),
+        part: None,
     };
     let mut writer = ShardWriter::create(&paths()[0], facts).unwrap();
-    for document in [&[1, 2, 999][..], &[999], &[7; 60]] {
+    for document in [&[1_u16, 2, 999][..], &[999], &[7; 60]] {
         writer.push(document).unwrap();
         writer.end_document(9).unwrap();
     }
@@ -56,9 +60,22 @@ fn files_of(kind: u8, data: &[u8]) -> Files {
     files
 }
 
+/// Puts the checksum of a manifest in the place of the one that it has.
+fn seal(json: &mut Vec<u8>) {
+    const FIELD: &[u8] = b",\n  \"json_xxh3\": \"";
+    let end = json.windows(FIELD.len()).rposition(|bytes| bytes == FIELD);
+    json.truncate(end.unwrap_or(json.len()));
+    let checksum = format!("{:016x}\"\n}}\n", xxh3_64(json));
+    json.extend_from_slice(FIELD);
+    json.extend_from_slice(checksum.as_bytes());
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some((&kind, rest)) = data.split_first() else { return };
-    let files = files_of(kind, rest);
+    let mut files = files_of(kind, rest);
+    if kind & 4 != 0 {
+        seal(&mut files[2]);
+    }
     for (path, bytes) in paths().iter().zip(&files) {
         fs::write(path, bytes).unwrap();
     }

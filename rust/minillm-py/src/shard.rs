@@ -79,6 +79,10 @@ pub fn encode_files(
     part: Option<(u32, u32)>,
     progress: &Progress,
 ) -> PyResult<Encoded> {
+    let field = match &corpus {
+        Corpus::Files { field, .. } => Some(field.clone()),
+        Corpus::Texts(_) => None,
+    };
     let options = EncodeOptions {
         out,
         val_out,
@@ -87,6 +91,7 @@ pub fn encode_files(
         threads,
         eot: parse_eot(eot)?,
         separator,
+        field,
         allowed: AllowedSpecial::None,
         sync_every,
         resume,
@@ -129,6 +134,12 @@ impl Shard {
 
     fn __len__(&self) -> usize {
         usize::try_from(self.0.tokens()).unwrap_or(usize::MAX)
+    }
+
+    /// `uint16` or `uint32`.
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.0.dtype().name()
     }
 
     /// Raises if the manifest names another tokenizer than the one of this hash.

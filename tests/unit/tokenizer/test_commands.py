@@ -16,6 +16,14 @@ from minillm.tokenizer.commands import decode
 
 EOT = "<|endoftext|>"
 COMMAND = [sys.executable, "-c", "from minillm.cli import main_bpe; main_bpe()"]
+# The same, which says when all that it needs is imported.
+READY = """
+from minillm.cli import main_bpe
+from minillm.tokenizer.commands import count, encode, train
+print("ready", flush=True)
+main_bpe()
+"""
+READY_COMMAND = [sys.executable, "-c", READY]
 TEXT = "".join(f"document {i} of many, low lower lowest\n{EOT}\n" for i in range(300))
 
 
@@ -130,6 +138,15 @@ def test_encode_from_standard_input_equals_encode_from_a_file(folder):
         assert (folder / "piped" / name).read_bytes() == (folder / "data" / name).read_bytes()
 
 
+def test_part_without_a_document_is_an_empty_file(folder, capsys):
+    (folder / "one.txt").write_text("low lower " * 50)
+    words = ["encode", "one.txt", "--part", "2/2", "--val-fraction", 0, "--json"]
+    assert run(*words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["train_tokens"], report["bytes_per_token"]) == (0, None)
+    assert (folder / "data/train-002-of-002.bin").read_bytes() == b""
+
+
 def test_encode_does_not_depend_on_threads(folder):
     for threads in (1, 4):
         out = f"{threads}/train.bin"
@@ -207,6 +224,7 @@ def test_two_counts_to_the_same_file_leave_one_of_them(folder):
         "a.counts",
         "corpus.txt",
         "tokenizer.json",
+        "tokenizer.table",
     ]
 
 
@@ -442,12 +460,14 @@ def test_ctrl_c_stops_within_a_second_and_leaves_nothing(folder, words, source):
     files = [str(big)] * 20 if source == "file" else []
     reads, writes = os.pipe()
     process = subprocess.Popen(
-        [*COMMAND, *words.split(), *files],
+        [*READY_COMMAND, *words.split(), *files],
         stdin=reads,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1.2)  # with an open pipe and nothing in it, the command waits for more
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.7)  # with an open pipe and nothing in it, the command waits for more
     assert process.poll() is None
     began = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -160,9 +160,24 @@ def test_texts_that_fail_leave_nothing(own, tmp_path):
         yield "low"
         raise RuntimeError("the source is gone")
 
-    with pytest.raises(RuntimeError, match="gone"):
+    with pytest.raises(RuntimeError, match="gone") as kept:
         encode_texts(texts(), tmp_path / "train.bin", tokenizer=own)
     assert list(tmp_path.iterdir()) == []
+    assert kept.tb is not None
+
+
+def test_one_writes_a_token_file_at_a_time(own, tmp_path):
+    out = tmp_path / "train.bin"
+
+    def texts():
+        yield "low"
+        with pytest.raises(OSError, match="another process is writing it"):
+            encode_texts(["low"], out, tokenizer=own)
+        (tmp_path / "corpus.txt").write_text("low")
+        with pytest.raises(OSError, match="another process is writing it"):
+            own.encode_files([tmp_path / "corpus.txt"], out)
+
+    assert encode_texts(texts(), out, tokenizer=own).documents == 1
 
 
 def test_ids_beyond_the_vocabulary_are_refused(tmp_path):

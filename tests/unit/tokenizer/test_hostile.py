@@ -13,6 +13,14 @@ from minillm.tokenizer import Counts, Tokenizer
 
 EOT = "<|endoftext|>"
 COMMAND = [sys.executable, "-c", "from minillm.cli import main_bpe; main_bpe()"]
+# The same, which says when all that it needs is imported.
+READY = """
+from minillm.cli import main_bpe
+from minillm.tokenizer.commands import count, encode, train
+print("ready", flush=True)
+main_bpe()
+"""
+READY_COMMAND = [sys.executable, "-c", READY]
 
 
 @pytest.fixture
@@ -108,11 +116,13 @@ def test_a_process_that_is_ended_leaves_nothing(folder, ending, bounds, words):
     before = sorted(folder.rglob("*"))
     files = ["big.txt"] * 40
     process = subprocess.Popen(
-        [*COMMAND, *words, *files, "--out", "a.out", "--temp-dir", "runs", *bounds],
+        [*READY_COMMAND, *words, *files, "--out", "a.out", "--temp-dir", "runs", *bounds],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1.2)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.7)
     assert process.poll() is None
     began = time.monotonic()
     process.send_signal(ending)
@@ -134,12 +144,16 @@ def test_an_error_in_one_file_does_not_wait_for_the_others(folder):
 def test_standard_input_that_has_no_end_is_counted_until_ctrl_c(folder):
     yes = subprocess.Popen(["yes", "word"], stdout=subprocess.PIPE)
     process = subprocess.Popen(
-        [*COMMAND, "count", "--out", "a.counts"], stdin=yes.stdout, stderr=subprocess.PIPE
+        [*READY_COMMAND, "count", "--out", "a.counts"],
+        stdin=yes.stdout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    time.sleep(1)
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
-    process.stderr.close()
+    process.communicate(timeout=10)
+    assert process.returncode == 130
     yes.kill()
     yes.stdout.close()
     yes.wait()

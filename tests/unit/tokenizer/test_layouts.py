@@ -87,6 +87,14 @@ def test_arrays_of_anything_else_are_refused(tmp_path, array, message):
         read_layout(tmp_path / "a.npy")
 
 
+def test_a_length_that_is_no_whole_number_is_refused(tmp_path):
+    header = b"{'descr': '<u2', 'fortran_order': False, 'shape': (2.0,)}\n"
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    (tmp_path / "a.npy").write_bytes(start + header + bytes(4))
+    with pytest.raises(ValueError, match=r"holds <u2 of shape \(2\.0,\), expected <u2 or <u4"):
+        read_layout(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize("at", range(6, 129))
 def test_damaged_npy_files_are_refused_or_read_whole(tmp_path, at):
     file = io.BytesIO()

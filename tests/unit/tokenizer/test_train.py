@@ -148,9 +148,9 @@ def test_no_text_is_an_error(tmp_path):
 
 
 def test_unreadable_files_are_named(tmp_path):
-    with pytest.raises(IsADirectoryError) as caught:
-        Tokenizer.train([tmp_path], 300)
-    assert caught.value.filename == str(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        Tokenizer.train([tmp_path / "gone.txt"], 300)
+    assert caught.value.filename == str(tmp_path / "gone.txt")
 
 
 def test_unknown_options_are_named():

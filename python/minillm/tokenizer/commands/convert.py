@@ -6,7 +6,6 @@ read none, and ours tells their files by the first bytes.
 
 from __future__ import annotations
 
-import json as json_format
 import time
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +14,9 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from minillm import _core
 from minillm.tokenizer.files import written_aside
-from minillm.tokenizer.layouts import Layout, LayoutName, map_ids, read_layout, write_header
+from minillm.tokenizer.id_reader import IdReader
+from minillm.tokenizer.layouts import LayoutName, write_header
 from minillm.tokenizer.outputs import prepare
 from minillm.tokenizer.report import Report, cost, show
 
@@ -36,7 +35,8 @@ def convert(
     """Write the ids of a token file as another program reads them.
 
     Args:
-        file: A token file of `encode`, or one of the layouts below; its first bytes tell which.
+        file: A token file of `encode` or `join`, or one of the layouts below; its first bytes tell
+            which.
         to: `nanogpt`: bare 16-bit ids; `llmc`: llm.c's header and 16- or 32-bit ids; `npy`: an
             array for `np.load`.
         out: The file to write; no index or manifest is written beside it.
@@ -44,45 +44,24 @@ def convert(
         quiet: Print no report.
     """
     began = time.monotonic()
-    layout = layout_of(file)
-    ids = map_ids(file, layout)
+    ids = IdReader(file)
     prepare(out, [out], read=[file])
-    dtype = np.dtype("<u2") if to == "nanogpt" else layout.dtype
+    dtype = np.dtype({"uint16": "<u2", "uint32": "<u4"}["uint16" if to == "nanogpt" else ids.dtype])
     with written_aside(out) as target:
         write_header(target, to, dtype, len(ids))
         for start in range(0, len(ids), CONVERT_TOKENS):
-            piece = ids[start : start + CONVERT_TOKENS]
+            piece = ids.read(start, CONVERT_TOKENS)
             _check_fit(file, piece, start, dtype)
             target.write(piece.astype(dtype, copy=False).tobytes())
     report: Report = {
         "out": str(out),
         "layout": to,
-        "from": layout.name if not has_manifest(file) else "minillm",
+        "from": ids.layout,
         "dtype": dtype.name,
         "tokens": len(ids),
         **cost(time.monotonic() - began),
     }
     show(report, as_json=json, quiet=quiet)
-
-
-def has_manifest(file: Path) -> bool:
-    """Whether a manifest says what the file is; that of `train.bin` is none of `train.npy`."""
-    return file.suffix != ".npy" and file.with_suffix(".json").exists()
-
-
-def layout_of(file: Path) -> Layout:
-    """The layout of a token file, ours or another's.
-
-    Raises:
-        ValueError: If it does not fit its manifest or header.
-        OSError: If it cannot be read.
-    """
-    if not has_manifest(file):
-        return read_layout(file)
-    shard = _core.Shard(file)  # refuses what does not fit
-    manifest = json_format.loads(file.with_suffix(".json").read_bytes())
-    dtype = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
-    return Layout("nanogpt", dtype, 0, len(shard))
 
 
 def _check_fit(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cyclopts.types import NonNegativeInt
 
-from minillm import _core
 from minillm.tokenizer.files import named_in_errors
+from minillm.tokenizer.id_reader import IdReader
 from minillm.tokenizer.tokenizer import Tokenizer
 
 DECODE_TOKENS = 1 << 20
@@ -23,19 +23,21 @@ def decode(
     The file is compared with its checksums first, unless only some `tokens` of it are wanted.
 
     Args:
-        file: A token file; without a manifest, 16-bit ids are assumed.
+        file: A token file, or one of nanoGPT, llm.c or numpy; without a manifest, its first bytes
+            tell which.
         tokenizer: By default the `tokenizer.json` beside the token file.
         tokens: Stop after this many tokens.
     """
-    shard = _core.Shard(file)
+    ids_of_file = IdReader(file)
     decoder = Tokenizer.load(tokenizer or file.with_name("tokenizer.json"))
-    shard.check_tokenizer(decoder.sha256)
-    if tokens is None:
-        shard.verify()
-    end = len(shard) if tokens is None else min(tokens, len(shard))
+    if ids_of_file.shard is not None:
+        ids_of_file.shard.check_tokenizer(decoder.sha256)
+        if tokens is None:
+            ids_of_file.shard.verify()
+    end = len(ids_of_file) if tokens is None else min(tokens, len(ids_of_file))
     try:
         for start in range(0, end, DECODE_TOKENS):
-            ids = shard.read(start, min(DECODE_TOKENS, end - start))
+            ids = ids_of_file.read(start, min(DECODE_TOKENS, end - start))
             # Its positions are those in this part of the file.
             with named_in_errors(file if start == 0 else f"{file}, from token {start} on"):
                 text = decoder.decode_bytes(ids)

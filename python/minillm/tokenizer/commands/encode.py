@@ -6,6 +6,7 @@ import errno
 import re
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +21,7 @@ from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import encode_report, show, size
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import with_table
-from minillm.tokenizer.token_files import encode_files, part_of
+from minillm.tokenizer.token_files import encode_files, part_of, prepare_token_files
 from minillm.tokenizer.tokenizer import Tokenizer
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -53,11 +54,11 @@ def encode(
         out: The token file. Its validation twin is `val.bin` in the same folder.
         field: The field of jsonl files that is the text; `meta.text` is `text` in the object
             `meta`.
-        separator: Special token of the tokenizer that separates documents in text; its id follows
-            each document of any file.
+        separator: Special token of the tokenizer that separates documents in text; its id marks
+            the documents of any file.
         val_fraction: Part of the documents, chosen by a hash of their text, that go to `val.bin`.
         dtype: Bytes per id; auto takes uint16 where the vocabulary allows it.
-        eot: Where the id of `<|endoftext|>` stands: behind each document, before it, or nowhere.
+        eot: Where the id of the separator stands: behind each document, before it, or nowhere.
         part: Encode one of several parts of the corpus: `2/8` writes `train-002-of-008.bin`. All
             parts, one behind the other, are what one encode writes; `minillm-bpe join` joins them.
         sync_every: After so much output, such as 4M or 1G, the state is saved on the disk.
@@ -76,6 +77,7 @@ def encode(
     corpus = Files.or_stdin(files, field=field)
     warn_of_field(field, corpus)
     encoder = Tokenizer.load(source)
+    prepare_token_files(corpus, out, val_fraction=val_fraction, part=parsed, read=[source])
     _tell_what_is_there(out, resume=resume, quiet=quiet)
     began = time.monotonic()
     progress = _core.Progress()
@@ -100,11 +102,11 @@ def encode(
         if error.errno in NO_ROOM:
             free = shutil.disk_usage(out.parent).free
             error.add_note(f"{size(free)} are free in `{out.parent}`")
-            if saved := _core.unfinished_encode(out):
+            if saved := _saved_bytes(out):
                 error.add_note(f"make room, then go on from {size(saved)} of text with --resume")
         raise
     except KeyboardInterrupt:
-        if not (saved := _core.unfinished_encode(out)):
+        if not (saved := _saved_bytes(out)):
             raise
         say(f"error: interrupted\nhint: go on from {size(saved)} of text with --resume")
         return EXIT_RESUMABLE
@@ -118,6 +120,13 @@ def encode(
     return 0
 
 
+def _saved_bytes(out: Path) -> int | None:
+    """What `--resume` would go on from; that it cannot be told must not hide what went wrong."""
+    with suppress(OSError, ValueError):
+        return _core.unfinished_encode(out)
+    return None
+
+
 def _tell_what_is_there(out: Path, *, resume: bool, quiet: bool) -> None:
     """Says whether an earlier run goes on or is replaced; not being able to go on is said always.
 
@@ -126,15 +135,16 @@ def _tell_what_is_there(out: Path, *, resume: bool, quiet: bool) -> None:
         ValueError: If its state is damaged and to be resumed.
     """
     try:
-        saved = _core.unfinished_encode(out) if out.parent.exists() else None
+        saved = _core.unfinished_encode(out)
     except ValueError:
         if resume:
             raise
         saved = None
     if resume and saved is None:
         say(f"nothing to resume for `{out}`: starting from the beginning")
-    elif resume and saved is not None and not quiet:
-        say(f"resuming `{out}` from {size(saved)} of text")
+    elif resume and saved is not None:
+        if not quiet:
+            say(f"resuming `{out}` from {size(saved)} of text")
     elif saved:
         say(
             f"replacing an unfinished `{out}`: --resume would have gone on from {size(saved)} of"

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::reader::ShardReader;
 use super::recipe::{Difference, file_name};
 use super::sealed_json::{Sealed, seal};
+use super::writer::check_name;
 use super::{
     Dtype, Eot, FORMAT, FORMAT_VERSION, Manifest, PartFacts, SourceFacts, TOOL, Totals, beside,
 };
@@ -72,6 +73,7 @@ struct Found {
 /// from other text, with another tokenizer or other options; [`Error::Shard`] if one is damaged;
 /// [`Error::Io`].
 pub fn join(parts: &[PathBuf], out: &Path) -> Result<JoinedManifest> {
+    check_name(out)?;
     if out.exists() {
         return Err(refuse(out, "it exists, and its name is to be that of all parts together"));
     }
@@ -124,7 +126,7 @@ pub fn join(parts: &[PathBuf], out: &Path) -> Result<JoinedManifest> {
 }
 
 fn open(path: &Path, out: &Path) -> Result<Found> {
-    if path.with_file_name("") != out.with_file_name("") {
+    if folder(path) != folder(out) {
         return Err(refuse(path, "it lies in another folder than the manifest is to lie in"));
     }
     let mut reader = ShardReader::open(path)?;
@@ -140,6 +142,12 @@ fn open(path: &Path, out: &Path) -> Result<Found> {
     let sealed = Sealed::read(&json, FORMAT, FORMAT_VERSION)?;
     let json_xxh3 = sealed.map(|sealed| sealed.checksum(&json)).transpose()?.unwrap_or_default();
     Ok(Found { path: path.to_owned(), manifest, facts, json_xxh3 })
+}
+
+/// The folder of a file, under one name however it was given.
+fn folder(path: &Path) -> PathBuf {
+    let folder = path.with_file_name(".");
+    folder.canonicalize().unwrap_or(folder)
 }
 
 /// Whether each part is there once. They are in order.

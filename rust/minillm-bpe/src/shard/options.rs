@@ -47,6 +47,8 @@ pub struct EncodeOptions {
     pub eot: Eot,
     /// The string between documents.
     pub separator: String,
+    /// The field of jsonl files that the sources were opened with.
+    pub field: Option<String>,
     /// Other special tokens to recognize inside documents.
     pub allowed: AllowedSpecial,
     /// After how many bytes of output the state is saved, from which a later run goes on.

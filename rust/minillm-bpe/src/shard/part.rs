@@ -2,8 +2,8 @@
 //!
 //! The sources, one behind the other, are cut into ranges of equally many bytes, and a document
 //! belongs to the range in which it begins. So each machine finds its documents by looking at the
-//! two ends of its range alone, and all parts together are the whole. Of a stream (compressed, say)
-//! nobody knows where documents begin: it goes to the range in which its file begins.
+//! two ends of its range alone, and all parts together are the whole. A source that is not
+//! plain text (packed, or jsonl) is not cut: it goes to the range in which its file begins.
 
 use std::fmt::{Display, Formatter};
 use std::fs::File;

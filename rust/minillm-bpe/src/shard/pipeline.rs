@@ -5,6 +5,7 @@
 //! not depend on the number of threads, nor on the size of a block.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -158,7 +159,13 @@ fn in_order<I: Id>(
                 let mut state = new_state();
                 while let Some(mut job) = take(&next_to_encode) {
                     let index = job.block.index;
-                    let encoded = encode(&mut state, &mut job).map(|()| job);
+                    let encoded = catch_unwind(AssertUnwindSafe(|| encode(&mut state, &mut job)));
+                    let encoded = encoded.unwrap_or_else(|panic| {
+                        // Else the writer would wait for this block for ever.
+                        let _ = to_commit.send((index, Err(Error::Interrupted)));
+                        resume_unwind(panic)
+                    });
+                    let encoded = encoded.map(|()| job);
                     if to_commit.send((index, encoded)).is_err() {
                         break;
                     }

@@ -26,6 +26,7 @@ pub struct ShardReader {
 }
 
 /// What the file beside the ids says.
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 enum Described {
     Bare,
     One(Manifest),

@@ -29,6 +29,8 @@ pub struct Recipe {
     pub val_out: Option<String>,
     /// Which part of the documents goes there.
     pub val_fraction: f64,
+    /// The field of jsonl files that is the text, if there are any.
+    pub field: Option<String>,
     /// Which of several machines this is.
     pub part: Option<Part>,
     /// What is read, in this order.
@@ -87,6 +89,7 @@ impl Recipe {
             allowed_special,
             val_out: options.val_out.as_deref().map(file_name),
             val_fraction: if options.val_out.is_some() { options.val_fraction } else { 0.0 },
+            field: options.field.clone().filter(|_| sources.iter().any(is_list)),
             part: options.part,
             sources: sources.iter().map(Input::of).collect(),
         }
@@ -127,6 +130,7 @@ impl Recipe {
             ("allowed_special".to_owned(), allowed),
             ("val_out".to_owned(), or(self.val_out.clone(), "none")),
             ("val_fraction".to_owned(), self.val_fraction.to_string()),
+            ("field".to_owned(), or(self.field.clone(), "none")),
             ("part".to_owned(), or(self.part.map(|part| part.to_string()), "none")),
             ("number of sources".to_owned(), self.sources.len().to_string()),
         ];
@@ -139,6 +143,10 @@ impl Recipe {
         }
         facts
     }
+}
+
+fn is_list(source: &Source) -> bool {
+    matches!(source, Source::Documents(..))
 }
 
 /// The last component of `path`.

@@ -87,7 +87,7 @@ impl<'o, I: Id> Run<'o, I> {
             let mut shards = shards.iter();
             let mut writer = |path: &Path, facts| match shards.next() {
                 Some(shard) => ShardWriter::resume(path, facts, shard),
-                None => ShardWriter::create(path, facts),
+                None => ShardWriter::begin(path, facts),
             };
             let sink = sink(&recipe, facts, options, saved.n_blank, &mut writer)?;
             let (tracker, left) = Tracker::resume(saved.position, sources, &options.out, progress)?;
@@ -95,7 +95,7 @@ impl<'o, I: Id> Run<'o, I> {
             Self::new(options, recipe, sink, tracker, kinds, saved.source_bytes, locks)
         } else {
             SavedState::remove(&options.out)?;
-            let sink = sink(&recipe, facts, options, 0, &mut ShardWriter::create)?;
+            let sink = sink(&recipe, facts, options, 0, &mut ShardWriter::begin)?;
             let source_bytes = vec![0; kinds.len()];
             Self::new(options, recipe, sink, Tracker::new(), kinds, source_bytes, locks)
         };

@@ -6,7 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::lock::Lock;
 use super::sealed_json::seal;
+use super::state::SavedState;
 use super::{
     BLOCK_BYTES, Dtype, Eot, FORMAT, FORMAT_VERSION, Manifest, PartFacts, SourceFacts, beside,
     check_width, hex, misfit,
@@ -53,6 +55,8 @@ pub struct ShardWriter {
     totals: Totals,
     /// Where the present document starts.
     document_start: u64,
+    /// Last, so that the files above are closed or gone before others may begin.
+    lock: Option<Lock>,
 }
 
 /// How much is in a shard.
@@ -76,14 +80,23 @@ pub(super) struct ShardProgress {
 }
 
 impl ShardWriter {
-    /// Begins the shard whose ids will be in `path`. Nobody else may be at it.
+    /// Begins the shard whose ids will be in `path`. What an unfinished
+    /// [`encode_files`](super::encode_files) has left of that name is replaced.
     ///
     /// # Errors
     ///
-    /// [`Error::DtypeTooNarrow`] if 16 bits do not hold the vocabulary, [`Error::Shard`] if `path`
-    /// is the name of an index, of a manifest or of the tokenizer, [`Error::Io`] if the folder is
-    /// not there or takes no file.
+    /// [`Error::Locked`] if somebody else writes it, [`Error::DtypeTooNarrow`] if 16 bits do not
+    /// hold the vocabulary, [`Error::Shard`] if `path` is the name of an index, of a manifest or of
+    /// the tokenizer, [`Error::Io`] if the folder is not there or takes no file.
     pub fn create(path: &Path, facts: ShardFacts) -> Result<Self> {
+        let lock = Lock::acquire(path)?;
+        let writer = Self::begin(path, facts)?;
+        SavedState::remove(path)?;
+        Ok(Self { lock: Some(lock), ..writer })
+    }
+
+    /// [`create`](Self::create) for who has the lock and knows what was left.
+    pub(super) fn begin(path: &Path, facts: ShardFacts) -> Result<Self> {
         check_name(path)?;
         check_width(facts.dtype, facts.vocab_size)?;
         let idx = beside(path).0;
@@ -102,6 +115,7 @@ impl ShardWriter {
             idx_xxh3: Xxh3::new(),
             totals: Totals::default(),
             document_start: 0,
+            lock: None,
         }
     }
 
@@ -254,7 +268,7 @@ impl ShardWriter {
         for staged in [&self.bin, &self.idx, &json] {
             staged.sync()?;
         }
-        Ok(SealedShard { bin: self.bin, idx: self.idx, json, manifest })
+        Ok(SealedShard { bin: self.bin, idx: self.idx, json, manifest, _lock: self.lock })
     }
 
     fn blocks_xxh3(&self) -> String {
@@ -289,7 +303,7 @@ impl ShardWriter {
 }
 
 /// Refuses what would be the name of another file of the shard, or of the tokenizer.
-fn check_name(path: &Path) -> Result<()> {
+pub(super) fn check_name(path: &Path) -> Result<()> {
     let (idx, json) = beside(path);
     if path == idx || path == json || json.ends_with("tokenizer.json") {
         let reason = "is taken by another file of the folder; expected a name like `train.bin`";
@@ -340,6 +354,8 @@ pub struct SealedShard {
     idx: Staged,
     json: Staged,
     manifest: Manifest,
+    /// Until the files have their names, or are gone.
+    _lock: Option<Lock>,
 }
 
 impl SealedShard {
@@ -408,6 +424,19 @@ mod tests {
         assert_eq!(message, "id 10 at position 2 is not in the vocabulary");
         drop(writer);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_writes_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.bin");
+        let create = || ShardWriter::create(&path, facts(Dtype::Uint16, 10));
+        let sealed = create().unwrap().seal(vec![]).unwrap();
+        let message = create().map(drop).unwrap_err().to_string();
+        assert!(message.contains("train.bin: another process is writing it"), "{message}");
+        SealedShard::publish(vec![sealed]).unwrap();
+        drop(create().unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

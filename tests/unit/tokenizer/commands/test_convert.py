@@ -78,6 +78,26 @@ def test_all_layouts_are_read_back(folder, to):
     assert (folder / "again.bin").read_bytes() == (folder / "train.bin").read_bytes()
 
 
+@pytest.mark.parametrize("to", ["nanogpt", "llmc", "npy"])
+def test_all_layouts_are_decoded(folder, capfdbinary, to):
+    name = "x.npy" if to == "npy" else "x.bin"
+    run("convert", "train.bin", "--to", to, "--out", name, "--quiet")
+    assert run("decode", name) == 0
+    assert capfdbinary.readouterr().out == (folder / "corpus.txt").read_bytes()
+    assert run("decode", name, "--tokens", 9) == 0
+    assert (folder / "corpus.txt").read_bytes().startswith(capfdbinary.readouterr().out)
+
+
+def test_joined_parts_are_converted(folder):
+    for part in ("1/2", "2/2"):
+        words = ["--val-fraction", 0, "--out", "all.bin", "--part", part, "--quiet"]
+        assert run("encode", "corpus.txt", *words) == 0
+    parts = ["./all-001-of-002.bin", "all-002-of-002.bin"]
+    assert run("join", *parts, "--out", "all.bin", "--quiet") == 0
+    assert run("convert", "all.bin", "--to", "nanogpt", "--out", "bare.bin", "--quiet") == 0
+    assert (folder / "bare.bin").read_bytes() == (folder / "train.bin").read_bytes()
+
+
 def test_report_says_what_was_written(folder, capsys):
     assert run("convert", "train.bin", "--to", "llmc", "--out", "c.bin", "--json") == 0
     report = json.loads(capsys.readouterr().out)

@@ -33,7 +33,10 @@ def report(capsys, *words):
 def test_several_sizes_are_the_files_of_several_runs(folder):
     sizes = ("--vocab-size", 290, "--vocab-size", 270, "--vocab-size", 290)
     assert train("corpus.txt", *sizes, "--out", "a/t.json", "--quiet") == 0
-    assert sorted(path.name for path in (folder / "a").iterdir()) == ["t-270.json", "t-290.json"]
+    assert sorted(path.name for path in (folder / "a").iterdir()) == [
+        *("t-270.json", "t-270.table"),
+        *("t-290.json", "t-290.table"),
+    ]
     for size in (270, 290):
         assert train("corpus.txt", "--vocab-size", size, "--quiet") == 0
         alone = (folder / "tokenizer.json").read_bytes()

@@ -43,6 +43,7 @@ fn options(folder: &TempDir, val_fraction: f64, threads: usize) -> EncodeOptions
         threads,
         eot: Eot::Append,
         separator: END_OF_TEXT.to_owned(),
+        field: None,
         allowed: AllowedSpecial::None,
         sync_every: u64::MAX,
         resume: false,
@@ -277,6 +278,21 @@ fn impossible_options_are_refused() {
         assert!(message.contains(expected), "{message:?} should contain {expected:?}");
     }
     assert_eq!(names(&folder), [""; 0]);
+}
+
+#[test]
+fn a_panic_of_a_thread_ends_the_others() {
+    let encoder = encoder();
+    let specials = SpecialTokens::new(&[END_OF_TEXT.to_owned()]).unwrap();
+    let text = reader("ab b<|endoftext|>".repeat(50).as_bytes());
+    let reader = CorpusReader::new(vec![text], 32, specials, encoder.pre_tokenizer().clone());
+    let new_state = || encoder.new_state::<u16>(1 << 16);
+    let encode = |_: &mut State<u16>, job: &mut Job<u16>| {
+        assert!(job.block.index != 3, "a bug");
+        Ok(())
+    };
+    let run = || in_order(reader, 2, new_state, encode, &Progress::default(), |_| Ok(()));
+    assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Runs that are stopped and taken up again, and parts that are joined.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
@@ -259,6 +260,24 @@ fn other_options_and_inputs_are_refused_by_name() {
 }
 
 #[test]
+fn lists_of_another_field_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let texts = vec![LONG.as_bytes().to_vec(); 20];
+    let with = |field: &str| EncodeOptions {
+        sync_every: 0,
+        resume: true,
+        field: Some(field.to_owned()),
+        ..options(&folder, 0.0, 1)
+    };
+    run(vec![list(&texts, false), broken(b"", 0)], &with("text")).unwrap_err();
+    // What was read of the list was read to its end: nobody looks at it again.
+    let sources = || vec![list(&texts, false), reader(b"ab")];
+    let message = run(sources(), &with("body")).unwrap_err().to_string();
+    assert!(message.contains("field was text, and is body"), "{message}");
+    run(sources(), &with("text")).unwrap();
+}
+
+#[test]
 fn files_that_have_changed_are_refused() {
     let folder = TempDir::new().unwrap();
     let input = folder.path().join("corpus.txt");
@@ -409,7 +428,11 @@ fn parts_that_do_not_fit_are_not_joined() {
     );
     fs::write(at("corpus.txt"), LONG.repeat(10)).unwrap();
     encode(3, |_| ());
-    join(&parts, &at("all.bin")).unwrap();
+    let message = join(&parts, &at("tokenizer.bin")).unwrap_err().to_string();
+    assert!(message.contains("`name` is taken by another file"), "{message}");
+    let otherwise = |part: &PathBuf| at("x").join("..").join(part.file_name().unwrap());
+    fs::create_dir(at("x")).unwrap();
+    join(&parts.iter().map(otherwise).collect::<Vec<_>>(), &at("all.bin")).unwrap();
 
     // A part that another one has taken the place of, and names that lead elsewhere.
     encode(2, |options| options.dtype = Some(Dtype::Uint32));
