@@ -182,14 +182,15 @@ def minillm(corpus: Path, tokenizer: Path, out: Path, _sync: str) -> list[str]:
 
 
 def as_json(tokenizer: Path) -> Path:
-    """The `tokenizer.json` of a file of ranks, made once and kept in the folder for temporary files."""
+    """The `tokenizer.json` of a file of ranks, made once in the folder for temporary files."""
     if tokenizer.suffix != ".tiktoken":
         return tokenizer
     made = Path(tempfile.gettempdir()) / f"minillm-{tokenizer.stem}.json"
     if not made.exists():
         code = (
-            "import sys; from minillm.tokenizer import Tokenizer; Tokenizer.from_ranks(sys.argv[1],"
-            f" special_tokens={{{SEPARATOR!r}: {END_OF_TEXT_ID}}}, pattern='gpt2').save(sys.argv[2])"
+            "import sys; from minillm.tokenizer import Tokenizer; "
+            f"specials = {{{SEPARATOR!r}: {END_OF_TEXT_ID}}}; "
+            "Tokenizer.from_ranks(sys.argv[1], specials, pattern='gpt2').save(sys.argv[2])"
         )
         subprocess.run([sys.executable, "-c", code, str(tokenizer), str(made)], check=True)
     return made
@@ -201,13 +202,13 @@ def without_table(corpus: Path, tokenizer: Path, out: Path, sync: str) -> list[s
 
 
 def gigatoken(corpus: Path, tokenizer: Path, out: Path, sync: str) -> list[str]:
-    """gigatoken's `encode_files`, which cuts the file at the separator."""
+    """What `encode_files` gives, which cuts the file at the separator."""
     kind = "ranks" if tokenizer.suffix == ".tiktoken" else "json"
     return [*python(GIGATOKEN), kind, str(tokenizer), str(corpus), str(out), sync]
 
 
 def nanogpt(corpus: Path, tokenizer: Path, out: Path, sync: str) -> list[str]:
-    """nanoGPT's `prepare.py`, on documents of a local file."""
+    """The way of nanoGPT's `prepare.py`, on documents of a local file."""
     return [*python(NANOGPT), str(tokenizer), str(corpus), str(out), sync]
 
 
