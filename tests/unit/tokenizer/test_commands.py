@@ -483,7 +483,7 @@ def test_ctrl_c_stops_within_a_second_and_leaves_nothing(folder, words, source):
 def test_bar_is_drawn_on_a_terminal(folder):
     master, terminal = pty.openpty()
     (folder / "big.txt").write_text("".join(f"word{i} " for i in range(1_000_000)))
-    words = [*COMMAND, "train", "big.txt", "--vocab-size", "5000"]
+    words = [*COMMAND, "train", "big.txt", "--vocab-size", "200000"]
     process = subprocess.Popen(words, stderr=terminal, env=os.environ | {"TERM": "xterm"})
     os.close(terminal)
     drawn = b""
