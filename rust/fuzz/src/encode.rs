@@ -55,6 +55,7 @@ fn trained(named: NamedPattern) -> Vocab {
         threads: 1,
         max_memory: None,
         temp_dir: None,
+        table_entries: 0,
     };
     train_counts(&counts, &options, &Progress::default()).unwrap().vocab
 }
