@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "TABLE_ENTRIES",
     "Bpe",
     "CountReport",
     "Counts",
@@ -23,7 +24,6 @@ __all__ = [
     "StreamDecoder",
     "Table",
     "Trained",
-    "TABLE_ENTRIES",
     "__version__",
     "count_to_file",
     "encode_batch",
