@@ -196,22 +196,25 @@ class Codec(Vocabulary):
             ValueError: If there is no document, or an output would overwrite an input.
             OSError: If a file cannot be read or written.
         """
-        from minillm.tokenizer.token_files import encode_files  # noqa: PLC0415  few need it
+        from minillm.tokenizer.token_files import prepare_token_files  # noqa: PLC0415  few need it
 
         refuse_out_of_range(threads=threads)
         if isinstance(files, (str, os.PathLike)):
             raise ValueError(f"files is `{os.fspath(files)}`, expected a list of files")
-        encoded = encode_files(
-            Files.of(files, field=field),
+        corpus = Files.of(files, field=field)
+        encoded = _core.encode_files(
+            corpus,
             self._bpe,
             Path(out),
+            val_out=prepare_token_files(corpus, Path(out), val_fraction=val_fraction),
             val_fraction=val_fraction,
             dtype=dtype,
-            threads=threads,
+            threads=threads or cores(),
             eot=eot,
             separator=separator,
             sync_every=sync_every,
             resume=resume,
+            part=None,
             progress=_core.Progress(),
         )
         self.save(Path(out).with_name("tokenizer.json"))

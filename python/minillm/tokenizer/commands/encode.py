@@ -15,13 +15,14 @@ from cyclopts.types import UInt16
 
 from minillm import _core
 from minillm.messages import EXIT_RESUMABLE, UsageError, say
+from minillm.tokenizer.corpus import cores
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import encode_report, show, size
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import with_table
-from minillm.tokenizer.token_files import encode_files, part_of, prepare_token_files
+from minillm.tokenizer.token_files import part_of, prepare_token_files
 from minillm.tokenizer.tokenizer import Tokenizer
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -77,26 +78,28 @@ def encode(
     corpus = Files.or_stdin(files, field=field)
     warn_of_field(field, corpus)
     encoder = Tokenizer.load(source)
-    prepare_token_files(corpus, out, val_fraction=val_fraction, part=parsed, read=[source])
+    val_out = prepare_token_files(
+        corpus, out, val_fraction=val_fraction, part=parsed, read=[source]
+    )
     _tell_what_is_there(out, resume=resume, quiet=quiet)
     began = time.monotonic()
     progress = _core.Progress()
     try:
         with drawn(progress, quiet=quiet):
-            encoded = encode_files(
+            encoded = _core.encode_files(
                 corpus,
                 with_table(encoder.bpe, source) if table else encoder.bpe,
                 out,
+                val_out=val_out,
                 val_fraction=val_fraction,
                 dtype=None if dtype == "auto" else dtype,
-                threads=threads,
+                threads=threads or cores(),
                 eot=eot,
                 separator=separator,
                 sync_every=sync_every,
                 resume=resume,
                 part=parsed,
                 progress=progress,
-                read=[source],
             )
     except OSError as error:
         if error.errno in NO_ROOM:
