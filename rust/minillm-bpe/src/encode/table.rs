@@ -18,7 +18,7 @@ use crate::{Result, huge_pages, ids::Id, key, prefetch::prefetch};
 const MAX_LONG_BYTES: usize = 256;
 
 /// The ids of a key. The last is how many there are; if that is more than fit before it, the first
-/// two of 16 bits, or the first of 32, say where they begin in the arena.
+/// two say where they begin in the arena, 16 bits each.
 type Ids<I> = <I as Id>::Sixteen;
 
 /// How many ids fit into an entry.
