@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import statistics
 import sys
@@ -88,17 +87,7 @@ def main(
         {"corpus": harness.describe_corpus(corpus), "threads": threads or "all"},
     )
     print(table(path))
-    agree = report_disagreement(json.loads(path.read_text())["contenders"]) == 0
-    return 0 if sound and agree else 1
-
-
-def report_disagreement(rows: dict[str, Any]) -> int:
-    """1, and a line on stderr, if not everyone gave the same ids."""
-    answers = {name: (row["ids"], row["ids_sha256"]) for name, row in rows.items()}
-    if len(set(map(str, answers.values()))) == 1:
-        return 0
-    print(f"error: the ids differ: {answers}", file=sys.stderr)
-    return 1
+    return 0 if sound and harness.agree(path, "ids", "ids_sha256") else 1
 
 
 def work(contender: str, corpus: Path, vocabulary: Path, warm_calls: int) -> harness.Sample:

@@ -235,6 +235,16 @@ def machine() -> dict[str, Any]:
     }
 
 
+def agree(result: Path, *fields: str) -> bool:
+    """Whether all contenders of a result have the same in `fields`; says what differs if not."""
+    rows = json.loads(result.read_text())["contenders"]
+    answers = {name: tuple(row[field] for field in fields) for name, row in rows.items()}
+    if len(set(answers.values())) <= 1:
+        return True
+    say(f"error: {' and '.join(fields)} differ: {answers}")
+    return False
+
+
 def describe_corpus(*files: Path) -> dict[str, Any]:
     """Names, size and hash of the text, so that a result can be repeated."""
     digest = hashlib.sha256()

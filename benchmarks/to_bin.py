@@ -21,7 +21,7 @@ import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from cyclopts import App, Parameter
@@ -126,16 +126,7 @@ def main(
     title = f"write {name} ids to disk" + (", all synced" if sync else "")
     sound = harness.write_comparison(path, title, contenders, measured, facts)
     print(table(path))
-    return 0 if sound and agree(json.loads(path.read_text())["contenders"]) else 1
-
-
-def agree(rows: dict[str, Any]) -> bool:
-    """Whether everyone wrote the same ids, the end-of-text ids left out; says so if not."""
-    answers = {name: (row["ids"], row["ids_sha256"]) for name, row in rows.items()}
-    if len(set(answers.values())) == 1:
-        return True
-    print(f"error: the ids differ: {answers}", file=sys.stderr)
-    return False
+    return 0 if sound and harness.agree(path, "ids", "ids_sha256") else 1
 
 
 def work(contender: str, corpus: Path, tokenizer: Path, *, sync: bool) -> harness.Sample:
