@@ -13,6 +13,7 @@ from minillm.checkpoint.folder import (
     verify_checkpoint,
 )
 from minillm.checkpoint.lock import RunLock
+from minillm.checkpoint.single_file import load_single_file, save_single_file
 from minillm.checkpoint.tensors import (
     load_model_tensors,
     load_optimizer_tensors,
@@ -32,12 +33,14 @@ __all__ = [
     "load_model_tensors",
     "load_optimizer_tensors",
     "load_rng_tensors",
+    "load_single_file",
     "model_tensors",
     "optimizer_tensors",
     "remove_temporary",
     "replace_file",
     "rng_tensors",
     "save_checkpoint",
+    "save_single_file",
     "set_aside_after",
     "verify_checkpoint",
 ]

@@ -22,18 +22,20 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copies `tensors` into `model`, which must have exactly these names and shapes.
 
     Raises:
-        ValueError: Naming the first tensor that is missing, unknown, or of another shape.
+        ValueError: Naming the first tensor, in the model's order, that is missing, unknown, or of
+            another shape.
     """
     own = _named(model)
     _check_names(set(own), set(tensors), "model")
     with torch.no_grad():
-        for name, tensor in tensors.items():
-            if own[name].shape != tensor.shape:
+        for name, weight in own.items():
+            tensor = tensors[name]
+            if weight.shape != tensor.shape:
                 raise ValueError(
                     f"weight `{name}` is {list(tensor.shape)} in the checkpoint,"
-                    f" {list(own[name].shape)} in the model"
+                    f" {list(weight.shape)} in the model"
                 )
-            own[name].copy_(tensor)
+            weight.copy_(tensor)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:

@@ -4,8 +4,8 @@ from minillm.model.attention import Attention
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
 from minillm.model.ffn import FeedForward, SwiGLU
-from minillm.model.functional import IGNORED
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
+from minillm.model.reference import IGNORED
 from minillm.model.rope import Rotation, rope_angles, rope_rotation, rotate
 from minillm.model.transformer import Transformer
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from minillm.config import ModelConfig
 from minillm.model.cache import KVCache
-from minillm.model.functional import causal_mask, scaled_dot_product_attention
 from minillm.model.init import output_std
 from minillm.model.layers import Linear, RMSNorm
+from minillm.model.reference import causal_mask, scaled_dot_product_attention
 from minillm.model.rope import Rotation, rotate
 
 

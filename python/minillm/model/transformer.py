@@ -8,8 +8,8 @@ from torch.nn import functional
 from minillm.config import ModelConfig
 from minillm.model.block import Block, build_norm
 from minillm.model.cache import KVCache
-from minillm.model.functional import IGNORED
 from minillm.model.layers import Embedding, Linear
+from minillm.model.reference import IGNORED
 from minillm.model.rope import Rotation, rope_rotation
 
 

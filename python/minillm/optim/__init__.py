@@ -1,9 +1,10 @@
 """Optimizers written out in the open, learning-rate schedules, gradient clipping."""
 
-from minillm.optim.adamw import AdamW, adamw_update
+from minillm.optim.adamw import AdamW
 from minillm.optim.build import build_optimizer, parameter_role
 from minillm.optim.clip import clip_grad_norm
 from minillm.optim.muon import Muon, orthogonalize
+from minillm.optim.reference import ReferenceAdamW, adamw_update, reference_clip_grad_norm
 from minillm.optim.schedule import (
     constant_schedule,
     cosine_schedule,
@@ -17,6 +18,7 @@ __all__ = [
     "SGD",
     "AdamW",
     "Muon",
+    "ReferenceAdamW",
     "adamw_update",
     "build_optimizer",
     "clip_grad_norm",
@@ -24,6 +26,7 @@ __all__ = [
     "cosine_schedule",
     "orthogonalize",
     "parameter_role",
+    "reference_clip_grad_norm",
     "scheduled_learning_rate",
     "set_learning_rate",
     "wsd_schedule",

@@ -4,7 +4,7 @@ Source: Loshchilov and Hutter, arXiv:1711.05101, algorithm 2, with the learning 
 schedule, so that decay is lr * weight_decay per step, as in PyTorch. The order of operations is
 PyTorch's too: the tests want the same bits.
 
-`adamw_update` is the rule for one tensor, to be read. `adamw_step` is the same rule for a list of
+`reference.py` has the rule for one tensor, to be read. `adamw_step` is the same rule for a list of
 them through `torch._foreach_*`: a GPU then runs a dozen kernels and not a dozen per tensor; on a
 CPU both take the same time. PyTorch's fused kernel reads everything once, but rounds differently,
 and next to the backward pass there is little left to gain (7M parameters on two CPU cores: 60 ms of
@@ -15,47 +15,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 
-def adamw_update(
-    parameter: Float[Tensor, "*shape"],
-    gradient: Float[Tensor, "*shape"],
-    mean: Float[Tensor, "*shape"],
-    mean_square: Float[Tensor, "*shape"],
-    *,
-    step: int,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-) -> None:
-    """Moves one parameter by one step, in place, and its two running means with it.
-
-    Args:
-        parameter: What to train.
-        gradient: Slope of the loss there.
-        mean: Running mean of the gradient; 0 at first.
-        mean_square: Running mean of its square; 0 at first.
-        step: Number of this step; the first one is 1.
-        lr: Learning rate of this step.
-        betas: What the two means keep per step.
-        eps: Keeps the step finite where the gradient was always 0.
-        weight_decay: Share of the parameter that a step takes away, in units of lr.
-    """
-    beta1, beta2 = betas
-    parameter.mul_(1 - lr * weight_decay)
-    mean.lerp_(gradient, 1 - beta1)  # beta1 * mean + (1 - beta1) * gradient
-    mean_square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    # Both means started at 0; these undo the pull towards it.
-    step_size = lr / (1 - beta1**step)
-    root = mean_square.sqrt().div_((1 - beta2**step) ** 0.5).add_(eps)
-    parameter.addcdiv_(mean, root, value=-step_size)
-
-
 def adamw_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> None:
-    """`adamw_update` for every parameter of a group that has a gradient.
+    """`adamw_update` of `reference.py` for every parameter of a group that has a gradient.
 
     Args:
         group: `params`, `lr`, `betas`, `eps` and `weight_decay`.

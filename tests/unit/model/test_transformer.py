@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from minillm.config import ModelConfig, list_presets, load_config, parameter_count
-from minillm.model import KVCache, Transformer, functional
+from minillm.model import KVCache, Transformer, reference
 
 SMALL = {"vocab_size": 40, "context_length": 12, "d_model": 24, "n_heads": 4, "n_layers": 2}
 
@@ -80,9 +80,9 @@ def test_every_parameter_gets_a_gradient(fields):
 
 def test_loss_is_the_cross_entropy_of_the_logits():
     model, ids, targets = small(), some_ids(), some_ids()
-    targets[0, :3] = functional.IGNORED
+    targets[0, :3] = reference.IGNORED
     loss = model(ids, targets=targets)
-    torch.testing.assert_close(loss, functional.cross_entropy(model(ids), targets))
+    torch.testing.assert_close(loss, reference.cross_entropy(model(ids), targets))
 
 
 def test_untrained_model_knows_nothing():
