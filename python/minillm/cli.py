@@ -13,6 +13,7 @@ from minillm import messages
 VERBS = {
     "demo": "Text to tokenizer to model to samples, offline, in minutes.",
     "pretrain": "Train a model on a folder of token files.",
+    "plan": "Parameters, memory and time of a run, before anything is allocated.",
     "generate": "Continue a prompt with a trained model.",
 }
 

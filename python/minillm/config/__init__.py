@@ -1,6 +1,5 @@
 """The configuration tree: frozen pydantic models, files, presets, messages. No torch here."""
 
-from minillm.config.counts import flops_per_token, parameter_count
 from minillm.config.files import dump_yaml, list_presets
 from minillm.config.load import SHORT_FLAGS, load_config
 from minillm.config.messages import format_validation_error
@@ -17,9 +16,7 @@ __all__ = [
     "SampleConfig",
     "TrainConfig",
     "dump_yaml",
-    "flops_per_token",
     "format_validation_error",
     "list_presets",
     "load_config",
-    "parameter_count",
 ]

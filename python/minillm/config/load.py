@@ -1,7 +1,8 @@
 """Puts a configuration together from presets, files and the command line.
 
 Precedence, weakest first: defaults, `base`, the model's and the recipe's preset, the config file,
-overrides. Every value remembers where it came from, so that a message can name the file to mend.
+overrides. A `model.depth` takes the place of every size in weaker layers. Every value remembers
+where it came from, so that a message can name the file to mend.
 """
 
 import warnings
@@ -15,6 +16,7 @@ from yaml import YAMLError
 
 from minillm.config.files import PresetKind, parse_yaml, read_file, read_preset
 from minillm.config.messages import did_you_mean, format_validation_error
+from minillm.config.model.shape import SIZE_FIELDS
 from minillm.config.tree import Config
 
 DEFAULT_MODEL = "tiny"
@@ -74,7 +76,12 @@ class _Layers:
     places: dict[str, str] = field(default_factory=dict)
 
     def add(self, layer: Mapping[str, Any], place: str) -> None:
-        for section, name, value in _walk(layer, place):
+        found = list(_walk(layer, place))
+        if any((section, name) == ("model", "depth") for section, name, _ in found):
+            model = self.values.get("model", {})
+            for name in [n for n in model if n in SIZE_FIELDS or n.startswith("d_")]:
+                del model[name]
+        for section, name, value in found:
             self.values.setdefault(section, {})[name] = value
             self.places[f"{section}.{name}"] = place
 

@@ -51,7 +51,8 @@ def test_every_preset_loads_and_survives_its_own_dump(tmp_path, model, recipe):
 
 
 def test_presets_that_the_documentation_names_exist():
-    assert {"tiny", "nano", "small", "tinystories-17m", "gpt2"} <= set(list_presets("model"))
+    named = {"1m", "nano", "tiny", "35m", "small", "gpt2", "220m", "350m", "500m", "1b"}
+    assert named | {"tinystories-17m"} <= set(list_presets("model"))
     assert {"classic", "compat"} <= set(list_presets("recipe"))
 
 

@@ -99,8 +99,8 @@ def test_file_that_is_not_text_is_named(tmp_path):
 
 def test_unknown_preset_lists_the_known_ones():
     assert message_of(model="tinny") == (
-        "unknown model preset `tinny`, expected one of gpt2, nano, small, tiny, tinystories-17m"
-        " or a file\nhint: did you mean `tiny`?"
+        "unknown model preset `tinny`, expected one of 1b, 1m, 220m, 350m, 35m, 500m,"
+        " gpt2, nano, small, tiny, tinystories-17m or a file\nhint: did you mean `tiny`?"
     )
     assert message_of(recipe="clasic") == (
         "unknown recipe preset `clasic`, expected one of classic, compat or a file"

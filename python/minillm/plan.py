@@ -1,0 +1,142 @@
+"""`minillm plan`: what a run will take, before anything is allocated.
+
+    minillm plan --model 350m --dtype bfloat16 --batch-size 32 --device h100
+    minillm plan --model.depth 20 --json
+
+It takes the options of `minillm pretrain`, but `--device` is the name of a device in its table,
+which need not be here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from minillm import messages
+from minillm.config import load_config
+from minillm.config.messages import did_you_mean
+from minillm.messages import UsageError
+from minillm.options import describe_short_flags, parse_fields
+
+app = App(
+    name="plan",
+    help="Parameters, memory and time of a run, before anything is allocated.",
+    help_epilogue=describe_short_flags(),
+    help_format="plaintext",
+    version_flags=[],
+)
+
+OPTIONS = ("model", "recipe", "config", "device", "mfu", "json")
+
+
+class Device(NamedTuple):
+    """Published figures of a device: dense products a second in each dtype, and memory."""
+
+    bfloat16_flops_per_s: float
+    float32_flops_per_s: float
+    memory_bytes: float
+
+
+DEVICES = {
+    "h200": Device(989e12, 67e12, 141e9),
+    "h100": Device(989e12, 67e12, 80e9),
+    "a100": Device(312e12, 19.5e12, 80e9),
+    "rtx4090": Device(165e12, 82.6e12, 24e9),
+    "rtx3090": Device(71e12, 35.6e12, 24e9),
+    # 8 cores, 3 GHz, two fused multiply-adds of 8 floats a cycle; bfloat16 is no faster there.
+    "laptop": Device(0.77e12, 0.77e12, 16e9),
+}
+
+
+@app.default
+def main(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    model: Annotated[str | None, Parameter(help="shape: a preset or a file")] = None,
+    recipe: Annotated[str | None, Parameter(help="how to train: a preset or a file")] = None,
+    config: Annotated[Path | None, Parameter(help="file with any part of the tree")] = None,
+    device: Annotated[str, Parameter(help=f"where it is to run: {', '.join(DEVICES)}")] = "h200",
+    mfu: Annotated[
+        float,
+        Parameter(help="share of its peak that is reached", validator=Number(gt=0, lte=1)),
+    ] = 0.4,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative="", help="print plain numbers as JSON")
+    ] = False,
+) -> None:
+    """Parses, builds the configuration, prints its budget."""
+    overrides = parse_fields(fields, own_options=OPTIONS)
+    if device not in DEVICES:
+        known = ", ".join(DEVICES)
+        hint = did_you_mean(device, DEVICES)
+        raise UsageError(f"unknown device `{device}`, expected one of {known}{hint}")
+    try:
+        resolved = load_config(model=model, recipe=recipe, file=config, overrides=overrides)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+    from minillm.train.budget import budget  # noqa: PLC0415  imports torch
+
+    figures, settings = DEVICES[device], resolved.train
+    is_half = settings.dtype == "bfloat16"
+    peak = figures.bfloat16_flops_per_s if is_half else figures.float32_flops_per_s
+    sections = budget(resolved, flops_per_s=mfu * peak)
+    if as_json:
+        print(json.dumps(sections, indent=1))  # noqa: T201  the data of this verb
+        return
+    titles = {
+        "model": f"vocabulary of {resolved.model.vocab_size:,}",
+        "training": f"{settings.batch_size} x {settings.seq_len} tokens a micro-step,"
+        f" {resolved.optim.name}, {settings.dtype}",
+        "decoding": "one sequence, float32",
+        "time": f"{device}, {mfu:.0%} of its peak in {settings.dtype}",
+    }
+    for section, parts in sections.items():
+        print(f"{section} ({titles[section]})")  # noqa: T201
+        for name, value in parts.items():
+            label, text = describe(name, value)
+            print(f"  {label:<24}{text:>10}")  # noqa: T201
+    needed, there = sections["training"]["total_bytes"], figures.memory_bytes
+    if needed > there:
+        messages.say(
+            f"warning: training needs {needed / 1e9:.0f} GB, {device} has {there / 1e9:.0f} GB"
+            "\nhint: a smaller --batch-size with more --gradient-accumulation-steps trains the same"
+        )
+
+
+def describe(name: str, value: float) -> tuple[str, str]:
+    """Label and text of one number, by the unit that its name ends in."""
+    words = name.replace("_", " ")
+    if name.endswith("_bytes"):
+        return words.removesuffix(" bytes"), _scaled(value, "B")
+    if name.endswith("_per_s"):
+        return words.removesuffix(" s") + " second", _scaled(value)
+    if name.endswith("_s"):
+        return words.removesuffix(" s") + " time", _duration(value)
+    return words, _scaled(value)
+
+
+def _scaled(value: float, unit: str = "") -> str:
+    """Three digits and a prefix: 124 M, 7.05 GB."""
+    prefixes = ["", "k", "M", "G", "T", "P"] if unit else ["", "k", "M", "B", "T", "Q"]
+    for prefix in prefixes:
+        if value < 999.5 or prefix == prefixes[-1]:
+            digits = 0 if value == int(value) and not prefix else max(0, 3 - len(str(int(value))))
+            return f"{value:.{digits}f} {prefix}{unit}".rstrip()
+        value /= 1000
+    raise AssertionError("the last prefix takes every value")
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(messages.run(app))

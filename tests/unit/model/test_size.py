@@ -1,0 +1,97 @@
+"""What a model is said to be and to cost, against the model itself and PyTorch's own counter."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from minillm.config import ModelConfig, list_presets, load_config
+from minillm.model import Transformer, flops_per_token, model_size
+
+PRESET_SIZES = {
+    "1m": 1.12e6,
+    "nano": 4.7e6,
+    "tiny": 11.4e6,
+    "tinystories-17m": 22.7e6,
+    "35m": 36e6,
+    "small": 110e6,
+    "gpt2": 124e6,
+    "220m": 219e6,
+    "350m": 337e6,
+    "500m": 517e6,
+    "1b": 1.04e9,
+}
+
+
+@st.composite
+def shapes(draw):
+    n_kv_heads = draw(st.sampled_from([1, 2]))
+    return ModelConfig(
+        vocab_size=draw(st.integers(1, 40)),
+        context_length=draw(st.integers(1, 9)),
+        n_layers=draw(st.integers(1, 3)),
+        d_model=draw(st.integers(1, 12)),
+        n_heads=n_kv_heads * draw(st.integers(1, 3)),
+        n_kv_heads=n_kv_heads,
+        d_head=2 * draw(st.integers(1, 4)),
+        d_ff=draw(st.integers(1, 20)),
+        ffn=draw(st.sampled_from(["swiglu", "gelu", "relu2"])),
+        norm=draw(st.sampled_from(["rmsnorm", "layernorm"])),
+        position=draw(st.sampled_from(["rope", "nope", "learned"])),
+        qk_norm=draw(st.booleans()),
+        attention_bias=draw(st.booleans()),
+        ffn_bias=draw(st.booleans()),
+        tie_embeddings=draw(st.booleans()),
+    )
+
+
+@given(shapes())
+@settings(max_examples=30, deadline=None)
+def test_parameters_are_those_of_the_built_model(config):
+    model = Transformer(config)
+    size = model_size(config)
+    assert size.total == size.active == sum(p.numel() for p in model.parameters())
+    tables = [p.numel() for name, p in model.named_parameters() if name.startswith("embed_")]
+    assert size.embedding == sum(tables)
+
+
+@given(shapes(), st.integers(1, 3))
+@settings(max_examples=10, deadline=None)
+def test_flops_are_those_that_pytorch_counts(config, batch_size):
+    # Written-out attention is made of products that PyTorch's counter sees. Of the first layer's
+    # input no gradient is needed below the embedding, but the embedding itself needs one.
+    model = Transformer(config.model_copy(update={"attention": "reference"}))
+    ids = torch.zeros(batch_size, config.context_length, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        model(ids, targets=ids).backward()
+    counted = counter.get_total_flops()
+    assert flops_per_token(config) * ids.numel() == counted
+
+
+@pytest.mark.parametrize("preset", list_presets("model"))
+def test_every_preset_has_the_parameters_of_its_name(preset):
+    size = model_size(load_config(model=preset).model)
+    assert size.total == pytest.approx(PRESET_SIZES[preset], rel=0.01)
+    named = {"m": 1e6, "b": 1e9}.get(preset[-1])
+    if named and preset[0].isdigit():
+        assert size.total == pytest.approx(float(preset[:-1]) * named, rel=0.15)
+
+
+def test_gpt2_preset_has_the_published_number_of_parameters():
+    assert model_size(load_config(model="gpt2").model).total == 124_439_808
+
+
+def test_the_tinystories_model_multiplies_by_17_million():
+    assert model_size(load_config(model="tinystories-17m").model).multiplied == 17_571_840
+
+
+def test_flops_of_gpt2_equal_nanogpts_formula():
+    # 6 * (124,439,808 - 1024 * 768 positions - biases and norms) + 12 * 12 * 768 * 1024.
+    assert flops_per_token(load_config(model="gpt2").model) == 854_438_400
+
+
+def test_attention_flops_grow_with_the_sequence():
+    model = load_config(model="tiny").model
+    difference = flops_per_token(model, 200) - flops_per_token(model, 100)
+    assert difference == 12 * 4 * 256 * 100
