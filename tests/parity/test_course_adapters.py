@@ -290,3 +290,27 @@ def test_checkpoint_brings_model_optimizer_and_step_back(course, by_path, tmp_pa
     for index, state in old["state"].items():
         for key, value in state.items():
             assert torch.equal(torch.as_tensor(new["state"][index][key]), torch.as_tensor(value))
+
+
+def test_bpe_learns_the_textbook_merges_and_tells_text_from_special_tokens(course, tmp_path):
+    file = tmp_path / "a.txt"
+    words = ["low"] * 5 + ["lower"] * 2 + ["widest"] * 3 + ["newest"] * 6
+    file.write_text("\n".join(words))
+    vocab, merges = course.run_train_bpe(file, 256 + 1 + 6, ["<|endoftext|>"])
+    # The example of Sennrich et al., arXiv:1508.07909, with ties to the greatest pair.
+    assert merges == [
+        (b"s", b"t"),
+        (b"e", b"st"),
+        (b"o", b"w"),
+        (b"l", b"ow"),
+        (b"w", b"est"),
+        (b"n", b"e"),
+    ]
+    assert vocab[0] == b"<|endoftext|>"
+    assert len(vocab) == 263
+    tokenizer = course.get_tokenizer(vocab, merges, ["<|endoftext|>"])
+    text = "newest<|endoftext|>lowest"
+    ids = tokenizer.encode(text)
+    assert [vocab[i] for i in ids] == [b"ne", b"west", b"<|endoftext|>", b"low", b"est"]
+    assert list(tokenizer.encode_iterable(text)) == ids
+    assert tokenizer.decode(ids) == text

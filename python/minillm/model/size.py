@@ -42,9 +42,11 @@ def model_size(config: ModelConfig) -> ModelSize:
         count = parameter.numel()
         total += count
         active += count
+        if parameter.ndim < 2:
+            continue
         if "embed" in name:
             embedding += count
-        elif parameter.ndim > 1:
+        else:
             multiplied += count
     if config.tie_embeddings:
         multiplied += config.vocab_size * config.d_model

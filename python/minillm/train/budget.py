@@ -111,7 +111,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 def _cache_bytes(config: ModelConfig, max_len: int) -> int:
     cache = KVCache(config, 1, max_len, device="meta")
-    return _bytes([cache.keys, cache.values])
+    return _bytes([*cache.keys, *cache.values])
 
 
 def _saved_bytes(config: Config) -> int:
@@ -130,6 +130,7 @@ def _saved_bytes(config: Config) -> int:
             name: torch.empty(parameter.shape, requires_grad=True)
             for name, parameter in model.named_parameters()
         }
+        weights |= {name: torch.empty(buffer.shape) for name, buffer in model.named_buffers()}
         ids = torch.zeros(config.train.batch_size, config.train.seq_len, dtype=torch.int64)
         with hooks, in_dtype:
             functional_call(model, weights, (ids,))
