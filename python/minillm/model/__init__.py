@@ -4,9 +4,12 @@ from minillm.model.attention import Attention
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
 from minillm.model.ffn import FeedForward, SwiGLU
+from minillm.model.latent_attention import LatentAttention
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
+from minillm.model.mask import Mask, build_mask
 from minillm.model.reference import IGNORED
-from minillm.model.rope import Rotation, rope_angles, rope_rotation, rotate
+from minillm.model.rope import Rotation, permute_pairs, rope_frequencies, rope_rotation, rotate
+from minillm.model.rope_scaling import scaled_frequencies
 from minillm.model.size import ModelSize, build_on_meta, flops_per_token, model_size
 from minillm.model.transformer import Transformer
 
@@ -17,17 +20,22 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "KVCache",
+    "LatentAttention",
     "LayerNorm",
     "Linear",
+    "Mask",
     "ModelSize",
     "RMSNorm",
     "Rotation",
     "SwiGLU",
     "Transformer",
+    "build_mask",
     "build_on_meta",
     "flops_per_token",
     "model_size",
-    "rope_angles",
+    "permute_pairs",
+    "rope_frequencies",
     "rope_rotation",
     "rotate",
+    "scaled_frequencies",
 ]

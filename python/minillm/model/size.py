@@ -57,15 +57,17 @@ def flops_per_token(config: ModelConfig, seq_len: int | None = None) -> int:
     """Floating-point operations to train on one token, forward and backward.
 
     6 per parameter of a matrix product (2 forward, 4 backward; Kaplan et al., arXiv:2001.08361,
-    section 2.1) and 12 per channel of the heads and per position looked at for attention's two
-    products (Chowdhery et al., PaLM, arXiv:2204.02311, appendix B). That counts the masked half of
-    attention too, as nanoGPT and most published utilizations do, so that ours compare with theirs,
-    and leaves out what is no matrix product: norms, softmax, activations, the optimizer.
+    section 2.1) and, for attention's two products, per channel of query and value heads and
+    position in reach (Chowdhery et al., PaLM, arXiv:2204.02311, appendix B). That counts the masked
+    half of attention too, as nanoGPT and most published utilizations do, so that ours compare with
+    theirs; it leaves out what is no matrix product: norms, softmax, activations, the optimizer.
 
     Args:
         config: Shape of the model.
         seq_len: Tokens per sequence; the model's `context_length` when absent.
     """
     length = config.context_length if seq_len is None else seq_len
-    attention = 12 * config.n_layers * config.n_heads * config.d_head * length
+    windows = [config.window(layer) or length for layer in range(config.n_layers)]
+    seen = sum(min(window, length) for window in windows)
+    attention = 6 * config.n_heads * (config.d_score + config.d_value) * seen
     return 6 * model_size(config).multiplied + attention

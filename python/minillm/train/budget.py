@@ -116,7 +116,9 @@ def _cache_bytes(config: ModelConfig, max_len: int) -> int:
 
 def _saved_bytes(config: Config) -> int:
     """Bytes that autograd keeps of one micro-step's forward pass, up to the logits."""
-    model = build_on_meta(config.model)
+    # FlexAttention compiles; SDPA keeps the same, as neither keeps scores.
+    backend = config.model.attention_backend.replace("flex", "sdpa")
+    model = build_on_meta(config.model.model_copy(update={"attention_backend": backend}))
     saved: dict[int, torch.UntypedStorage] = {}  # by identity; held, so that none comes again
 
     def keep(tensor: Tensor) -> Tensor:

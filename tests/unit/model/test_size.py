@@ -26,20 +26,24 @@ PRESET_SIZES = {
 
 @st.composite
 def shapes(draw):
-    n_kv_heads = draw(st.sampled_from([1, 2]))
+    n_kv_heads, d_head = draw(st.sampled_from([1, 2])), 2 * draw(st.integers(1, 4))
+    is_latent, n_layers = draw(st.booleans()), draw(st.integers(1, 3))
+    n_heads = n_kv_heads * (1 if is_latent else draw(st.integers(1, 3)))
     return ModelConfig(
+        attention="mla" if is_latent else "gqa",
+        d_latent_q=draw(st.sampled_from([0, 3])) if is_latent else 0,
         vocab_size=draw(st.integers(1, 40)),
         context_length=draw(st.integers(1, 9)),
-        n_layers=draw(st.integers(1, 3)),
+        n_layers=n_layers,
         d_model=draw(st.integers(1, 12)),
-        n_heads=n_kv_heads * draw(st.integers(1, 3)),
+        n_heads=n_heads,
         n_kv_heads=n_kv_heads,
-        d_head=2 * draw(st.integers(1, 4)),
+        d_head=d_head,
         d_ff=draw(st.integers(1, 20)),
         ffn=draw(st.sampled_from(["swiglu", "gelu", "relu2"])),
         norm=draw(st.sampled_from(["rmsnorm", "layernorm"])),
         position=draw(st.sampled_from(["rope", "nope", "learned"])),
-        qk_norm=draw(st.booleans()),
+        qk_norm=not is_latent and draw(st.booleans()),
         attention_bias=draw(st.booleans()),
         ffn_bias=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
@@ -61,7 +65,7 @@ def test_parameters_are_those_of_the_built_model(config):
 def test_flops_are_those_that_pytorch_counts(config, batch_size):
     # Written-out attention is made of products that PyTorch's counter sees. Of the first layer's
     # input no gradient is needed below the embedding, but the embedding itself needs one.
-    model = Transformer(config.model_copy(update={"attention": "reference"}))
+    model = Transformer(config.model_copy(update={"attention_backend": "reference"}))
     ids = torch.zeros(batch_size, config.context_length, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
         model(ids, targets=ids).backward()
@@ -89,6 +93,14 @@ def test_the_tinystories_model_multiplies_by_17_million():
 def test_flops_of_gpt2_equal_nanogpts_formula():
     # 6 * (124,439,808 - 1024 * 768 positions - biases and norms) + 12 * 12 * 768 * 1024.
     assert flops_per_token(load_config(model="gpt2").model) == 854_438_400
+
+
+def test_a_window_bounds_what_attention_costs():
+    windowed = load_config(model="tiny", overrides={"model.windows": "[50, 0]"}).model
+    full = load_config(model="tiny").model
+    # Two of four layers look back at 50 positions instead of 100.
+    difference = flops_per_token(full, 100) - flops_per_token(windowed, 100)
+    assert difference == 2 * 12 * 256 * 50
 
 
 def test_attention_flops_grow_with_the_sequence():

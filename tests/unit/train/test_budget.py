@@ -13,6 +13,8 @@ SHAPE = {"vocab_size": 50, "context_length": 16, "d_model": 32, "n_layers": 2, "
 MODELS = {
     "default": {},
     "grouped": {"n_kv_heads": 1, "qk_norm": True, "ffn": "relu2", "tie_embeddings": False},
+    "windowed": {"windows": [4, 0]},
+    "latent": {"attention": "mla", "d_latent_q": 8},
     "gpt2": {"norm": "layernorm", "position": "learned", "ffn": "gelu", "attention_bias": True},
 }
 
@@ -71,9 +73,16 @@ def test_decoding_holds_the_weights_and_a_cache_of_the_whole_context():
     config = ModelConfig(**SHAPE, n_kv_heads=1)
     cache, weights = KVCache(config, 1, 16), Transformer(config).parameters()
     planned = decoding_memory(config)
-    assert planned["cache_bytes"] == cache.keys.nbytes + cache.values.nbytes
+    assert planned["cache_bytes"] == bytes_of([*cache.keys, *cache.values])
     assert planned["cache_per_token_bytes"] == 2 * 2 * 16 * 4  # k and v, layers, channels, float32
     assert planned["total_bytes"] == planned["cache_bytes"] + bytes_of(weights)
+
+
+def test_a_window_and_a_latent_bound_the_cache():
+    full = decoding_memory(ModelConfig(**SHAPE))["cache_bytes"]
+    assert decoding_memory(ModelConfig(**SHAPE, windows=[4]))["cache_bytes"] == full / 4
+    latent = ModelConfig(**SHAPE, attention="mla", d_latent_kv=6, d_head_rope=2)
+    assert decoding_memory(latent)["cache_bytes"] == 2 * 16 * (6 + 2) * 4
 
 
 def test_time_is_operations_over_speed():
