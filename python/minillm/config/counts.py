@@ -22,9 +22,9 @@ def flops_per_token(model: ModelConfig, seq_len: int | None = None) -> int:
     """Floating-point operations to train on one token, forward and backward.
 
     6 per parameter of a matrix product that a token uses (2 forward, 4 backward; the head counts,
-    a look-up does not) and 12 * channels * `seq_len` per layer for attention's two products. That counts the
-    masked half of attention too, as nanoGPT and most published utilizations do, so that ours
-    compare with theirs.
+    a look-up does not) and 12 * channels * `seq_len` per layer for attention's two products. That
+    counts the masked half of attention too, as nanoGPT and most published utilizations do, so that
+    ours compare with theirs.
 
     Args:
         model: Shape of the model.
@@ -56,9 +56,7 @@ def _matrix_parameters(model: ModelConfig, n_experts: int) -> int:
     n_sparse = model.n_layers - model.n_dense_layers if model.n_experts else 0
     d_sparse = (n_experts + model.n_shared_experts) * model.d_expert
     ffn_matrices = 3 if model.ffn == "swiglu" else 2
-    per_channel += ffn_matrices * (
-        (model.n_layers - n_sparse) * model.d_ff + n_sparse * d_sparse
-    )
+    per_channel += ffn_matrices * ((model.n_layers - n_sparse) * model.d_ff + n_sparse * d_sparse)
     per_channel += n_sparse * model.n_experts  # the router scores every expert
     gates = _value_layers(model) * model.n_kv_heads * min(VALUE_GATE_CHANNELS, model.d_model)
     return model.d_model * per_channel + gates

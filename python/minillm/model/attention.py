@@ -7,6 +7,8 @@ with a scale learned per channel and shared by the heads, before RoPE), so that 
 away at high learning rates.
 """
 
+from functools import partial
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,9 +34,9 @@ class Attention(nn.Module):
         self.k_proj = Linear(d_model, d_keys, bias=bias, std=config.init_std)
         self.v_proj = Linear(d_model, d_keys, bias=bias, std=config.init_std)
         self.o_proj = Linear(d_queries, d_model, bias=bias, std=output_std(config))
-        options = {"eps": config.norm_eps, "scale": config.norm_scale}
-        self.q_norm = RMSNorm(config.d_head, **options) if config.qk_norm else None
-        self.k_norm = RMSNorm(config.d_head, **options) if config.qk_norm else None
+        head_norm = partial(RMSNorm, config.d_head, eps=config.norm_eps, scale=config.norm_scale)
+        self.q_norm = head_norm() if config.qk_norm else None
+        self.k_norm = head_norm() if config.qk_norm else None
         self.layer = layer
         self.d_head = config.d_head
         self.dropout = config.attention_dropout

@@ -73,9 +73,10 @@ class Router(nn.Module):
         n_experts = config.n_experts
         self.weight = nn.Parameter(torch.empty(n_experts, config.d_model))
         draw(self.weight, config.init_std)
-        has_bias = config.balance == "bias"
-        self.register_buffer("bias", torch.zeros(n_experts) if has_bias else None)
-        self.register_buffer("load", torch.zeros(n_experts), persistent=False)
+        self.bias: Tensor | None = (
+            nn.Buffer(torch.zeros(n_experts)) if config.balance == "bias" else None
+        )
+        self.load: Tensor = nn.Buffer(torch.zeros(n_experts), persistent=False)
         self.penalty: Tensor | None = None
 
     def forward(
@@ -98,7 +99,7 @@ class Router(nn.Module):
         flat = chosen.flatten()  # M
         counts = flat.new_zeros(config.n_experts).scatter_add_(0, flat, torch.ones_like(flat))  # E
         if self.training:
-            self.load += counts
+            self.load.add_(counts)
             self.penalty = logits.new_zeros(())
             if config.balance == "aux":
                 self.penalty = config.balance_rate * balance_loss(scores, counts)
@@ -110,7 +111,7 @@ class Router(nn.Module):
     def move_bias(self) -> None:
         """b_e += rate * sign(mean load - load_e) (arXiv:2408.15664, algorithm 1)."""
         if self.bias is not None:
-            self.bias += self.config.balance_rate * torch.sign(self.load.mean() - self.load)
+            self.bias.add_((self.load.mean() - self.load).sign(), alpha=self.config.balance_rate)
 
 
 class Experts(nn.Module):
@@ -128,9 +129,7 @@ class Experts(nn.Module):
         draw(self.down_proj, output_std(config))
         self.activation = ACTIVATIONS[config.ffn]
 
-    def forward(
-        self, rows: Float[Tensor, "M D"], ends: Int[Tensor, " E"]
-    ) -> Float[Tensor, "M D"]:
+    def forward(self, rows: Float[Tensor, "M D"], ends: Int[Tensor, " E"]) -> Float[Tensor, "M D"]:
         """Sends rows `ends[e - 1]` up to `ends[e]` through expert e."""
         hidden = grouped_linear(rows, self.up_proj, ends)  # M F
         if self.gate_proj is None:
@@ -189,13 +188,14 @@ def routers(model: nn.Module) -> list[Router]:
     return [module for module in model.modules() if isinstance(module, Router)]
 
 
-def take_penalty(layers: Iterable[nn.Module]) -> Tensor | float:
-    """Mean over the feed-forward layers with experts of their last penalties; 0 without any."""
+def take_penalty(blocks: Iterable[nn.Module]) -> Tensor | float:
+    """Mean over the blocks with experts of their last penalties; 0 without any."""
     penalties = []
-    for layer in layers:
-        if isinstance(layer, MixtureOfExperts) and layer.router.penalty is not None:
-            penalties.append(layer.router.penalty)
-            layer.router.penalty = None  # a tensor with a graph must not outlive its step
+    for block in blocks:
+        # Not `routers`: a compiler cannot list modules of which it has just seen one change.
+        if isinstance(block.ffn, MixtureOfExperts) and block.ffn.router.penalty is not None:
+            penalties.append(block.ffn.router.penalty)
+            block.ffn.router.penalty = None  # a tensor with a graph must not outlive its step
     return torch.stack(penalties).mean() if penalties else 0.0
 
 

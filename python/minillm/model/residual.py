@@ -30,7 +30,7 @@ class X0Skip(nn.Module):
         self, x: Float[Tensor, "B T D"], x0: Float[Tensor, "B T D"]
     ) -> Float[Tensor, "B T D"]:
         """Mixes both."""
-        a, b = self.weight.to(x.dtype)
+        a, b = self.weight.to(x.dtype).unbind()
         return a * x + b * x0
 
 
