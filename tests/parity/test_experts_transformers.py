@@ -65,25 +65,28 @@ def qwen3_moe(*, normalize: bool = True, dense: int = 0) -> torch.nn.Module:
     )
 
 
+RENAMES = {
+    ".attention_norm.": ".input_layernorm.",
+    ".ffn_norm.": ".post_attention_layernorm.",
+    ".attention.": ".self_attn.",
+    ".ffn.router.": ".mlp.gate.",
+    ".ffn.": ".mlp.",
+}
+
+
+def renamed(name: str) -> str:
+    for ours, theirs in RENAMES.items():
+        name = name.replace(ours, theirs)
+    return name if name.startswith("lm_head") else f"model.{name}"
+
+
 def joined(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Our names and tensors as theirs: gate and up of the experts are one tensor there."""
-    theirs = {}
-    for name, tensor in state.items():
-        if name.endswith("experts.gate_proj"):
-            name = name.replace("gate_proj", "gate_up_proj")
-            tensor = torch.cat((tensor, state[name.replace("gate_up", "up")]), dim=1)
-        elif name.endswith("experts.up_proj"):
-            continue
-        for ours, their in (
-            (".attention_norm.", ".input_layernorm."),
-            (".ffn_norm.", ".post_attention_layernorm."),
-            (".attention.", ".self_attn."),
-            (".ffn.router.", ".mlp.gate."),
-            (".ffn.", ".mlp."),
-        ):
-            name = name.replace(ours, their)
-        theirs[name if name.startswith("lm_head") else f"model.{name}"] = tensor
-    return theirs
+    """Our tensors under their names: gate and up of the experts are one tensor there."""
+    tensors = dict(state)
+    for gate in [name for name in state if name.endswith("experts.gate_proj")]:
+        pair = (tensors.pop(gate), tensors.pop(gate.replace("gate_proj", "up_proj")))
+        tensors[gate.replace("gate_proj", "gate_up_proj")] = torch.cat(pair, dim=1)
+    return {renamed(name): tensor for name, tensor in tensors.items()}
 
 
 def pair(
