@@ -22,6 +22,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 DATA_VARIABLE = "MINILLM_DATA"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write golden files anew")
+
+
+@pytest.fixture(scope="session")
+def update_golden(request) -> bool:
+    """Whether golden tests record what they measure instead of holding it against the record."""
+    return request.config.getoption("--update-golden")
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
     """A folder with every file of `MINILLM_DATA` unpacked, or a skip where there is none."""

@@ -68,14 +68,19 @@ def stop_after(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "stop"),
-    [("adamw", 1), ("adamw", 8), ("adamw", 19), ("sgd", 10), ("muon", 10)],
+    ("changes", "stop"),
+    [
+        ({"optim__name": "adamw"}, 1),
+        ({"optim__name": "adamw"}, 8),
+        ({"optim__name": "adamw"}, 19),
+        ({"optim__name": "sgd"}, 10),
+        ({"optim__name": "muon"}, 10),
+        ({"optim__name": "muon", "model__n_experts": "4", "model__balance": "bias"}, 10),
+    ],
 )
-def test_resumed_run_is_bit_equal_to_unbroken_run(
-    make_config, tmp_path, stop_after, optimizer, stop
-):
-    unbroken = make_config(train__out_dir=str(tmp_path / "unbroken"), optim__name=optimizer)
-    broken = make_config(train__out_dir=str(tmp_path / "broken"), optim__name=optimizer)
+def test_resumed_run_is_bit_equal_to_unbroken_run(make_config, tmp_path, stop_after, changes, stop):
+    unbroken = make_config(train__out_dir=str(tmp_path / "unbroken"), **changes)
+    broken = make_config(train__out_dir=str(tmp_path / "broken"), **changes)
     train(unbroken)
 
     stop_after(stop)

@@ -63,6 +63,21 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.rope_scaling_factor": ("model.rope_scaling", ("linear", "ntk", "yarn", "llama3")),
     "model.rope_original_context": ("model.rope_scaling", ("yarn", "llama3")),
     "model.rope_ramp": ("model.rope_scaling", ("yarn", "llama3")),
+    **{
+        f"model.{name}": ("model.n_experts", ())
+        for name in (
+            "n_experts_per_token",
+            "n_shared_experts",
+            "d_expert",
+            "n_dense_layers",
+            "router_score",
+            "router_normalize",
+            "router_scale",
+            "balance",
+            "balance_rate",
+            "router_z_loss",
+        )
+    },
     "optim.adamw_learning_rate": ("optim.name", ("muon",)),
     "optim.betas": ("optim.name", ("adamw", "muon")),
     "optim.eps": ("optim.name", ("adamw", "muon")),
@@ -70,7 +85,7 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "optim.decay_fraction": ("optim.schedule", ("wsd",)),
     "optim.min_learning_rate_ratio": ("optim.schedule", ("cosine", "wsd")),
 }
-"""Fields that only act while another one has one of these values."""
+"""Fields that only act while another one has one of these values, or, without any, is not 0."""
 
 FIELDS: tuple[str, ...] = tuple(
     f"{section}.{name}" for section, schema in SECTIONS.items() for name in schema.model_fields
@@ -152,11 +167,9 @@ def _warn_of_idle(overrides: Mapping[str, str], config: Config) -> None:
         other, values = NEEDS[dotted]
         section, name = other.split(".")
         actual = getattr(getattr(config, section), name)
-        if actual not in values:
-            wanted = " or ".join(values)
-            warnings.warn(
-                f"`{dotted}` has no effect: `{other}` is {actual}, not {wanted}", stacklevel=3
-            )
+        if actual not in values if values else not actual:
+            wanted = f", not {' or '.join(values)}" if values else ""
+            warnings.warn(f"`{dotted}` has no effect: `{other}` is {actual}{wanted}", stacklevel=3)
 
 
 def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -> None:

@@ -3,11 +3,22 @@
 from minillm.model.attention import Attention
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
+from minillm.model.experts import (
+    MixtureOfExperts,
+    Router,
+    balance_loss,
+    grouped_linear,
+    load_statistics,
+    move_biases,
+    reset_load,
+    router_z_loss,
+)
 from minillm.model.ffn import FeedForward, SwiGLU
 from minillm.model.latent_attention import LatentAttention
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
 from minillm.model.mask import Mask, build_mask
 from minillm.model.reference import IGNORED
+from minillm.model.residual import TokenValues, X0Skip
 from minillm.model.rope import Rotation, permute_pairs, rope_frequencies, rope_rotation, rotate
 from minillm.model.rope_scaling import scaled_frequencies
 from minillm.model.size import ModelSize, build_on_meta, flops_per_token, model_size
@@ -24,18 +35,28 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "Mask",
+    "MixtureOfExperts",
     "ModelSize",
     "RMSNorm",
     "Rotation",
+    "Router",
     "SwiGLU",
+    "TokenValues",
     "Transformer",
+    "X0Skip",
+    "balance_loss",
     "build_mask",
     "build_on_meta",
     "flops_per_token",
+    "grouped_linear",
+    "load_statistics",
     "model_size",
+    "move_biases",
     "permute_pairs",
+    "reset_load",
     "rope_frequencies",
     "rope_rotation",
     "rotate",
+    "router_z_loss",
     "scaled_frequencies",
 ]

@@ -41,12 +41,12 @@ class LatentAttention(nn.Module):
         d_made = config.n_heads * (config.d_head_nope + config.d_head_v)
         if d_latent_q:
             self.q_a_proj = Linear(d_model, d_latent_q, bias=bias, std=std)
-            self.q_a_norm = RMSNorm(d_latent_q, eps=eps)
+            self.q_a_norm = RMSNorm(d_latent_q, eps=eps, scale=config.norm_scale)
             self.q_b_proj = Linear(d_latent_q, d_queries, std=std)
         else:
             self.q_proj = Linear(d_model, d_queries, std=std)
         self.kv_a_proj = Linear(d_model, d_latent + config.d_head_rope, bias=bias, std=std)
-        self.kv_a_norm = RMSNorm(d_latent, eps=eps)
+        self.kv_a_norm = RMSNorm(d_latent, eps=eps, scale=config.norm_scale)
         self.kv_b_proj = Linear(d_latent, d_made, std=std)
         d_values = config.n_heads * config.d_head_v
         self.o_proj = Linear(d_values, d_model, bias=bias, std=output_std(config))

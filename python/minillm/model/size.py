@@ -41,6 +41,8 @@ def model_size(config: ModelConfig) -> ModelSize:
     for name, parameter in build_on_meta(config).named_parameters():
         count = parameter.numel()
         total += count
+        if ".experts." in name:
+            count = count * config.n_experts_per_token // config.n_experts
         active += count
         if parameter.ndim < 2:
             continue

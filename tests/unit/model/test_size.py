@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from minillm.config import ModelConfig, list_presets, load_config
-from minillm.model import Transformer, flops_per_token, model_size
+from minillm.model import Embedding, Transformer, flops_per_token, model_size
 
 PRESET_SIZES = {
     "1m": 1.12e6,
@@ -28,6 +28,7 @@ PRESET_SIZES = {
 def shapes(draw):
     n_kv_heads, d_head = draw(st.sampled_from([1, 2])), 2 * draw(st.integers(1, 4))
     is_latent, n_layers = draw(st.booleans()), draw(st.integers(1, 3))
+    has_experts = draw(st.booleans())
     n_heads = n_kv_heads * (1 if is_latent else draw(st.integers(1, 3)))
     return ModelConfig(
         attention="mla" if is_latent else "gqa",
@@ -45,7 +46,16 @@ def shapes(draw):
         position=draw(st.sampled_from(["rope", "nope", "learned"])),
         qk_norm=not is_latent and draw(st.booleans()),
         attention_bias=draw(st.booleans()),
-        ffn_bias=draw(st.booleans()),
+        ffn_bias=not has_experts and draw(st.booleans()),
+        n_experts=draw(st.integers(2, 4)) if has_experts else 0,
+        n_experts_per_token=draw(st.integers(1, 2)),
+        n_shared_experts=draw(st.integers(0, 2)),
+        n_dense_layers=draw(st.integers(0, n_layers - 1)),
+        d_expert=5,
+        value_embeddings=not is_latent and draw(st.booleans()),
+        x0_skip=draw(st.booleans()),
+        embedding_norm=draw(st.booleans()),
+        norm_scale=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
     )
 
@@ -55,16 +65,20 @@ def shapes(draw):
 def test_parameters_are_those_of_the_built_model(config):
     model = Transformer(config)
     size = model_size(config)
-    assert size.total == size.active == sum(p.numel() for p in model.parameters())
-    tables = [p.numel() for name, p in model.named_parameters() if name.startswith("embed_")]
+    assert size.total == sum(p.numel() for p in model.parameters())
+    tables = [part.weight.numel() for part in model.modules() if isinstance(part, Embedding)]
     assert size.embedding == sum(tables)
+    idle = (config.n_experts - config.n_experts_per_token) if config.n_experts else 0
+    of_one_expert = (3 if config.ffn == "swiglu" else 2) * 5 * config.d_model
+    layers = config.n_layers - config.n_dense_layers
+    assert size.total - size.active == layers * idle * of_one_expert
 
 
 @given(shapes(), st.integers(1, 3))
 @settings(max_examples=10, deadline=None)
 def test_flops_are_those_that_pytorch_counts(config, batch_size):
-    # Written-out attention is made of products that PyTorch's counter sees. Of the first layer's
-    # input no gradient is needed below the embedding, but the embedding itself needs one.
+    # Written-out attention is made of products that PyTorch's counter sees, and so are experts of
+    # an odd width, which the grouped kernel does not take.
     model = Transformer(config.model_copy(update={"attention_backend": "reference"}))
     ids = torch.zeros(batch_size, config.context_length, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
@@ -80,6 +94,14 @@ def test_every_preset_has_the_parameters_of_its_name(preset):
     named = {"m": 1e6, "b": 1e9}.get(preset[-1])
     if named and preset[0].isdigit():
         assert size.total == pytest.approx(float(preset[:-1]) * named, rel=0.15)
+
+
+def test_experts_cost_as_much_as_the_dense_layer_they_replace():
+    dense = ModelConfig(d_ff=768)
+    sparse = ModelConfig(d_ff=768, n_experts=16, n_experts_per_token=3, n_shared_experts=1)
+    routers = 4 * 16 * 256
+    assert model_size(sparse).active == model_size(dense).total + routers
+    assert flops_per_token(sparse) == flops_per_token(dense) + 6 * routers
 
 
 def test_gpt2_preset_has_the_published_number_of_parameters():

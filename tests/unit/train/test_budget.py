@@ -13,6 +13,8 @@ SHAPE = {"vocab_size": 50, "context_length": 16, "d_model": 32, "n_layers": 2, "
 MODELS = {
     "default": {},
     "grouped": {"n_kv_heads": 1, "qk_norm": True, "ffn": "relu2", "tie_embeddings": False},
+    "experts": {"n_experts": 4, "balance": "bias", "d_expert": 16},
+    "speed": {"value_embeddings": True, "x0_skip": True, "norm_scale": False},
     "windowed": {"windows": [4, 0]},
     "latent": {"attention": "mla", "d_latent_q": 8},
     "gpt2": {"norm": "layernorm", "position": "learned", "ffn": "gelu", "attention_bias": True},
@@ -42,7 +44,7 @@ def test_weights_gradients_and_optimizer_are_those_of_a_real_step(fields, optim)
     optimizer.step()
     state = [tensor for of_one in optimizer.state.values() for tensor in of_one.values()]
     planned = training_memory(config)
-    assert planned["weights_bytes"] == bytes_of(model.parameters())
+    assert planned["weights_bytes"] == bytes_of([*model.parameters(), *model.buffers()])
     assert planned["gradients_bytes"] == bytes_of(p.grad for p in model.parameters())
     assert planned["optimizer_bytes"] == bytes_of(state)
 
@@ -52,7 +54,7 @@ def test_weights_gradients_and_optimizer_are_those_of_a_real_step(fields, optim)
 def test_activations_are_what_autograd_really_keeps(fields, dtype):
     config = run_of(fields, dtype=dtype)
     model = Transformer(config.model)
-    weights = {parameter.data_ptr() for parameter in model.parameters()}
+    weights = {tensor.data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
     kept = {}
 
     def keep(tensor):

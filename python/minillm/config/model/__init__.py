@@ -6,11 +6,24 @@ the checks among them; checks between two mechanisms stand here. Widths that fol
 every one of them and a later change of the rule cannot change a trained model.
 """
 
-from minillm.config.model.ffn import FfnConfig
+from typing import Self
+
+from pydantic import model_validator
+
+from minillm.config.model.experts import ExpertsConfig
 from minillm.config.model.position import PositionConfig
 from minillm.config.model.residual import ResidualConfig
 
 
-# The last base's fields come first: shape, attention, position, feed-forward, residual stream.
-class ModelConfig(ResidualConfig, FfnConfig, PositionConfig):
+# The last base's fields come first: shape, attention, position, feed-forward, experts, residual.
+class ModelConfig(ResidualConfig, ExpertsConfig, PositionConfig):
     """Shape of a decoder-only transformer."""
+
+    @model_validator(mode="after")
+    def _check_values(self) -> Self:
+        if self.value_embeddings and self.attention == "mla":
+            raise ValueError(
+                "value_embeddings (true) does not go with attention (mla), which caches no values"
+                " that a vector could be added to"
+            )
+        return self
