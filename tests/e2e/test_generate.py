@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from minillm import messages
 from minillm.generate import app
@@ -64,6 +65,38 @@ def test_stop_string_ends_the_sample_before_it(trained, call):
     stop = text[3:5]
     _, stopped, _ = call(*options, "--stop", stop, "--stop", "never \u20ac")
     assert stopped == "Tom" + text[: text.index(stop)] + "\n"
+
+
+@pytest.mark.filterwarnings("error")
+def test_model_reads_beyond_the_context_of_its_training(trained):
+    before = load_run(trained)
+    length = before.config.model.context_length
+    changes = {"context_length": 2 * length, "rope_scaling": "yarn", "rope_scaling_factor": 2.0}
+    after = load_run(trained, model=changes | {"windows": [0, 8]})
+    assert after.config.model.rope_original_context == length
+    assert after.model.config.windows == (0, 8)
+    ids = torch.zeros(1, 2 * length, dtype=torch.int64)
+    assert after.model(ids).isfinite().all()
+    with pytest.raises(ValueError, match="exceeds context_length"):
+        before.model(ids)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"d_ff": 3},
+            "model.d_ff cannot be changed in a trained model, only one of context_length",
+        ),
+        (
+            {"rope_scaling": "yarn"},
+            r"rope_scaling_factor \(1\) must be above 1 with rope_scaling \(yarn\)",
+        ),
+    ],
+)
+def test_change_of_a_trained_model_that_cannot_be_is_refused(trained, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load_run(trained, model=changes)
 
 
 def test_run_is_its_newest_checkpoint(trained, call):

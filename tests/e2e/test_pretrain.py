@@ -59,6 +59,42 @@ def test_loss_falls(make_config):
     assert result.val_loss < 0.8 * first["val_loss"]
 
 
+def test_latent_attention_in_windows_learns_and_samples(make_config, tmp_path):
+    shape = {
+        "model__attention": "mla",
+        "model__d_latent_q": "16",
+        "model__qk_norm": "false",
+        "model__windows": "8, 0",
+        "model__rope_scaling": "yarn",
+        "model__rope_scaling_factor": "2",
+    }
+    result = train(make_config(optim__learning_rate="1e-2", **shape))
+    assert result.val_loss < 0.8 * math.log(257)
+    assert "=== step 20 ===" in (tmp_path / "run" / "samples.txt").read_text()
+
+
+def test_masked_documents_change_what_is_learned(make_config, tmp_path):
+    losses = [
+        train(make_config(train__mask_documents=mask, train__out_dir=f"{tmp_path}/{mask}")).val_loss
+        for mask in ("true", "false")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    assert losses[0] != losses[1]
+
+
+def test_documents_without_an_end_cannot_be_masked(call, data_folder):
+    (data_folder / "tokenizer.json").unlink()
+    code, _, errors = call(train__mask_documents="true", model__vocab_size="257")
+    assert code == messages.EXIT_FAILED
+    assert "error: train.mask_documents (true) needs a tokenizer with an end-of-text tok" in errors
+
+
+def test_flex_attention_is_refused_for_training_on_a_cpu(call):
+    code, _, errors = call(model__attention_backend="flex")
+    assert code == messages.EXIT_FAILED
+    assert "error: model.attention_backend (flex) cannot train on a CPU" in errors
+
+
 def test_final_evaluation_covers_every_validation_token(make_config, data_folder):
     config = make_config()
     train(config)

@@ -62,7 +62,8 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     },
     "model.rope_scaling_factor": ("model.rope_scaling", ("linear", "ntk", "yarn", "llama3")),
     "model.rope_original_context": ("model.rope_scaling", ("yarn", "llama3")),
-    "model.rope_ramp": ("model.rope_scaling", ("yarn", "llama3")),
+    "model.rope_yarn_ramp": ("model.rope_scaling", ("yarn",)),
+    "model.rope_llama3_ramp": ("model.rope_scaling", ("llama3",)),
     **{
         f"model.{name}": ("model.n_experts", ())
         for name in (

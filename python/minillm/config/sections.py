@@ -83,6 +83,10 @@ class TrainConfig(Section):
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="type of the matrix products; weights are float32 in any case"
     )
+    mask_documents: bool = Field(
+        False,
+        description="let tokens see their own document only: an end-of-text token begins another",
+    )
     compile: bool = Field(False, description="compile the model with torch.compile")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     seed: NonNegativeInt = Field(0, description="seed of weights, data order and dropout")

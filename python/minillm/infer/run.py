@@ -1,5 +1,7 @@
 """From a run folder, or one checkpoint in it, to a model that can be asked."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,19 @@ from minillm.messages import with_hint
 from minillm.model import Transformer
 from minillm.tokenizer import TextEncoder, Tokenizer
 
+CHANGEABLE = (
+    "context_length",
+    "windows",
+    "attention_backend",
+    "rope_theta",
+    "rope_scaling",
+    "rope_scaling_factor",
+    "rope_original_context",
+    "rope_yarn_ramp",
+    "rope_llama3_ramp",
+)
+"""Fields of `model` that no weight depends on: how far a trained model reaches, and by what."""
+
 
 class LoadedRun(NamedTuple):
     """What `load_run` found: a model in evaluation mode and what belongs to it."""
@@ -24,29 +39,50 @@ class LoadedRun(NamedTuple):
     config: Config
 
 
-def load_run(path: Path, *, device: str = "cpu", tokenizer: TextEncoder | None = None) -> LoadedRun:
+def load_run(
+    path: Path,
+    *,
+    device: str = "cpu",
+    tokenizer: TextEncoder | None = None,
+    model: Mapping[str, object] | None = None,
+) -> LoadedRun:
     """Loads the model, tokenizer and configuration of a run.
+
+    A model reads on beyond the context of its training with, for example, `model={
+    "context_length": 4096, "rope_scaling": "yarn", "rope_scaling_factor": 4.0}`.
 
     Args:
         path: A run folder, whose newest sound checkpoint is taken, or one of its checkpoints.
         device: Where the model goes.
         tokenizer: The one that it was trained with, if that was passed to the training, too.
+        model: Values for fields of its `model` section, of those that are `CHANGEABLE`.
 
     Raises:
-        ValueError: If there is no such folder, nothing trained in it, or its parts do not fit
-            together; the message names the file.
+        ValueError: If there is no such folder, nothing trained in it, its parts do not fit
+            together, or a field cannot be changed; the message names the file or the field.
     """
+    changes = model or {}
+    for name in changes:
+        if name not in CHANGEABLE:
+            raise ValueError(
+                f"model.{name} cannot be changed in a trained model, only one of"
+                f" {', '.join(CHANGEABLE)}"
+            )
+    overrides = {
+        f"model.{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in changes.items()
+    }
     checkpoint = find_checkpoint(path)
-    config = load_config(file=checkpoint.path / "config.yaml")
+    config = load_config(file=checkpoint.path / "config.yaml", overrides=overrides)
     tokenizer = _checked_tokenizer(checkpoint, tokenizer)
     if tokenizer.vocab_size > config.model.vocab_size:
         raise ValueError(
             f"`{checkpoint.path.parent / 'tokenizer.json'}` has {tokenizer.vocab_size} ids,"
             f" the model's vocab_size is {config.model.vocab_size}"
         )
-    model = Transformer(config.model)
-    load_model_tensors(model, checkpoint.tensors("model"))
-    return LoadedRun(model.to(device).eval(), tokenizer, config)
+    transformer = Transformer(config.model)
+    load_model_tensors(transformer, checkpoint.tensors("model"))
+    return LoadedRun(transformer.to(device).eval(), tokenizer, config)
 
 
 def find_checkpoint(path: Path) -> Checkpoint:

@@ -32,7 +32,9 @@ def flex_attend(
 
     Inside of a compiled model it becomes a part of that, else it is compiled by itself.
     """
-    attend = flex_attention if torch.compiler.is_compiling() else compiled_flex()
+    attend: Callable[..., Tensor] = compiled_flex()
+    if torch.compiler.is_compiling():
+        attend = flex_attention
     out: Tensor = attend(
         queries,
         keys,

@@ -117,7 +117,8 @@ class LatentAttention(nn.Module):
         key_rows, value_rows = weight.split([config.d_head_nope, config.d_head_v], dim=1)
         queries = torch.cat((content @ key_rows, place), dim=-1)  # B H T L+R
         latents = kept[..., : config.d_latent_kv]  # B 1 S L
-        return self._attend(queries, kept, latents, mask) @ value_rows.mT  # B H T Kv
+        mixed: Tensor = self._attend(queries, kept, latents, mask) @ value_rows.mT  # B H T Kv
+        return mixed
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Mask) -> Tensor:
         config = self.config

@@ -116,4 +116,5 @@ def permute_pairs(
     order = torch.arange(d_head)
     turning = order[start : start + d_rope]
     order[start : start + d_rope] = turning.unflatten(0, shape).T.flatten()
-    return rows.unflatten(0, (-1, d_head))[:, order].flatten(0, 1)
+    permuted: Tensor = rows.unflatten(0, (-1, d_head))[:, order]
+    return permuted.flatten(0, 1)

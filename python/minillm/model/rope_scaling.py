@@ -41,13 +41,14 @@ def scaled_frequencies(
         return frequencies
     if config.rope_scaling == "linear":
         return frequencies / factor
-    low, high = config.rope_ramp
     if config.rope_scaling == "yarn":
+        low, high = config.rope_yarn_ramp
         first = max(0, math.floor(_pair_with_turns(high, config)))
         last = min(d_rope - 1, math.ceil(_pair_with_turns(low, config)))
         index = torch.arange(d_rope // 2, device=device)
         kept = 1 - (index - first) / max(last - first, 1e-3)
     else:
+        low, high = config.rope_llama3_ramp
         turns = config.rope_original_context * frequencies / (2 * math.pi)
         kept = (turns - low) / (high - low)
     kept = kept.clamp(0, 1)  # share of its old speed that a pair keeps

@@ -22,12 +22,17 @@ class Transformer(nn.Module):
     Parameter names follow `embed_tokens`, `layers.N.attention.q_proj`, `layers.N.ffn.gate_proj`,
     ..., `norm`, `lm_head`, each weight shaped as Hugging Face shapes it. A tied head has no entry
     of its own.
+
+    Attributes:
+        document_start: Token that begins a document. If set, rows without a cache are masked by
+            document where the caller does not number them.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         """Builds the model and draws its initial weights from PyTorch's global generator."""
         super().__init__()
         self.config = config
+        self.document_start: int | None = None
         self.embed_tokens = Embedding(config.vocab_size, config.d_model, std=config.init_std)
         self.embed_positions = (
             Embedding(config.context_length, config.d_model, std=config.init_std)
@@ -95,6 +100,8 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"sequence of {end} tokens exceeds context_length ({self.config.context_length})"
             )
+        if documents is None and cache is None and self.document_start is not None:
+            documents = (ids == self.document_start).cumsum(dim=1)  # B T
         if documents is not None and cache is not None:
             raise ValueError("documents do not go with a cache: it holds one per row")
         if positions is None:

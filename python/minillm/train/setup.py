@@ -39,6 +39,7 @@ FIXED = (
     "train.seq_len",
     "train.gradient_accumulation_steps",
     "train.seed",
+    "train.mask_documents",
 )
 """With the whole of `model`, what a resumed run cannot change: state and data order hang on it."""
 
@@ -159,8 +160,15 @@ def build_run(
         )
     device = choose_device(settings.device)
     threads = set_threads(settings.threads)
+    if device.type == "cpu" and config.model.attention_backend == "flex":
+        raise ValueError(
+            "model.attention_backend (flex) cannot train on a CPU, where FlexAttention has no"
+            " backward pass; expected sdpa or reference"
+        )
     torch.manual_seed(settings.seed)  # the weights are drawn on the CPU, so they are the same
     model = Transformer(config.model).to(device)
+    if settings.mask_documents:
+        model.document_start = _document_start(data)
     run = Run(
         config=config,
         folder=settings.out_dir,
@@ -236,6 +244,17 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
                 f"{source} is not what `{checkpoint.path}` was trained with: its sha256 differs"
                 "\nhint: point --data at the folder that the run began with"
             )
+
+
+def _document_start(data: Data) -> int:
+    """The token before each document: its end-of-text token also ends the one before."""
+    eot_id = None if data.tokenizer is None else data.tokenizer.eot_id
+    if eot_id is None:
+        raise ValueError(
+            "train.mask_documents (true) needs a tokenizer with an end-of-text token, and"
+            f" `{data.train.path}` comes without"
+        )
+    return eot_id
 
 
 def _field(config: Config, dotted: str) -> Any:  # noqa: ANN401 - a field of any type

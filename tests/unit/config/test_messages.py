@@ -155,6 +155,46 @@ def test_several_mistakes_are_told_at_once():
         ({"n_heads": 4, "n_kv_heads": 3}, "n_heads (4) must be a multiple of n_kv_heads (3)"),
         ({"d_head": 7}, "d_head (7) must be even: RoPE turns channels in pairs"),
         ({"d_model": 2, "n_heads": 4}, "d_model (2) must be a multiple of n_heads (4)"),
+        ({"windows": (1,) * 5}, "windows (5 of them) must not be more than n_layers (4)"),
+        (
+            {"attention": "mla", "d_head_v": 0},
+            "d_head_v (0) must be 1 or above with attention (mla)",
+        ),
+        (
+            {"attention": "mla", "n_kv_heads": 2},
+            "n_kv_heads (2) must be n_heads (4) with attention (mla)",
+        ),
+        ({"attention": "mla", "qk_norm": True}, "qk_norm (true) does not go with attention (mla)"),
+        (
+            {"attention": "mla", "rope_fraction": 0.5},
+            "rope_fraction (0.5) must be 1 with attention (mla)",
+        ),
+        ({"attention": "mla", "d_head_rope": 5}, "d_head_rope (5) must be even: RoPE turns"),
+        (
+            {"attention_softcap": 30.0},
+            "attention_softcap (30) needs attention_backend flex or reference, not sdpa",
+        ),
+        (
+            {"attention_dropout": 0.1, "attention_backend": "flex"},
+            "attention_dropout (0.1) needs attention_backend sdpa or reference, not flex",
+        ),
+        ({"d_head": 10, "rope_fraction": 0.5}, "d_head (10) times rope_fraction (5) must be even"),
+        (
+            {"rope_scaling": "linear", "rope_scaling_factor": 2.0, "position": "nope"},
+            "rope_scaling (linear) needs position rope, not nope",
+        ),
+        (
+            {"rope_scaling": "yarn"},
+            "rope_scaling_factor (1) must be above 1 with rope_scaling (yarn)",
+        ),
+        (
+            {"rope_scaling": "yarn", "rope_scaling_factor": 2.0, "rope_yarn_ramp": (4.0, 4.0)},
+            "rope_yarn_ramp (4, 4) must rise",
+        ),
+        (
+            {"rope_scaling": "ntk", "rope_scaling_factor": 2.0, "d_head": 2},
+            "rope_scaling (ntk) needs more than one pair of channels to turn, d_head is 2",
+        ),
     ],
 )
 def test_shape_that_cannot_be_built_is_refused(fields, expected):

@@ -6,9 +6,11 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from minillm.config.model.attention import AttentionConfig
 
+Ramp = tuple[PositiveFloat, PositiveFloat]
+
 
 def _default_original_context(given: dict[str, Any]) -> int:
-    return max(1, round(given["context_length"] / given["rope_scaling_factor"]))
+    return int(max(1, round(given["context_length"] / given["rope_scaling_factor"])))
 
 
 class PositionConfig(AttentionConfig):
@@ -42,13 +44,13 @@ class PositionConfig(AttentionConfig):
         description="context of the training before, in tokens; yarn and llama3 measure by it;"
         " context_length / rope_scaling_factor when absent",
     )
-    rope_ramp: tuple[PositiveFloat, PositiveFloat] = Field(
-        default_factory=lambda given: (1.0, 32.0 if given["rope_scaling"] == "yarn" else 4.0),
+    rope_yarn_ramp: Ramp = Field(
+        (1.0, 32.0),
         strict=False,
-        description="turns within rope_original_context: pairs with fewer than the first are"
-        " stretched in full, with more than the second not at all; 1, 32 for yarn and 1, 4 for"
-        " llama3 when absent",
+        description="yarn: turns within rope_original_context; pairs with fewer than the first are"
+        " stretched in full, with more than the second not at all",
     )
+    rope_llama3_ramp: Ramp = Field((1.0, 4.0), strict=False, description="the same for llama3")
 
     @property
     def d_rope(self) -> int:
@@ -90,9 +92,13 @@ class PositionConfig(AttentionConfig):
             raise ValueError(
                 f"rope_scaling_factor (1) must be above 1 with rope_scaling ({self.rope_scaling})"
             )
-        low, high = self.rope_ramp
-        if low >= high:
-            raise ValueError(f"rope_ramp ({low:g}, {high:g}) must rise")
+        for name in ("rope_yarn_ramp", "rope_llama3_ramp"):
+            low, high = getattr(self, name)
+            if low >= high:
+                raise ValueError(f"{name} ({low:g}, {high:g}) must rise")
         if self.rope_scaling == "ntk" and self.d_rope == 2:
-            raise ValueError("rope_scaling (ntk) needs more than one pair of channels to turn")
+            raise ValueError(
+                "rope_scaling (ntk) needs more than one pair of channels to turn,"
+                f" d_head is {self.d_head}"
+            )
         return self
