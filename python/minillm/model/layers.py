@@ -1,4 +1,4 @@
-"""The modules that blocks are made of: linear, embedding, and the two norms.
+"""The modules that blocks are made of: linear, embedding, and the norms.
 
 Plain containers of a weight around PyTorch's kernels; `init.py` says how the weights start.
 """
@@ -44,7 +44,9 @@ class Embedding(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over the last axis, with a learned scale (arXiv:1910.07467).
+    """x / sqrt(mean(x^2) + eps) * weight, over the last axis (arXiv:1910.07467, equation 4).
+
+    Without the scale it is the parameter-free norm of modded-nanogpt and nanochat.
 
     The result has the input's dtype, also where the weight is wider: queries and keys come here in
     bfloat16 under autocast, and attention's kernel wants them so.
@@ -63,9 +65,9 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer norm over the last axis, with a learned scale and shift (arXiv:1607.06450).
+    """(x - mean) / sqrt(variance + eps) * weight + bias, over the last axis (arXiv:1607.06450).
 
-    Without both it is OLMo's non-parametric norm (arXiv:2402.00838, section 2.1).
+    Without scale and shift it is OLMo's non-parametric norm (arXiv:2402.00838, section 2.1).
     """
 
     def __init__(self, d_model: int, *, eps: float, scale: bool = True) -> None:

@@ -20,8 +20,8 @@ class Transformer(nn.Module):
     """Embedding, blocks, norm, head.
 
     Parameter names follow `embed_tokens`, `layers.N.attention.q_proj`, `layers.N.ffn.gate_proj`,
-    ..., `norm`, `lm_head`, each weight shaped as Hugging Face shapes it. A tied head has no entry
-    of its own.
+    `layers.N.ffn.router`, `layers.N.ffn.experts.gate_proj`, ..., `norm`, `lm_head`, each weight
+    shaped as Hugging Face shapes it, experts stacked. A tied head has no entry of its own.
 
     Attributes:
         document_start: Token that begins a document. If set, rows without a cache are masked by
