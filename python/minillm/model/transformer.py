@@ -9,7 +9,7 @@ from minillm.config import ModelConfig
 from minillm.model.block import Block, build_norm
 from minillm.model.cache import KVCache
 from minillm.model.functional import IGNORED
-from minillm.model.layers import Embedding, Linear
+from minillm.model.layers import Embedding, Linear, linear
 from minillm.model.rope import Rotation, rope_rotation
 
 
@@ -101,7 +101,7 @@ class Transformer(nn.Module):
     def logits(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
         """Scores of every token of the vocabulary; a sampler passes the last position alone."""
         head = self.embed_tokens if self.lm_head is None else self.lm_head
-        return functional.linear(hidden, head.weight)
+        return linear(hidden, head.weight)
 
     def _rotation(self, positions: Int[Tensor, "#B T"], dtype: torch.dtype) -> Rotation | None:
         if self.config.position != "rope":
