@@ -50,7 +50,17 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "model.rope_theta": ("model.position", ("rope",)),
+    **{
+        f"model.{name}": ("model.attention", ("mla",))
+        for name in ("d_latent_kv", "d_latent_q", "d_head_rope", "d_head_nope", "d_head_v")
+    },
+    **{
+        f"model.{name}": ("model.position", ("rope",))
+        for name in ("nope_interval", "rope_theta", "rope_fraction", "rope_pairs")
+    },
+    "model.rope_scaling_factor": ("model.rope_scaling", ("linear", "ntk", "yarn", "llama3")),
+    "model.rope_original_context": ("model.rope_scaling", ("yarn", "llama3")),
+    "model.rope_ramp": ("model.rope_scaling", ("yarn", "llama3")),
     "optim.adamw_learning_rate": ("optim.name", ("muon",)),
     "optim.betas": ("optim.name", ("adamw", "muon")),
     "optim.eps": ("optim.name", ("adamw", "muon")),

@@ -82,6 +82,7 @@ class Generation:
             name = "the prompt" if len(prompts) == 1 else f"prompt {row}"
             check_prompt(prompt, shape.vocab_size, shape.context_length, name=name)
         self._model = model
+        self._device = weight.device
         self._texts = [list(prompt) for prompt in prompts]
         self._rows = list(range(len(prompts)))
         self._max_new_tokens = config.max_new_tokens
@@ -163,10 +164,9 @@ class Generation:
         longest = max(map(len, texts))
         starts = [longest - len(text) for text in texts]
         self._cache.truncate(0)
-        if any(starts):
-            self._cache.pad(starts)
+        self._cache.pad(torch.tensor(starts, device=self._device))
         padded = [[0] * start + text for start, text in zip(starts, texts, strict=True)]
-        return torch.tensor(padded, device=self._model.embed_tokens.weight.device)
+        return torch.tensor(padded, device=self._device)
 
     @torch.inference_mode()
     def _read(self, unread: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:

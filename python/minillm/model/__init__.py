@@ -5,8 +5,17 @@ from minillm.model.block import Block
 from minillm.model.cache import KVCache
 from minillm.model.ffn import FeedForward, SwiGLU
 from minillm.model.functional import IGNORED
+from minillm.model.latent_attention import LatentAttention
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
-from minillm.model.rope import Rotation, rope_angles, rope_rotation, rotate
+from minillm.model.mask import Mask, build_mask
+from minillm.model.rope import (
+    Rotation,
+    permute_pairs,
+    rope_frequencies,
+    rope_rotation,
+    rotate,
+)
+from minillm.model.rope_scaling import scaled_frequencies
 from minillm.model.transformer import Transformer
 
 __all__ = [
@@ -16,13 +25,18 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "KVCache",
+    "LatentAttention",
     "LayerNorm",
     "Linear",
+    "Mask",
     "RMSNorm",
     "Rotation",
     "SwiGLU",
     "Transformer",
-    "rope_angles",
+    "build_mask",
+    "permute_pairs",
+    "rope_frequencies",
     "rope_rotation",
     "rotate",
+    "scaled_frequencies",
 ]

@@ -1,26 +1,32 @@
 """Causal self-attention with grouped key and value heads.
 
 With fewer key-value heads than query heads, G < H, each one serves H / G neighbouring query heads
-(Ainslie et al., "GQA", arXiv:2305.13245): the cache shrinks by that factor. QK-norm normalizes each
-head's queries and keys before they meet (Henry et al., arXiv:2010.04245, in Qwen3's form: RMS norm
-with a scale learned per channel and shared by the heads, before RoPE), so that no logit can run
-away at high learning rates.
+(Ainslie et al., "GQA", arXiv:2305.13245): the cache shrinks by that factor. G = 1 is multi-query
+attention (Shazeer, arXiv:1911.02150), G = H the multi-head attention of the first transformer.
+
+QK-norm normalizes each head's queries and keys before they meet (Henry et al., arXiv:2010.04245,
+in Qwen3's form: RMS norm with a scale learned per channel and shared by the heads, before RoPE), so
+that no logit can run away at high learning rates.
 """
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from minillm.config import ModelConfig
+from minillm.model.attend import attend
 from minillm.model.cache import KVCache
-from minillm.model.functional import causal_mask, scaled_dot_product_attention
 from minillm.model.init import output_std
 from minillm.model.layers import Linear, RMSNorm
+from minillm.model.mask import Mask
 from minillm.model.rope import Rotation, rotate
 
 
 class Attention(nn.Module):
-    """Multi-head causal self-attention of one block."""
+    """Multi-head causal self-attention of one block: concat(heads) W_o.
+
+    Head h mixes the values of group g = h G / H: softmax(q_h k_g^T / sqrt(K) + mask) v_g, where
+    q = x W_q, k = x W_k, v = x W_v, normalized and turned as the configuration says.
+    """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         """Builds the attention of block number `layer`, its place in the cache."""
@@ -34,27 +40,28 @@ class Attention(nn.Module):
         self.o_proj = Linear(d_queries, d_model, bias=bias, std=output_std(config))
         self.q_norm = RMSNorm(config.d_head, eps=config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.d_head, eps=config.norm_eps) if config.qk_norm else None
+        self.config = config
         self.layer = layer
-        self.d_head = config.d_head
-        self.dropout = config.attention_dropout
-        self.attend = _attend_by_sdpa if config.attention == "sdpa" else _attend_by_formula
 
     def forward(
         self,
         x: Float[Tensor, "B T D"],
+        mask: Mask,
         rotation: Rotation | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Lets each position look at itself and what came before it.
+        """Lets each position look at what the mask shows it.
 
         Args:
             x: Normalized residual stream.
+            mask: Which positions each one may see.
             rotation: RoPE's angles; absent where positions come by other means.
             cache: Earlier positions to look at too; the new ones are added to it.
         """
-        queries = self.q_proj(x).unflatten(-1, (-1, self.d_head))  # B T H K
-        keys = self.k_proj(x).unflatten(-1, (-1, self.d_head))  # B T G K
-        values = self.v_proj(x).unflatten(-1, (-1, self.d_head))  # B T G K
+        config = self.config
+        queries = self.q_proj(x).unflatten(-1, (-1, config.d_head))  # B T H K
+        keys = self.k_proj(x).unflatten(-1, (-1, config.d_head))  # B T G K
+        values = self.v_proj(x).unflatten(-1, (-1, config.d_head))  # B T G K
         if self.q_norm is not None and self.k_norm is not None:
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if rotation is not None:
@@ -63,41 +70,15 @@ class Attention(nn.Module):
         keys, values = keys.transpose(1, 2), values.transpose(1, 2)  # B G T K
         if cache is not None:
             keys, values = cache.write(self.layer, keys, values)  # B G S K
-        mixed = self.attend(queries, keys, values, self.dropout if self.training else 0.0)
+        mixed = attend(
+            queries,
+            keys,
+            values,
+            mask,
+            backend=config.attention_backend,
+            scale=config.d_head**-0.5,
+            softcap=config.attention_softcap,
+            dropout=config.attention_dropout if self.training else 0.0,
+        )  # B H T K
         out: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))  # B T D
         return out
-
-
-def _attend_by_sdpa(
-    queries: Float[Tensor, "B H T K"],
-    keys: Float[Tensor, "B G S K"],
-    values: Float[Tensor, "B G S K"],
-    dropout: float,
-) -> Float[Tensor, "B H T K"]:
-    n_queries, n_keys = queries.shape[2], keys.shape[2]
-    # SDPA's own causal mask is for square scores: it would align the first query with the first
-    # key. One query alone is the newest position and sees every key.
-    is_square = n_queries == n_keys
-    needs_mask = not is_square and n_queries > 1
-    return functional.scaled_dot_product_attention(
-        queries,
-        keys,
-        values,
-        attn_mask=causal_mask(n_queries, n_keys, queries.device) if needs_mask else None,
-        dropout_p=dropout,
-        is_causal=is_square and n_queries > 1,
-        enable_gqa=queries.shape[1] != keys.shape[1],
-    )
-
-
-def _attend_by_formula(
-    queries: Float[Tensor, "B H T K"],
-    keys: Float[Tensor, "B G S K"],
-    values: Float[Tensor, "B G S K"],
-    dropout: float,
-) -> Float[Tensor, "B H T K"]:
-    heads_per_group = queries.shape[1] // keys.shape[1]
-    keys = keys.repeat_interleave(heads_per_group, dim=1)  # B H S K
-    values = values.repeat_interleave(heads_per_group, dim=1)  # B H S K
-    mask = causal_mask(queries.shape[2], keys.shape[2], queries.device)  # T S
-    return scaled_dot_product_attention(queries, keys, values, mask, dropout=dropout)

@@ -7,7 +7,9 @@ from minillm.config import ModelConfig
 from minillm.model.attention import Attention
 from minillm.model.cache import KVCache
 from minillm.model.ffn import build_feed_forward
+from minillm.model.latent_attention import LatentAttention
 from minillm.model.layers import LayerNorm, RMSNorm
+from minillm.model.mask import Mask
 from minillm.model.rope import Rotation
 
 
@@ -28,7 +30,8 @@ class Block(nn.Module):
         """Builds block number `layer`."""
         super().__init__()
         self.attention_norm = build_norm(config)
-        self.attention = Attention(config, layer)
+        attention = LatentAttention if config.attention == "mla" else Attention
+        self.attention = attention(config, layer)
         self.ffn_norm = build_norm(config)
         self.ffn = build_feed_forward(config)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
@@ -36,10 +39,11 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B T D"],
+        mask: Mask,
         rotation: Rotation | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Adds both sub-layers' contributions to the residual stream."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask, rotation, cache))
         ffn_out: Tensor = self.dropout(self.ffn(self.ffn_norm(x)))
         return x + ffn_out

@@ -2,7 +2,7 @@
 
 These are for reading, for courses, and for tests. Where PyTorch has a kernel for the same thing,
 the modules beside this file call it, and `tests/unit/model/test_functional.py` holds the two
-together; `attention: reference` in the configuration runs the attention from here.
+together; `attention_backend: reference` in the configuration runs the attention from here.
 """
 
 import math
@@ -117,6 +117,8 @@ def scaled_dot_product_attention(
     values: Float[Tensor, "*B S Kv"],
     mask: Bool[Tensor, "*#B T S"] | None = None,
     *,
+    scale: float | None = None,
+    softcap: float = 0.0,
     dropout: float = 0.0,
 ) -> Float[Tensor, "*B T Kv"]:
     """softmax(Q K^T / sqrt(K)) V (Vaswani et al., arXiv:1706.03762, equation 1).
@@ -126,9 +128,14 @@ def scaled_dot_product_attention(
         keys: What each position offers to be found by.
         values: What each position gives when found.
         mask: True where a query may look; everywhere when absent.
+        scale: Factor of the scores; 1 / sqrt(K) when absent.
+        softcap: Bound c of the scores, c tanh(score / c) (arXiv:2408.00118); 0 for none.
         dropout: Share of the attention weights to drop.
     """
-    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])  # *B T S
+    scale = 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
+    scores = queries @ keys.transpose(-2, -1) * scale  # *B T S
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     weights = functional.dropout(softmax(scores), dropout, training=dropout > 0)

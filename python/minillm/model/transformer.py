@@ -10,7 +10,9 @@ from minillm.model.block import Block, build_norm
 from minillm.model.cache import KVCache
 from minillm.model.functional import IGNORED
 from minillm.model.layers import Embedding, Linear, linear
+from minillm.model.mask import build_mask
 from minillm.model.rope import Rotation, rope_rotation
+from minillm.model.rope_scaling import magnitude, scaled_frequencies
 
 
 class Transformer(nn.Module):
@@ -46,6 +48,7 @@ class Transformer(nn.Module):
         *,
         targets: Int[Tensor, "B T"] | None = None,
         positions: Int[Tensor, "#B T"] | None = None,
+        documents: Int[Tensor, "B T"] | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "..."]:
         """Logits of each position's next token or, given `targets`, their mean cross-entropy.
@@ -53,17 +56,20 @@ class Transformer(nn.Module):
         Args:
             ids: Tokens.
             targets: The token that follows each one; -100 where none is to be predicted.
-            positions: Place of each token in its own document; 0, 1, .. after the cache when
-                absent.
+            positions: Place of each token in its own document; counted when absent.
+            documents: Which document each token belongs to, where rows are packed from several;
+                tokens see their own only. Those of one document must be neighbours.
             cache: Keys and values of earlier tokens; those of `ids` are added to it.
 
         Returns:
             Logits, B T V, or the loss in nats, a float32 scalar.
 
         Raises:
-            ValueError: If the sequence is longer than the model's context.
+            ValueError: If the sequence is longer than the model's context, or documents come with
+                a cache.
         """
-        logits = self.logits(self.hidden(ids, positions=positions, cache=cache))  # B T V
+        hidden = self.hidden(ids, positions=positions, documents=documents, cache=cache)  # B T D
+        logits = self.logits(hidden)  # B T V
         if targets is None:
             return logits
         # In float32: the exponentials of 50,000 bfloat16 logits do not sum to anything useful.
@@ -75,6 +81,7 @@ class Transformer(nn.Module):
         ids: Int[Tensor, "B T"],
         *,
         positions: Int[Tensor, "#B T"] | None = None,
+        documents: Int[Tensor, "B T"] | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "B T D"]:
         """The normalized residual stream after the last block; arguments as for `forward`."""
@@ -84,15 +91,29 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"sequence of {end} tokens exceeds context_length ({self.config.context_length})"
             )
+        if documents is not None and cache is not None:
+            raise ValueError("documents do not go with a cache: it holds one per row")
         if positions is None:
-            positions = torch.arange(start, end, device=ids.device)[None]  # 1 T
+            positions = _count_positions(start, ids, documents, cache)  # #B T
         x = self.embed_tokens(ids)  # B T D
         if self.embed_positions is not None:
             x = x + self.embed_positions(positions)
         x = self.dropout(x)
         rotation = self._rotation(positions, x.dtype)
-        for block in self.layers:
-            x = block(x, rotation, cache)
+        masks = {
+            window: build_mask(
+                ids.shape[1],
+                window=window,
+                backend=self.config.attention_backend,
+                device=ids.device,
+                documents=documents,
+                cache=cache,
+            )
+            for window in {self.config.window(layer) for layer in range(self.config.n_layers)}
+        }
+        for layer, block in enumerate(self.layers):
+            turn = rotation if self.config.has_rope(layer) else None
+            x = block(x, masks[self.config.window(layer)], turn, cache)
         if cache is not None:
             cache.advance(ids.shape[1])
         out: Tensor = self.norm(x)
@@ -104,7 +125,31 @@ class Transformer(nn.Module):
         return linear(hidden, head.weight)
 
     def _rotation(self, positions: Int[Tensor, "#B T"], dtype: torch.dtype) -> Rotation | None:
-        if self.config.position != "rope":
+        config = self.config
+        if config.position != "rope":
             return None
-        theta = self.config.rope_theta
-        return rope_rotation(positions, self.config.d_head, theta=theta, dtype=dtype)
+        frequencies = scaled_frequencies(config, positions.device)  # half
+        return rope_rotation(
+            positions,
+            frequencies,
+            pairs=config.rope_pairs,
+            magnitude=magnitude(config),
+            dtype=dtype,
+        )
+
+
+def _count_positions(
+    start: int,
+    ids: Int[Tensor, "B T"],
+    documents: Int[Tensor, "B T"] | None,
+    cache: KVCache | None,
+) -> Int[Tensor, "#B T"]:
+    """Place of each token: from the row's start, its first token or its document's first."""
+    index = torch.arange(start, start + ids.shape[1], device=ids.device)[None]  # 1 T
+    if cache is not None and cache.starts is not None:
+        return (index - cache.starts[:, None]).clamp(min=0)  # B T; padding has any place
+    if documents is None:
+        return index
+    is_first = documents != documents.roll(1, dims=1)  # B T
+    begins = torch.where(is_first, index, 0).cummax(dim=1).values  # B T
+    return index - begins

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from minillm.config import ModelConfig, list_presets, load_config, parameter_count
-from minillm.model import KVCache, Transformer, functional
+from minillm.model import KVCache, Transformer, functional, permute_pairs
 
 SMALL = {"vocab_size": 40, "context_length": 12, "d_model": 24, "n_heads": 4, "n_layers": 2}
 
@@ -21,12 +21,48 @@ VARIANTS = {
         "ffn_bias": True,
     },
     "nope_relu2_untied": {"position": "nope", "ffn": "relu2", "tie_embeddings": False},
-    "biased_swiglu": {"ffn_bias": True, "attention_bias": True, "attention": "reference"},
+    "windows": {
+        "windows": (4, 0),
+        "n_kv_heads": 2,
+        "attention_softcap": 5.0,
+        "attention_backend": "reference",
+    },
+    "every_second_nope": {
+        "nope_interval": 2,
+        "rope_fraction": 0.5,
+        "d_head": 8,
+        "rope_pairs": "interleaved",
+    },
+    "yarn": {"rope_scaling": "yarn", "rope_scaling_factor": 2.0},
+    "latent": {"attention": "mla", "windows": (0, 5)},
+    "latent_queries": {
+        "attention": "mla",
+        "d_latent_q": 10,
+        "attention_bias": True,
+        "rope_pairs": "interleaved",
+    },
+    "biased_swiglu": {"ffn_bias": True, "attention_bias": True, "attention_backend": "reference"},
 }
 
 
 def small(**fields) -> Transformer:
     return Transformer(ModelConfig(**{**SMALL, **fields}))
+
+
+def sharp(**fields) -> Transformer:
+    """Far from its birth, so that what a token sees shows in the logits."""
+    model = small(**{"init_std": 0.3, **fields}).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=1.0, std=0.3)
+    return model
+
+
+def greedy_without_cache(model: Transformer, ids: list[int], n_new: int) -> list[int]:
+    window = list(ids)
+    for _ in range(n_new):
+        window.append(int(model(torch.tensor([window]))[0, -1].argmax()))
+    return window[len(ids) :]
 
 
 def some_ids(batch=2, length=12) -> torch.Tensor:
@@ -99,13 +135,88 @@ def test_nope_has_no_sense_of_place_and_rope_has():
         assert torch.equal(model(ids), model(ids, positions=later)) == is_same
 
 
-def test_given_positions_act_per_document():
-    """Two documents in one row, each counted from 0, as RoPE only sees distances."""
+@pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
+def test_packed_documents_equal_documents_by_themselves(fields):
+    model, ids = sharp(**fields), some_ids(1)
+    documents = torch.tensor([[3] * 4 + [1] * 6 + [2] * 2])
+    packed = model(ids, documents=documents)
+    alone = torch.cat([model(part) for part in ids.split([4, 6, 2], dim=1)], dim=1)
+    torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(packed, model(ids), atol=1e-2)
+
+
+@pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("backend", ["sdpa", "reference"])
+def test_padded_rows_of_a_batch_decode_as_they_would_alone(fields, backend):
+    """Greedy, token for token, against a loop without batch or cache."""
+    if fields.get("attention_softcap") and backend == "sdpa":
+        pytest.skip("sdpa knows no cap")
+    model = sharp(**{**fields, "attention_backend": backend})
+    prompts = [[7, 3, 9, 1], [5], [2, 8]]
+    expected = [greedy_without_cache(model, prompt, 8) for prompt in prompts]
+    starts = torch.tensor([0, 3, 2])
+    ids = torch.tensor([[0] * (4 - len(prompt)) + prompt for prompt in prompts])
+    cache = KVCache(model.config, 3, 12)
+    cache.pad(starts)
+    drawn = []
+    for _ in range(8):
+        ids = model(ids, cache=cache)[:, -1:].argmax(-1)
+        drawn.append(ids)
+    assert torch.cat(drawn, dim=1).tolist() == expected
+
+
+def test_ids_of_the_padding_do_not_matter():
+    model = sharp()
+    logits = []
+    for padding in (0, 9):
+        cache = KVCache(model.config, 1, 12)
+        cache.pad(torch.tensor([2]))
+        logits.append(model(torch.tensor([[padding, padding, 5, 6]]), cache=cache)[:, 2:])
+    assert torch.equal(*logits)
+
+
+def test_documents_do_not_go_with_a_cache():
+    model = small()
+    with pytest.raises(ValueError, match="documents do not go with a cache"):
+        model(some_ids(), documents=some_ids(), cache=KVCache(model.config, 2, 12))
+
+
+def test_given_positions_are_taken_as_they_are():
     model = small(position="learned").eval()
     ids = some_ids(1, 6)
     restarted = torch.tensor([[0, 1, 2, 0, 1, 2]])
     assert not torch.allclose(model(ids), model(ids, positions=restarted))
     assert torch.equal(model(ids[:, :3]), model(ids[:, :3], positions=restarted[:, :3]))
+
+
+@pytest.mark.parametrize("layout", ["gqa", "mla"])
+def test_permuted_weights_give_the_same_model_in_the_other_pairing(layout):
+    model = sharp(attention=layout, d_head=8, rope_pairs="half")
+    other = sharp(attention=layout, d_head=8, rope_pairs="interleaved")
+    config = model.config
+    state = model.state_dict()
+    for name, weight in state.items():
+        if layout == "gqa" and name.endswith(("q_proj.weight", "k_proj.weight")):
+            state[name] = permute_pairs(weight, to="interleaved", d_head=8, d_rope=8)
+        if layout == "mla" and name.endswith("q_proj.weight"):
+            state[name] = permute_pairs(
+                weight, to="interleaved", d_head=config.d_score, d_rope=4, start=config.d_head_nope
+            )
+        if name.endswith("kv_a_proj.weight"):  # one "head": the latent, then the shared key
+            state[name] = permute_pairs(
+                weight, to="interleaved", d_head=len(weight), d_rope=4, start=config.d_latent_kv
+            )
+    other.load_state_dict(state)
+    ids = some_ids()
+    torch.testing.assert_close(other(ids), model(ids), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fields", [{}, {"attention": "mla"}])
+def test_model_compiles_as_one_graph(fields):
+    """Traced by Dynamo without a break; Inductor's part is tested by training with `compile`."""
+    model, ids = small(**fields), some_ids()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(ids, targets=ids), model(ids, targets=ids))
 
 
 def test_tied_head_is_the_embedding():

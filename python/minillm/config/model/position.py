@@ -1,0 +1,98 @@
+"""Positions: how a token knows its place, and how far a model reaches."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from minillm.config.model.attention import AttentionConfig
+
+
+def _default_original_context(given: dict[str, Any]) -> int:
+    return max(1, round(given["context_length"] / given["rope_scaling_factor"]))
+
+
+class PositionConfig(AttentionConfig):
+    """How a token knows its place."""
+
+    position: Literal["rope", "nope", "learned"] = Field(
+        "rope", description="how a token knows its place: rotation, not at all, or a learned table"
+    )
+    nope_interval: NonNegativeInt = Field(
+        0, description="every n-th layer goes without RoPE, as in SmolLM3; 0 for none"
+    )
+    rope_theta: PositiveFloat = Field(
+        10_000.0, gt=1, description="base of RoPE's wavelengths; larger reaches further back"
+    )
+    rope_fraction: PositiveFloat = Field(
+        1.0, le=1, description="share of each head's channels that RoPE turns, the first ones"
+    )
+    rope_pairs: Literal["half", "interleaved"] = Field(
+        "half",
+        description="which channels turn together: i and i + half, as in Llama's checkpoints, or"
+        " 2i and 2i + 1, as in the paper",
+    )
+    rope_scaling: Literal["none", "linear", "ntk", "yarn", "llama3"] = Field(
+        "none", description="how RoPE reaches beyond the context that it was trained with"
+    )
+    rope_scaling_factor: PositiveFloat = Field(
+        1.0, ge=1, description="how many times further than rope_original_context it reaches"
+    )
+    rope_original_context: PositiveInt = Field(
+        default_factory=_default_original_context,
+        description="context of the training before, in tokens; yarn and llama3 measure by it;"
+        " context_length / rope_scaling_factor when absent",
+    )
+    rope_ramp: tuple[PositiveFloat, PositiveFloat] = Field(
+        default_factory=lambda given: (1.0, 32.0 if given["rope_scaling"] == "yarn" else 4.0),
+        strict=False,
+        description="turns within rope_original_context: pairs with fewer than the first are"
+        " stretched in full, with more than the second not at all; 1, 32 for yarn and 1, 4 for"
+        " llama3 when absent",
+    )
+
+    @property
+    def d_rope(self) -> int:
+        """Channels per head that RoPE turns."""
+        whole = self.attention == "mla"
+        return self.d_head_rope if whole else int(self.d_head * self.rope_fraction)
+
+    def has_rope(self, layer: int) -> bool:
+        """Whether a layer turns its queries and keys."""
+        is_nope = self.nope_interval > 0 and (layer + 1) % self.nope_interval == 0
+        return self.position == "rope" and not is_nope
+
+    @model_validator(mode="after")
+    def _check_rope(self) -> Self:
+        if self.position != "rope":
+            return self
+        if self.attention == "mla" and self.rope_fraction != 1:
+            raise ValueError(
+                f"rope_fraction ({self.rope_fraction:g}) must be 1 with attention (mla):"
+                " d_head_rope says how many channels turn"
+            )
+        if self.d_rope % 2 or self.d_rope == 0:
+            name = "d_head_rope" if self.attention == "mla" else "d_head"
+            share = "" if self.rope_fraction == 1 else f" times rope_fraction ({self.d_rope})"
+            raise ValueError(
+                f"{name} ({getattr(self, name)}){share} must be even: RoPE turns channels in pairs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_scaling(self) -> Self:
+        if self.rope_scaling == "none":
+            return self
+        if self.position != "rope":
+            raise ValueError(
+                f"rope_scaling ({self.rope_scaling}) needs position rope, not {self.position}"
+            )
+        if self.rope_scaling_factor == 1:
+            raise ValueError(
+                f"rope_scaling_factor (1) must be above 1 with rope_scaling ({self.rope_scaling})"
+            )
+        low, high = self.rope_ramp
+        if low >= high:
+            raise ValueError(f"rope_ramp ({low:g}, {high:g}) must rise")
+        if self.rope_scaling == "ntk" and self.d_rope == 2:
+            raise ValueError("rope_scaling (ntk) needs more than one pair of channels to turn")
+        return self

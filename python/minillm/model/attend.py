@@ -1,0 +1,70 @@
+"""Scaled dot-product attention behind one function, with three ways to compute it.
+
+    softmax(cap(scale Q K^T) + mask) V        (Vaswani et al., arXiv:1706.03762, equation 1)
+
+where cap(s) = c tanh(s / c) if the scores are capped, so that none can run away (Gemma 2,
+arXiv:2408.00118, section 2), and the mask is -infinity where a query may not look.
+
+- `reference`: the formula, written out; it makes all T x S weights.
+- `sdpa`: PyTorch's fused kernels, which do not. They know no cap.
+- `flex`: kernels that PyTorch compiles for this very mask and cap, see `flex.py`.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from minillm.model.functional import scaled_dot_product_attention
+from minillm.model.mask import Backend, Mask
+
+
+def attend(
+    queries: Float[Tensor, "B H T K"],
+    keys: Float[Tensor, "B G S K"],
+    values: Float[Tensor, "B G S Kv"],
+    mask: Mask,
+    *,
+    backend: Backend,
+    scale: float,
+    softcap: float = 0.0,
+    dropout: float = 0.0,
+) -> Float[Tensor, "B H T Kv"]:
+    """Mixes the values that each query finds.
+
+    Each of the G key heads serves H / G neighbouring query heads.
+
+    Args:
+        queries: What each position asks.
+        keys: What each position offers to be found by.
+        values: What each position gives when found.
+        mask: Which keys each query may see, built for the same backend.
+        backend: What computes it.
+        scale: Factor of the scores, 1 / sqrt(K) as a rule.
+        softcap: Bound of the scores; 0 for none, and always 0 for `sdpa`.
+        dropout: Share of the attention weights to drop; always 0 for `flex`.
+    """
+    if backend == "sdpa":
+        return functional.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=mask.dense,
+            dropout_p=dropout,
+            is_causal=mask.is_causal,
+            scale=scale,
+            enable_gqa=queries.shape[1] != keys.shape[1],
+        )
+    if backend == "flex":
+        from minillm.model.flex import flex_attend  # noqa: PLC0415  slow to import
+
+        return flex_attend(queries, keys, values, mask.blocks, scale=scale, softcap=softcap)
+    heads_per_group = queries.shape[1] // keys.shape[1]
+    return scaled_dot_product_attention(
+        queries,
+        keys.repeat_interleave(heads_per_group, dim=1),  # B H S K
+        values.repeat_interleave(heads_per_group, dim=1),  # B H S Kv
+        mask.dense,
+        scale=scale,
+        softcap=softcap,
+        dropout=dropout,
+    )
