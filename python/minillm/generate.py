@@ -50,7 +50,7 @@ def generate(
     run: Path,
     *,
     prompt: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    prompt_file: Path | None = None,
+    prompt_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     max_new_tokens: Annotated[int | None, AtLeast1] = None,
     temperature: Annotated[float | None, AtLeast0] = None,
     top_k: Annotated[int | None, AtLeast0] = None,

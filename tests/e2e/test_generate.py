@@ -56,9 +56,9 @@ def test_seed_decides_and_each_sample_has_the_next(trained, call):
 
 def test_prompts_come_out_in_their_order_whatever_is_decoded_side_by_side(trained, call):
     prompts = [word for prompt in ("Tom saw a", "", "x") for word in ("--prompt", prompt)]
-    options = ("--max-new-tokens", 30, "--temperature", 1, "--num-samples", 2)
+    options = ("--max-new-tokens", 12, "--temperature", 1, "--num-samples", 2)
     alone = [call(trained, *prompts[i : i + 2], *options)[1] for i in (0, 2, 4)]
-    for batch_size in (1, 4, 6, 9):
+    for batch_size in (1, 4, 9):
         _, out, err = call(trained, *prompts, *options, "--batch-size", batch_size)
         assert out == "".join(alone)
         assert [line for line in err.splitlines() if line.startswith("sample")] == [

@@ -77,10 +77,25 @@ def test_cached_tokens_equal_those_of_a_loop_without_cache(model, changes, promp
     assert continued(model, ids, config, seed=3) == generate_slowly(model, ids, config, seed=3)
 
 
+LAYOUTS = {
+    "learned": {"position": "learned"},
+    "grouped": {"n_kv_heads": 1, "qk_norm": True},
+    "windows": {"windows": (4, 0), "nope_interval": 2},
+    "written out": {"attention_backend": "reference", "attention_softcap": 5.0},
+    "latent": {"attention": "mla", "d_latent_kv": 16, "d_head_rope": 4, "d_head_nope": 8},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_layout_gives_cached_what_it_gives_without_cache(layout):
+    model, config = make_model(**layout), settings(24, temperature=0.0)
+    expected = [generate_slowly(model, ids, config, seed=0) for ids in PROMPTS]
+    assert tokens_of(start(model, PROMPTS, config), len(PROMPTS)) == expected
+
+
 @pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
-@pytest.mark.parametrize("position", ["rope", "learned", "nope"])
-def test_a_batch_equals_its_rows_one_by_one(changes, position):
-    model, config = make_model(position=position), settings(40, **changes)
+def test_a_batch_equals_its_rows_one_by_one(model, changes):
+    config = settings(40, **changes)
     alone = [continued(model, ids, config, seed) for seed, ids in enumerate(PROMPTS)]
     assert tokens_of(start(model, PROMPTS, config), len(PROMPTS)) == alone
 
