@@ -211,14 +211,6 @@ def test_permuted_weights_give_the_same_model_in_the_other_pairing(layout):
     torch.testing.assert_close(other(ids), model(ids), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("fields", [{}, {"attention": "mla"}])
-def test_model_compiles_as_one_graph(fields):
-    """Traced by Dynamo without a break; Inductor's part is tested by training with `compile`."""
-    model, ids = small(**fields), some_ids()
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(ids, targets=ids), model(ids, targets=ids))
-
-
 def test_tied_head_is_the_embedding():
     assert "lm_head.weight" not in small().state_dict()
     assert "lm_head.weight" in small(tie_embeddings=False).state_dict()

@@ -13,9 +13,9 @@ def _default_d_head(given: dict[str, Any]) -> int:
     return int(max(1, given["d_model"] // given["n_heads"]))
 
 
-def _heads(ratio: float) -> Callable[[dict[str, Any]], int]:
-    """Default width of a part of latent attention: a multiple of d_head, 0 where there is none."""
-    return lambda given: int(given["d_head"] * ratio) if given["attention"] == "mla" else 0
+def _if_latent(width: Callable[[int], int]) -> Callable[[dict[str, Any]], int]:
+    """Default width of a part of latent attention, from d_head; 0 where there is no such part."""
+    return lambda given: width(given["d_head"]) if given["attention"] == "mla" else 0
 
 
 class AttentionConfig(ShapeConfig):
@@ -37,7 +37,7 @@ class AttentionConfig(ShapeConfig):
         description="channels per head; d_model / n_heads when absent",
     )
     d_latent_kv: NonNegativeInt = Field(
-        default_factory=_heads(4),
+        default_factory=_if_latent(lambda d_head: 4 * d_head),
         description="mla: channels of the latent vector that keys and values are made from, and"
         " that the cache holds; 4 d_head when absent, as in DeepSeek-V2",
     )
@@ -45,16 +45,16 @@ class AttentionConfig(ShapeConfig):
         0, description="mla: channels of the latent that queries are made from; 0 for no latent"
     )
     d_head_rope: NonNegativeInt = Field(
-        default_factory=_heads(0.5),
+        default_factory=_if_latent(lambda d_head: max(2, d_head // 4 * 2)),
         description="mla: channels per head that carry the position, their key shared by all heads;"
-        " d_head / 2 when absent",
+        " d_head / 2 when absent, rounded to be even",
     )
     d_head_nope: NonNegativeInt = Field(
-        default_factory=_heads(1),
+        default_factory=_if_latent(lambda d_head: d_head),
         description="mla: channels per query and key head that carry content; d_head when absent",
     )
     d_head_v: NonNegativeInt = Field(
-        default_factory=_heads(1),
+        default_factory=_if_latent(lambda d_head: d_head),
         description="mla: channels per value head; d_head when absent",
     )
     windows: tuple[NonNegativeInt, ...] = Field(
