@@ -2,7 +2,8 @@
 
 import pytest
 
-from minillm.infer import TextStream, absent_ids, generate, load_run, prompt_ids
+from minillm.config import SampleConfig
+from minillm.infer import load_run, prompt_ids, stream_texts
 from minillm.pretrain import run
 from minillm.tokenizer import encode_texts, text_encoder
 from minillm.train.metrics import read_metrics
@@ -41,21 +42,13 @@ def test_it_encodes_trains_and_generates(make_config, tokenizer, tmp_path):
     assert read_metrics(folder)[-1]["final"]
 
     loaded = load_run(folder, tokenizer=tokenizer)
-    ids = generate(
-        loaded.model,
-        prompt_ids(loaded.tokenizer, "Tom saw"),
-        max_new_tokens=5,
-        temperature=0,
-        top_k=0,
-        top_p=1,
-        seed=0,
-        stop_ids=(tokenizer.eot_id,),
-        absent=absent_ids(loaded.tokenizer, config.model.vocab_size),
-    )
-    ids = list(ids)
-    stream = TextStream(loaded.tokenizer)
-    streamed = [stream.push([token_id]) for token_id in ids]
-    assert "".join(streamed) + stream.finish() == loaded.tokenizer.decode(ids)
+    prompts = [prompt_ids(loaded.tokenizer, prompt) for prompt in ("Tom saw", "")]
+    sample = SampleConfig(max_new_tokens=5, temperature=0.0)
+    texts, ids = ["", ""], [[], []]
+    for new, text in stream_texts(loaded.model, tokenizer, prompts, sample, seeds=[0, 0]):
+        texts[new.row] += text
+        ids[new.row] += [] if new.finish == "stop" else [new.id]
+    assert texts == [loaded.tokenizer.decode(row) for row in ids]
     with pytest.raises(ValueError, match=r"tokenizer\.json` is missing"):
         load_run(folder)
 

@@ -1,3 +1,5 @@
+import io
+import json
 import subprocess
 import sys
 
@@ -51,6 +53,71 @@ def test_seed_decides_and_each_sample_has_the_next(trained, call):
     assert "".join(singles) == three
     assert len(set(singles)) == 3
     assert "sample 2 of 3, seed 6" in err
+
+
+def test_prompts_come_out_in_their_order_whatever_is_decoded_side_by_side(trained, call):
+    prompts = [word for prompt in ("Tom saw a", "", "x") for word in ("--prompt", prompt)]
+    options = ("--max-new-tokens", 12, "--temperature", 1, "--num-samples", 2)
+    alone = [call(trained, *prompts[i : i + 2], *options)[1] for i in (0, 2, 4)]
+    for batch_size in (1, 4, 9):
+        _, out, err = call(trained, *prompts, *options, "--batch-size", batch_size)
+        assert out == "".join(alone)
+        assert [line for line in err.splitlines() if line.startswith("sample")] == [
+            f"sample {number} of 6, seed {(number - 1) % 2}:" for number in range(1, 7)
+        ]
+
+
+def test_prompts_are_the_lines_of_a_file_or_of_standard_input(trained, call, tmp_path, monkeypatch):
+    options = ("--max-new-tokens", 5)
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("Tom\r\n\nsaw \u20ac\n".encode())
+    named = [word for prompt in ("a", "Tom", "saw \u20ac") for word in ("--prompt", prompt)]
+    expected = call(trained, *named, *options)[1]
+    assert call(trained, "--prompt", "a", "--prompt-file", file, *options)[1] == expected
+    monkeypatch.setattr("sys.stdin", io.StringIO("a\nTom\nsaw \u20ac"))
+    assert call(trained, "--prompt-file", "-", *options)[1] == expected
+
+
+def test_json_has_a_line_for_each_sample(trained, call):
+    options = ("--prompt", "Tom", "--prompt", "a", "--max-new-tokens", 20, "--temperature", 1)
+    text = call(trained, *options, "--stop", "e")[1]
+    code, out, _ = call(trained, *options, "--stop", "e", "--json")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [record["prompt"] for record in records] == ["Tom", "a"]
+    assert "".join(f"{record['prompt']}{record['text']}\n" for record in records) == text
+    assert {record["finish"] for record in records} <= {"stop", "length"}
+    assert set(records[0]) == {"prompt", "seed", "text", "finish"}
+
+
+def test_log_probabilities_are_in_the_json(trained, call):
+    options = ("--prompt", "Tom", "--max-new-tokens", 6, "--temperature", 0, "--json")
+    _, out, _ = call(trained, *options, "--logprobs", 2)
+    tokens = json.loads(out)["tokens"]
+    assert 1 <= len(tokens) <= 6
+    for token in tokens:
+        assert token["logprob"] < 0
+        assert {**token["top"][0], "top": token["top"]} == token
+        assert token["top"][1]["logprob"] <= token["logprob"]
+    assert "top" not in json.loads(call(trained, *options, "--logprobs", 0)[1])["tokens"][0]
+
+
+def test_greedy_text_can_be_bent_by_bias_and_penalty(trained, call):
+    options = (trained, "--prompt", "Tom", "--temperature", 0, "--max-new-tokens", 9)
+    bent = call(*options, "--logit-bias", "120=1e6", "--logit-bias", "256=-1e9")[1]
+    assert bent == "Tom" + "x" * 9 + "\n"
+    bent = call(*options, "--logit-bias", "120=1e3", "--repetition-penalty", "1e30")[1]
+    assert bent.startswith("Tomx")
+    assert bent.count("x") == 1
+
+
+def test_a_stop_string_of_the_run_holds_unless_another_is_given(make_config, call):
+    config = make_config(train__max_train_steps="8", sample__stop="e", sample__logit_bias="{101: 9}")
+    run(config, resume=False, eval_only=False, quiet=True)
+    options = (config.train.out_dir, "--prompt", "Tom", "--max-new-tokens", 20)
+    assert "e" not in call(*options)[1]
+    assert "e" in call(*options, "--stop", "never comes")[1]
+    assert "\n\n" in (config.train.out_dir / "samples.txt").read_text()
 
 
 def test_greedy_text_does_not_depend_on_the_seed(trained, call):
@@ -131,7 +198,29 @@ def test_prompt_longer_than_the_context(trained, call):
     assert (code, out) == (1, "")
     assert "the prompt has 33 tokens" in err
     assert "context_length is 32" in err
-    assert "hint: cut it to its last 31 tokens" in err
+    assert "hint: cut it to its last 31; an end-of-text token before it counts too" in err
+    assert "prompt 2 has 33 tokens" in call(trained, "--prompt", "a", "--prompt", "a" * 32)[2]
+
+
+def test_prompt_of_the_whole_context_is_continued(trained, call):
+    code, out, _ = call(trained, "--prompt", "a" * 31, "--max-new-tokens", 40)
+    assert code == 0
+    assert out.startswith("a" * 31)
+
+
+def test_bad_prompt_files(trained, call, tmp_path):
+    file = tmp_path / "prompts.txt"
+    assert f"`{file}`: no such file" in call(trained, "--prompt-file", file)[2]
+    file.write_bytes(b"\n\n")
+    assert f"`{file}` holds no prompt" in call(trained, "--prompt-file", file)[2]
+    file.write_bytes(b"\xff")
+    assert f"`{file}` is not UTF-8 text" in call(trained, "--prompt-file", file)[2]
+
+
+def test_bias_for_an_id_beyond_the_vocabulary(trained, call):
+    code, out, err = call(trained, "--logit-bias", "257=1")
+    assert (code, out) == (1, "")
+    assert "logit_bias names id 257, vocab_size is 257" in err
 
 
 def test_tokenizer_that_is_not_the_run_s(trained, call):
@@ -157,6 +246,12 @@ def test_missing_tokenizer(trained, call):
         (["--top-p", "1.5"], "top-p"),
         (["--num-samples", "0"], "num-samples"),
         (["--stop", ""], "--stop is empty"),
+        (["--min-p", "1.5"], "min-p"),
+        (["--repetition-penalty", "0"], "repetition-penalty"),
+        (["--batch-size", "0"], "batch-size"),
+        (["--logprobs", "1"], "--logprobs has no place in plain text\nhint: add --json"),
+        (["--logit-bias", "5:1"], "--logit-bias is `5:1`, expected ID=NUMBER, as in 13=-2.5"),
+        (["--logit-bias", "5=nan"], "--logit-bias is `5=nan`"),
         (["--promt", "x"], "did you mean `--prompt`?"),
     ],
 )

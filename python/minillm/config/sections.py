@@ -8,6 +8,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from minillm.config.section import Section
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+IdKey = Annotated[int, Field(ge=0, strict=False)]
+"""A token id as the key of a mapping; JSON has only text for keys."""
 
 
 class DataConfig(Section):
@@ -107,4 +109,18 @@ class SampleConfig(Section):
     top_k: NonNegativeInt = Field(0, description="sample from the k likeliest tokens; 0 from all")
     top_p: PositiveFloat = Field(
         1.0, le=1, description="sample from the likeliest tokens that hold this probability"
+    )
+    min_p: NonNegativeFloat = Field(
+        0.0,
+        le=1,
+        description="sample from the tokens at least this times as likely as the likeliest",
+    )
+    repetition_penalty: PositiveFloat = Field(
+        1.0, description="above 1, makes tokens of the text so far less likely, the prompt's too"
+    )
+    logit_bias: dict[IdKey, float] = Field(
+        {}, description="what is added to the logits of single token ids; -1e9 forbids one"
+    )
+    stop: tuple[str, ...] = Field(
+        (), strict=False, description="strings that end a text and are not part of it"
     )

@@ -1,20 +1,33 @@
 """Using a trained model: load a run, sample tokens, stream their text."""
 
-from minillm.infer.generate import absent_ids, check_prompt, generate, prompt_ids
+from minillm.infer.generate import Generation, NewToken, absent_ids, check_prompt, prompt_ids
 from minillm.infer.run import LoadedRun, load_run
-from minillm.infer.sampling import Sampler, keep_top_k, keep_top_p, scale_by_temperature
-from minillm.infer.text_stream import TextStream
+from minillm.infer.sampling import (
+    Sampler,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    log_probabilities,
+    penalize_repetition,
+    scale_by_temperature,
+)
+from minillm.infer.text_stream import TextStream, stream_texts
 
 __all__ = [
+    "Generation",
     "LoadedRun",
+    "NewToken",
     "Sampler",
     "TextStream",
     "absent_ids",
     "check_prompt",
-    "generate",
+    "keep_min_p",
     "keep_top_k",
     "keep_top_p",
     "load_run",
+    "log_probabilities",
+    "penalize_repetition",
     "prompt_ids",
     "scale_by_temperature",
+    "stream_texts",
 ]

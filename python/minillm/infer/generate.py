@@ -1,64 +1,178 @@
-"""Token by token: what a model says after a prompt.
+"""Token by token: what a model says after prompts, for one text or many side by side.
 
-Each step feeds the model only what it has not seen; keys and values of the rest are cached. When
-the context is full, the later half of it is read again as if it were the whole text, and
+Each step feeds the model only what it has not seen; keys and values of the rest are cached. Texts
+of different length end in the same column: the shorter ones are padded on the left, and the cache
+hides the padding. A text that ends leaves the batch.
+
+When a text fills the context, its later half is read again as if it were the whole text, and
 generation goes on from there. The half is a bargain: reading one token less would lose nothing but
 reread the context for every token, while this rereads it twice per `context_length` tokens, and the
 model always knows at least half a context of what came before.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from minillm.infer.sampling import Sampler
+from minillm.config import SampleConfig
+from minillm.infer.sampling import Sampler, log_probabilities
+from minillm.messages import with_hint
 from minillm.model import KVCache, Transformer
 from minillm.tokenizer import TextEncoder
 
 
-def generate(
-    model: Transformer,
-    ids: Sequence[int],
-    *,
-    max_new_tokens: int,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    seed: int,
-    stop_ids: Collection[int],
-    absent: Sequence[int] = (),
-) -> Iterator[int]:
-    """Yields new tokens as they are drawn.
+class NewToken(NamedTuple):
+    """One token of one text.
 
-    The model is used as it stands: put it into `eval()` first, unless dropout is wanted.
+    Attributes:
+        row: Number of its prompt.
+        id: The token.
+        logprob: Logarithm of its probability by the model's own logits, if that was asked for.
+        top: The likeliest tokens at its place and their logarithms, as many as were asked for.
+        finish: Set on a text's last token: `stop` if that is a stop id, which is no part of the
+            text, and `length` if it has as many tokens as it may.
+    """
+
+    row: int
+    id: int
+    logprob: float | None = None
+    top: Sequence[tuple[int, float]] = ()
+    finish: Literal["stop", "length"] | None = None
+
+
+class Generation:
+    """Iterates over the new tokens of all texts, as they are drawn.
+
+    The tokens of a text do not depend on the others (but for rounding). The model is used as it
+    stands: put it into `eval()` first, unless dropout is wanted.
 
     Args:
         model: Any causal model of the house.
-        ids: Prompt; at least one token, at most the model's context.
-        max_new_tokens: The most tokens to yield.
-        temperature: See `Sampler`; so are the next three.
-        top_k: 0 allows all tokens.
-        top_p: 1 allows all tokens.
-        seed: Equal seeds give equal tokens.
-        stop_ids: Tokens that end the text; they are not yielded.
+        prompts: Ids of each text so far: at least one, at most the model's context.
+        config: How to draw, and how many; `prompts` and `stop` in it are texts, and `stream_texts`
+            looks at them.
+        seeds: Of each text; equal seeds give equal tokens.
+        stop_ids: Tokens that end a text.
         absent: Ids that are never drawn, see `absent_ids`.
+        logprobs: Report the probability of each token and of this many likeliest ones.
 
     Raises:
-        ValueError: At once, and not when the first token is asked for: if the prompt is empty,
-            longer than the context, or holds an id beyond the vocabulary, or if a setting is out
-            of its range.
+        ValueError: At once, and not when the first token is asked for: if a prompt is empty,
+            longer than the context, or holds an id beyond the vocabulary, or a bias is for one.
     """
-    config = model.config
-    check_prompt(ids, vocab_size=config.vocab_size, context_length=config.context_length)
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens ({max_new_tokens}) must be 0 or above")
-    device = model.embed_tokens.weight.device
-    sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, device=device)
-    stop = frozenset(stop_ids)
-    never = torch.tensor(absent, dtype=torch.int64, device=device)
-    return _generate(model, list(ids), max_new_tokens, sampler=sampler, stop=stop, never=never)
+
+    def __init__(
+        self,
+        model: Transformer,
+        prompts: Sequence[Sequence[int]],
+        config: SampleConfig,
+        *,
+        seeds: Sequence[int],
+        stop_ids: Collection[int],
+        absent: Sequence[int] = (),
+        logprobs: int | None = None,
+    ) -> None:
+        if len(seeds) != len(prompts):
+            raise ValueError(f"there are {len(prompts)} prompts and {len(seeds)} seeds")
+        shape, weight = model.config, model.embed_tokens.weight
+        for row, prompt in enumerate(prompts):
+            name = "the prompt" if len(prompts) == 1 else f"prompt {row}"
+            check_prompt(prompt, shape.vocab_size, shape.context_length, name=name)
+        self._model = model
+        self._device = weight.device
+        self._texts = [list(prompt) for prompt in prompts]
+        self._rows = list(range(len(prompts)))
+        self._max_new_tokens = config.max_new_tokens
+        self._stop_ids = frozenset(stop_ids)
+        self._logprobs = logprobs
+        self._sampler = Sampler(
+            config,
+            prompts,
+            seeds,
+            vocab_size=shape.vocab_size,
+            absent=absent,
+            device=weight.device,
+        )
+        longest = max(map(len, prompts), default=0)
+        self._cache = KVCache(
+            shape,
+            len(prompts),
+            min(shape.context_length, longest + config.max_new_tokens),
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+
+    def stop(self, row: int) -> None:
+        """Ends a text: no more tokens of it will come."""
+        if row in self._rows:
+            self._rows[self._rows.index(row)] = -1
+
+    def __iter__(self) -> Iterator[NewToken]:
+        unread = self._reread() if self._rows else None  # B T
+        for n_left in range(self._max_new_tokens - 1, -1, -1):
+            if unread is None:
+                return
+            logits = self._read(unread)  # B V
+            drawn = self._sampler.draw(logits)  # B
+            yield from self._report(logits, drawn, is_last=n_left == 0)
+            unread = self._advance(drawn[:, None])
+
+    def _report(
+        self, logits: Float[Tensor, "B V"], drawn: Int[Tensor, " B"], *, is_last: bool
+    ) -> Iterator[NewToken]:
+        """Adds what was drawn to the texts, and tells it."""
+        tokens: list[int] = drawn.tolist()
+        logprobs: Sequence[float | None] = [None] * len(tokens)
+        tops: Sequence[Sequence[tuple[int, float]]] = [()] * len(tokens)
+        if self._logprobs is not None:
+            logprobs, tops = log_probabilities(logits, drawn, self._logprobs)
+        for place, token in enumerate(tokens):
+            row = self._rows[place]
+            if row < 0:  # stopped after a token of another text
+                continue
+            self._texts[row].append(token)
+            is_stop = token in self._stop_ids
+            if is_stop:
+                self.stop(row)
+            finish: Literal["stop", "length"] | None = "length" if is_last else None
+            yield NewToken(
+                row, token, logprobs[place], tops[place], "stop" if is_stop else finish
+            )
+
+    def _advance(self, unread: Int[Tensor, "B 1"]) -> Int[Tensor, "B T"] | None:
+        """What is to be read next: the new tokens of the texts that go on, or their contexts."""
+        places = [place for place, row in enumerate(self._rows) if row >= 0]
+        if len(places) < len(self._rows):
+            self._rows = [self._rows[place] for place in places]
+            if not places:
+                return None
+            self._sampler.keep(places)
+            self._cache.keep(places)
+            unread = unread[places]
+        return self._reread() if self._cache.length == self._cache.max_len else unread
+
+    def _reread(self) -> Int[Tensor, "B T"]:
+        """Empties the cache; all that it held, what fell out of the context left away, padded."""
+        context_length = self._model.config.context_length
+        for row in self._rows:
+            if len(self._texts[row]) > context_length:
+                del self._texts[row][: -(context_length - context_length // 2)]
+        texts = [self._texts[row] for row in self._rows]
+        longest = max(map(len, texts))
+        starts = [longest - len(text) for text in texts]
+        self._cache.truncate(0)
+        self._cache.pad(torch.tensor(starts, device=self._device))
+        padded = [[0] * start + text for start, text in zip(starts, texts, strict=True)]
+        return torch.tensor(padded, device=self._device)
+
+    @torch.inference_mode()
+    def _read(self, unread: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
+        """Feeds what is unread; the logits of what comes next."""
+        hidden = self._model.hidden(unread, cache=self._cache)  # B T D
+        return self._model.logits(hidden[:, -1:])[:, 0]  # B V
 
 
 def absent_ids(tokenizer: TextEncoder, vocab_size: int) -> list[int]:
@@ -72,58 +186,22 @@ def prompt_ids(tokenizer: TextEncoder, prompt: str) -> list[int]:
     return start + tokenizer.encode_ordinary(prompt)
 
 
-def check_prompt(ids: Sequence[int], *, vocab_size: int, context_length: int) -> None:
+def check_prompt(
+    ids: Sequence[int], vocab_size: int, context_length: int, *, name: str = "the prompt"
+) -> None:
     """Refuses a prompt that the model cannot read.
 
     Raises:
         ValueError: Naming what does not fit.
     """
     if not ids:
-        raise ValueError("the prompt has no tokens; start from the end-of-text token instead")
+        raise ValueError(f"{name} has no tokens, and a model needs one to begin from")
     if len(ids) > context_length:
-        raise ValueError(
-            f"the prompt has {len(ids)} tokens, the model's context_length is {context_length}"
+        error = ValueError(
+            f"{name} has {len(ids)} tokens, the model's context_length is {context_length}"
         )
+        hint = f"cut it to its last {context_length - 1}; an end-of-text token before it counts too"
+        raise with_hint(error, hint)
     for position, token in enumerate(ids):
         if not 0 <= token < vocab_size:
-            raise ValueError(
-                f"token {position} of the prompt is {token}, vocab_size is {vocab_size}"
-            )
-
-
-def _generate(
-    model: Transformer,
-    ids: list[int],
-    max_new_tokens: int,
-    *,
-    sampler: Sampler,
-    stop: frozenset[int],
-    never: Int[Tensor, " N"],
-) -> Iterator[int]:
-    """The loop. `ids` is what the cache holds and, at its end, what it is still to read."""
-    cache = _new_cache(model)
-    for _ in range(max_new_tokens):
-        if len(ids) > cache.max_len:
-            ids = ids[-(cache.max_len - cache.max_len // 2) :]
-            cache.truncate(0)
-        logits = _read(model, ids[cache.length :], cache)  # V
-        # Lower than any logit and still finite: infinite ones are a sign of damage.
-        token = sampler.draw(logits.index_fill(0, never, torch.finfo(logits.dtype).min))
-        if token in stop:
-            return
-        yield token
-        ids.append(token)
-
-
-@torch.no_grad()
-def _read(model: Transformer, unread: list[int], cache: KVCache) -> Float[Tensor, "V"]:
-    """Feeds what is unread; the logits of what comes next."""
-    device = model.embed_tokens.weight.device
-    hidden = model.hidden(torch.tensor([unread], device=device), cache=cache)  # 1 T D
-    return model.logits(hidden[:, -1:])[0, 0]  # V
-
-
-def _new_cache(model: Transformer) -> KVCache:
-    weight = model.embed_tokens.weight
-    length = model.config.context_length
-    return KVCache(model.config, 1, length, device=weight.device, dtype=weight.dtype)
+            raise ValueError(f"token {position} of {name} is {token}, vocab_size is {vocab_size}")

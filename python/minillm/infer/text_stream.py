@@ -8,8 +8,11 @@ of it but the bytes of ids.
 """
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from minillm.config import SampleConfig
+from minillm.infer.generate import Generation, NewToken, absent_ids
+from minillm.model import Transformer
 from minillm.tokenizer import TextEncoder
 
 
@@ -76,3 +79,52 @@ class TextStream:
             if any(stop.startswith(end) for stop in self._stop):
                 return length
         return 0
+
+
+def stream_texts(
+    model: Transformer,
+    tokenizer: TextEncoder,
+    prompts: Sequence[Sequence[int]],
+    config: SampleConfig,
+    *,
+    seeds: Sequence[int],
+    logprobs: int | None = None,
+) -> Iterator[tuple[NewToken, str]]:
+    """Continues texts side by side; yields each new token with the text that it makes certain.
+
+    A text ends at the end-of-text token, at one of `config.stop`, or after `max_new_tokens`; the
+    last of its tokens then says which, and comes with all of the text that is still to come. Where
+    a stop string is cut out, tokens before that one may have had a part in it.
+
+    Args:
+        model: See `Generation`, which also says what is refused.
+        tokenizer: The model's.
+        prompts: Ids of each text so far; see `prompt_ids`.
+        config: How to draw, how many, and where to stop.
+        seeds: Of each text.
+        logprobs: See `Generation`.
+    """
+    streams = [TextStream(tokenizer, config.stop) for _ in prompts]
+    generation = Generation(
+        model,
+        prompts,
+        config,
+        seeds=seeds,
+        stop_ids=() if tokenizer.eot_id is None else (tokenizer.eot_id,),
+        absent=absent_ids(tokenizer, model.config.vocab_size),
+        logprobs=logprobs,
+    )
+    return _with_text(generation, streams)
+
+
+def _with_text(
+    generation: Generation, streams: Sequence[TextStream]
+) -> Iterator[tuple[NewToken, str]]:
+    for new in generation:
+        stream = streams[new.row]
+        text = "" if new.finish == "stop" else stream.push([new.id])
+        if stream.stopped:
+            generation.stop(new.row)
+            yield new._replace(finish="stop"), text
+        else:
+            yield new, text + (stream.finish() if new.finish else "")

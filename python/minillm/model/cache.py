@@ -11,6 +11,8 @@ Prompts of different length share a batch by standing flush right: row b begins 
 the newest token of each is at the same index.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -113,6 +115,17 @@ class KVCache:
                 f" the last {smallest}"
             )
         self.length = length
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forgets all rows but these, which are named in ascending order and close up."""
+        for tensors in (self.keys, self.values):
+            for layer, tensor in enumerate(tensors):
+                for new, old in enumerate(rows):
+                    if new != old:
+                        tensor[new] = tensor[old]
+                tensors[layer] = tensor[: len(rows)]
+        if self.starts is not None:
+            self.starts = self.starts[list(rows)]
 
     def _room(self, window: int) -> int:
         return min(window, self.max_len) if window else self.max_len

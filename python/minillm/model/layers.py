@@ -12,6 +12,22 @@ from minillm.config import ModelConfig
 from minillm.model.init import DEFAULT_STD, draw
 
 
+def linear(
+    x: Float[Tensor, "*B I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None = None
+) -> Float[Tensor, "*B O"]:
+    """y = x W^T + b.
+
+    In inference mode on a CPU, oneDNN multiplies float32, which PyTorch would leave to MKL: on an
+    AMD EPYC that takes 1.8 times as long for one row and 2 to 3 times for 2 to 128 rows. PyTorch's
+    own compiler calls the same operator; it has no gradient.
+    """
+    is_plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    if is_plain and torch.is_inference_mode_enabled() and torch.backends.mkldnn.is_available():
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return out
+    return functional.linear(x, weight, bias)
+
+
 class Linear(nn.Module):
     """y = x W^T + b. The weight is stored (d_out, d_in), as checkpoints everywhere store it."""
 
@@ -26,7 +42,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
         """Applies the map to the last axis."""
-        return functional.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 class Embedding(nn.Module):

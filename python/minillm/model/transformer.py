@@ -9,7 +9,7 @@ from minillm.config import ModelConfig
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
 from minillm.model.experts import take_penalty
-from minillm.model.layers import Embedding, Linear, build_norm
+from minillm.model.layers import Embedding, Linear, build_norm, linear
 from minillm.model.mask import build_mask
 from minillm.model.reference import IGNORED
 from minillm.model.rope import Rotation, rope_rotation
@@ -138,7 +138,7 @@ class Transformer(nn.Module):
         in float32, and none can run away.
         """
         head = self.embed_tokens if self.lm_head is None else self.lm_head
-        logits = functional.linear(hidden, head.weight)
+        logits = linear(hidden, head.weight)
         cap = self.config.logit_softcap
         return cap * torch.tanh(logits.float() / cap) if cap else logits
 

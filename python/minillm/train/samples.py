@@ -5,12 +5,12 @@ of different steps can be compared and that sampling changes nothing about the t
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from minillm.checkpoint import replace_file
-from minillm.config import SampleConfig
-from minillm.infer import absent_ids, check_prompt, generate, prompt_ids
+from minillm.config import ModelConfig, SampleConfig
+from minillm.infer import Sampler, TextStream, check_prompt, prompt_ids, stream_texts
+from minillm.messages import with_hint
 from minillm.model import Transformer
 from minillm.tokenizer import TextEncoder
 
@@ -22,44 +22,36 @@ def sample_text(
     model: Transformer, tokenizer: TextEncoder, config: SampleConfig, *, seed: int
 ) -> list[str]:
     """Each prompt with its continuation, up to the end of the text or `max_new_tokens`."""
-    absent = absent_ids(tokenizer, model.config.vocab_size)
+    texts = list(config.prompts)
+    prompts = [prompt_ids(tokenizer, prompt) for prompt in texts]
     was_training = model.training
     model.eval()
-    texts = []
-    for prompt in config.prompts:
-        new_ids = generate(
-            model,
-            prompt_ids(tokenizer, prompt),
-            max_new_tokens=config.max_new_tokens,
-            temperature=config.temperature,
-            top_k=config.top_k,
-            top_p=config.top_p,
-            seed=seed,
-            stop_ids=() if tokenizer.eot_id is None else (tokenizer.eot_id,),
-            absent=absent,
-        )
-        texts.append(prompt + tokenizer.decode(list(new_ids)))
+    for new, text in stream_texts(model, tokenizer, prompts, config, seeds=[seed] * len(texts)):
+        texts[new.row] += text
     model.train(was_training)
     return texts
 
 
-def check_prompts(
-    prompts: Sequence[str], tokenizer: TextEncoder, *, vocab_size: int, context_length: int
-) -> None:
-    """Refuses, before the first step, a prompt that would stop the run at its first samples.
+def check_samples(config: SampleConfig, tokenizer: TextEncoder, model: ModelConfig) -> None:
+    """Refuses, before the first step, what would stop the run at its first samples.
 
     Raises:
-        ValueError: Naming the prompt.
+        ValueError: Naming the prompt, or the setting.
     """
-    for index, prompt in enumerate(prompts):
+    TextStream(tokenizer, config.stop)
+    Sampler(config, [], [], vocab_size=model.vocab_size)
+    for index, prompt in enumerate(config.prompts):
         try:
-            ids = prompt_ids(tokenizer, prompt)
-            check_prompt(ids, vocab_size=vocab_size, context_length=context_length)
+            check_prompt(
+                prompt_ids(tokenizer, prompt),
+                model.vocab_size,
+                model.context_length,
+                name=f"sample.prompts[{index}]",
+            )
         except ValueError as error:
-            raise ValueError(
-                f"sample.prompts[{index}]: {error}"
-                "\nhint: set another by --sample.prompts, or do without by --generate-interval 0"
-            ) from error
+            raise with_hint(
+                error, "set another by --sample.prompts, or do without by --generate-interval 0"
+            )
 
 
 def append_samples(folder: Path, step: int, texts: list[str]) -> None:

@@ -31,7 +31,7 @@ from minillm.tokenizer import TextEncoder, Tokenizer
 from minillm.train.device import choose_device, set_threads
 from minillm.train.loop import Run
 from minillm.train.metrics import MetricsLog
-from minillm.train.samples import check_prompts, cut_back_samples
+from minillm.train.samples import check_samples, cut_back_samples
 
 FIXED = (
     "optim.name",
@@ -152,12 +152,7 @@ def build_run(
     vocab_size = config.model.vocab_size
     data = open_data(config.data, vocab_size=vocab_size, say=say, tokenizer=tokenizer)
     if data.tokenizer is not None and settings.generate_interval:
-        check_prompts(
-            config.sample.prompts,
-            data.tokenizer,
-            vocab_size=config.model.vocab_size,
-            context_length=config.model.context_length,
-        )
+        check_samples(config.sample, data.tokenizer, config.model)
     device = choose_device(settings.device)
     threads = set_threads(settings.threads)
     if device.type == "cpu" and config.model.attention_backend == "flex":

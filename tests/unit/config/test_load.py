@@ -87,11 +87,20 @@ def test_words_that_only_look_like_floats_stay_text(tmp_path):
         ("sample.prompts", "Yes, it was", ("Yes, it was",)),
         ("sample.prompts", "[a, 'b, c']", ("a", "b, c")),
         ("train.dtype", "bfloat16", "bfloat16"),
+        ("sample.logit_bias", "{5: -1, 7: 0.5}", {5: -1.0, 7: 0.5}),
     ],
 )
 def test_override_is_read_as_the_type_of_its_field(field, text, value):
     section, name = field.split(".")
     assert getattr(getattr(load_config(overrides={field: text}), section), name) == value
+
+
+def test_ids_are_the_keys_of_biases_in_json_and_yaml_alike(tmp_path):
+    biased = load_config(overrides={"sample.logit_bias": "{5: -1}"})
+    yaml_file, json_file = tmp_path / "a.yaml", tmp_path / "a.json"
+    yaml_file.write_text(dump_yaml(biased))
+    json_file.write_text('{"sample": {"logit_bias": {"5": -1}}}')
+    assert load_config(file=yaml_file) == load_config(file=json_file) == biased
 
 
 def test_a_model_file_takes_the_place_of_a_preset(tmp_path):

@@ -1,6 +1,9 @@
 import pytest
+import torch
 
-from minillm.infer import TextStream
+from minillm.config import ModelConfig, SampleConfig
+from minillm.infer import TextStream, stream_texts
+from minillm.model import Transformer
 from minillm.tokenizer import Tokenizer
 
 BYTES = Tokenizer({byte: bytes([byte]) for byte in range(256)}, [])
@@ -102,3 +105,57 @@ def test_million_equal_bytes_are_linear():
 def test_empty_stop_string_is_refused():
     with pytest.raises(ValueError, match="stop string is empty"):
         TextStream(BYTES, ["a", ""])
+
+
+LETTERS = Tokenizer(
+    dict(enumerate([b"a", b"b", b"ba", b"\xc3", b"\xa9"])), [], ["<|endoftext|>"], pattern=None
+)
+"""Few tokens, so that a model that knows nothing meets every stop string soon."""
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    shape = {"vocab_size": 7, "context_length": 64, "d_model": 16, "n_layers": 1, "n_heads": 1}
+    return Transformer(ModelConfig(**shape)).eval()
+
+
+def texts_of(model, n_rows, **changes):
+    config = SampleConfig(**{"temperature": 1.0, "max_new_tokens": 40} | changes)
+    prompts = [[0] * (1 + row) for row in range(n_rows)]
+    texts, tokens = [""] * n_rows, [[] for _ in range(n_rows)]
+    for new, text in stream_texts(model, LETTERS, prompts, config, seeds=range(n_rows)):
+        texts[new.row] += text
+        tokens[new.row].append(new)
+    return texts, tokens
+
+
+def test_texts_are_what_the_tokens_decode_to(model):
+    texts, tokens = texts_of(model, 12, logit_bias={5: -2.5})
+    for text, row in zip(texts, tokens, strict=True):
+        ids = [new.id for new in row if new.finish != "stop"]
+        assert text == LETTERS.decode_bytes(ids).decode("utf-8", "replace")
+    finishes = {row[-1].finish for row in tokens}
+    assert finishes == {"stop", "length"}
+    assert not any(new.finish for row in tokens for new in row[:-1])
+
+
+def test_each_text_ends_before_its_own_stop_string(model):
+    free, _ = texts_of(model, 12, logit_bias={5: -1e9})
+    texts, tokens = texts_of(model, 12, logit_bias={5: -1e9}, stop=("abb", "\u00e9a"))
+    for whole, text, row in zip(free, texts, tokens, strict=True):
+        ends = [whole.index(stop) for stop in ("abb", "\u00e9a") if stop in whole]
+        assert text == (whole[: min(ends)] if ends else whole)
+        assert row[-1].finish == ("stop" if ends else "length")
+        assert len(row) == 40 or ends
+    assert len({len(row) for row in tokens}) > 3
+
+
+def test_a_stop_string_that_never_comes_takes_nothing_away(model):
+    free, _ = texts_of(model, 3)
+    assert texts_of(model, 3, stop=("abababababababababab\u20ac",))[0] == free
+
+
+def test_ids_without_a_token_are_never_drawn(model):
+    _, tokens = texts_of(model, 12)
+    assert {new.id for row in tokens for new in row} <= set(range(6))

@@ -98,3 +98,19 @@ def test_no_padding_is_no_starts():
     assert cache.starts.tolist() == [0, 1]
     cache.pad(torch.tensor([0, 0]))
     assert cache.starts is None
+
+
+def test_rows_that_are_kept_close_up():
+    config = ModelConfig(n_layers=2, n_heads=1, d_model=8, windows=(0, 4))
+    cache = KVCache(config, 4, 6)
+    cache.pad(torch.tensor([0, 1, 2, 0]))
+    rows = torch.arange(4.0)[:, None, None, None].expand(4, 1, 3, 8)
+    for layer in range(2):
+        cache.write(layer, rows, 10 * rows)
+    cache.advance(3)
+    cache.keep([1, 3])
+    assert cache.starts.tolist() == [1, 0]
+    for layer in range(2):
+        keys, values = cache.write(layer, rows[:2, :, :1], rows[:2, :, :1])
+        assert keys[:, 0, :3, 0].tolist() == [[1.0] * 3, [3.0] * 3]
+        assert values[:, 0, :3, 0].tolist() == [[10.0] * 3, [30.0] * 3]

@@ -26,6 +26,22 @@ def test_linear_is_torchs_linear():
     assert torch.equal(ours(x), theirs(x))
 
 
+@pytest.mark.parametrize("rows", [(1,), (2, 1), (3, 40)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_of_inference_mode_is_that_of_training(rows, bias):
+    linear, x = filled(Linear(33, 70, bias=bias)), torch.randn(*rows, 33)
+    with torch.inference_mode():
+        fast = linear(x)
+    # Rounding of sums of 33 products of size 1.
+    torch.testing.assert_close(fast, linear(x).detach(), rtol=0, atol=1e-5)
+
+
+def test_linear_of_inference_mode_keeps_bfloat16():
+    linear = Linear(8, 8).bfloat16()
+    with torch.inference_mode():
+        assert linear(torch.ones(1, 8).bfloat16()).dtype == torch.bfloat16
+
+
 def test_linear_has_no_bias_unless_asked():
     assert list(Linear(3, 5).state_dict()) == ["weight"]
 

@@ -1,7 +1,8 @@
 import pytest
 
+from minillm.config import ModelConfig, SampleConfig
 from minillm.tokenizer import Tokenizer
-from minillm.train.samples import append_samples, check_prompts, cut_back_samples
+from minillm.train.samples import append_samples, check_samples, cut_back_samples
 
 
 def test_cut_back_forgets_samples_from_the_step_on(tmp_path):
@@ -27,14 +28,28 @@ def test_cut_back_survives_a_character_that_a_kill_cut_in_two(tmp_path):
     assert (tmp_path / "samples.txt").read_bytes() == kept
 
 
+def check(specials=("<|endoftext|>",), **changes):
+    tokenizer = Tokenizer({i: bytes([i]) for i in range(256)}, [], specials, pattern=None)
+    model = ModelConfig(vocab_size=257, context_length=16)
+    check_samples(SampleConfig(**changes), tokenizer, model)
+
+
 @pytest.mark.parametrize(
     ("specials", "prompt", "message"),
     [
-        (["<|endoftext|>"], "a" * 16, r"prompts\[1\]: the prompt has 17 tokens, the model"),
-        ([], "", r"prompts\[1\]: the prompt has no tokens"),
+        (["<|endoftext|>"], "a" * 16, r"^sample.prompts\[1\] has 17 tokens, the model"),
+        ([], "", r"^sample.prompts\[1\] has no tokens"),
     ],
 )
 def test_prompt_that_cannot_be_read_is_refused(specials, prompt, message):
-    tokenizer = Tokenizer({i: bytes([i]) for i in range(256)}, [], specials, pattern=None)
-    with pytest.raises(ValueError, match=message):
-        check_prompts(["a", prompt], tokenizer, vocab_size=257, context_length=16)
+    with pytest.raises(ValueError, match=message) as caught:
+        check(specials, prompts=("a", prompt))
+    assert caught.value.__notes__[-1].startswith("set another by --sample.prompts")
+
+
+def test_settings_that_cannot_be_sampled_by_are_refused():
+    with pytest.raises(ValueError, match="logit_bias names id 257, vocab_size is 257"):
+        check(logit_bias={257: 1.0})
+    with pytest.raises(ValueError, match="stop string is empty"):
+        check(stop=("",))
+    check(prompts=(), logit_bias={256: 1.0}, stop=("a",))
