@@ -14,6 +14,8 @@ VERBS = {
     "demo": "Text to tokenizer to model to samples, offline, in minutes.",
     "pretrain": "Train a model on a folder of token files.",
     "generate": "Continue a prompt with a trained model.",
+    "convert": "Turn a run into a Hugging Face folder, or one into a run.",
+    "export": "Write a model as one file for other programs.",
 }
 
 

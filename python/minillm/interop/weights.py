@@ -64,9 +64,20 @@ def _slots_of(theirs: str, ours: tuple[str, ...], shapes: Shapes) -> Iterator[Sl
 
 
 def to_theirs(
-    architecture: Architecture, model: ModelConfig, tensors: Mapping[str, Tensor]
+    architecture: Architecture,
+    model: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    *,
+    by_input: bool = True,
 ) -> dict[str, Tensor]:
-    """Our weights as the architecture stores them; each its own memory, as safetensors wants it."""
+    """Our weights under the architecture's names; each its own memory, as safetensors wants it.
+
+    Args:
+        architecture: Whose names they get.
+        model: Their shape.
+        tensors: The weights.
+        by_input: Turn matrices over where the architecture stores them (d_in, d_out).
+    """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     theirs = {}
     for slot in slots(architecture, model.n_layers, shapes):
@@ -74,7 +85,7 @@ def to_theirs(
         if slot.expert is not None:
             parts = [part[slot.expert] for part in parts]
         joined = torch.cat(parts)
-        theirs[slot.theirs] = joined.mT.contiguous() if slot.is_turned else joined
+        theirs[slot.theirs] = joined.mT.contiguous() if slot.is_turned and by_input else joined
     return theirs
 
 
