@@ -17,6 +17,7 @@ from typing import Literal
 from cyclopts import App
 
 from minillm import messages
+from minillm.config import parameter_count
 
 app = App(
     name="convert",
@@ -49,9 +50,10 @@ def convert(
     from minillm import interop  # noqa: PLC0415
 
     parts = interop.read_model(src)
+    size = f"{parameter_count(parts.model):,} parameters"
     if interop.is_hugging_face(src):
         interop.write_run(dst, parts)
-        messages.say(f"`{dst}` is a run of {describe(parts)}")
+        messages.say(f"`{dst}` is a run of {size}")
         return
     architecture = interop.write_hugging_face(
         dst,
@@ -60,14 +62,7 @@ def convert(
         max_shard_bytes=max_shard_bytes,
         source=src.name,
     )
-    messages.say(f"`{dst}` is a {architecture.class_name} of {describe(parts)}, {dtype}")
-
-
-def describe(parts: interop.Parts) -> str:
-    """How many parameters a model has."""
-    from minillm.config import parameter_count  # noqa: PLC0415
-
-    return f"{parameter_count(parts.model):,} parameters"
+    messages.say(f"`{dst}` is a {architecture.class_name} of {size}, {dtype}")
 
 
 def _parse_size(text: str) -> int:
