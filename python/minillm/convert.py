@@ -60,7 +60,7 @@ def convert(
         parts,
         dtype=getattr(torch, dtype),
         max_shard_bytes=max_shard_bytes,
-        source=src.name,
+        source=src.resolve().name,
     )
     messages.say(f"`{dst}` is a {architecture.class_name} of {size}, {dtype}")
 

@@ -1,6 +1,6 @@
 """`minillm export`: a model as one file for other programs.
 
-    minillm export runs/a a.gguf --dtype q8_0
+minillm export runs/a a.gguf --dtype q8_0
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def export(
     from minillm import interop  # noqa: PLC0415  imports torch
 
     parts = interop.read_model(src)
-    architecture = interop.write_gguf(out, parts, kind=dtype, source=src.name)
+    architecture = interop.write_gguf(out, parts, kind=dtype, source=src.resolve().name)
     size_mb = out.stat().st_size / 1e6
     messages.say(f"`{out}`: {architecture.gguf_name}, {dtype}, {size_mb:.1f} MB")
 

@@ -127,7 +127,6 @@ def run(
 
 def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet: bool) -> Config:
     """The configuration of a new run; its vocabulary is the data's unless the shape has one."""
-
     shape = presets["model"]
 
     def load(base: Mapping[str, Any]) -> Config:

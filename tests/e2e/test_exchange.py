@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from minillm import messages
 from minillm.cli import build_app
 from minillm.config import load_config
 from minillm.infer import load_run
+from minillm.interop import write_run
 from minillm.pretrain import run
 
 
@@ -36,7 +38,7 @@ def call(capsys, tmp_path, monkeypatch):
 
 
 def weights(path):
-    return load_run(path).model.state_dict()
+    return load_run(Path(path)).model.state_dict()
 
 
 def test_a_run_becomes_a_folder_and_a_run_again(trained, call):
@@ -64,12 +66,12 @@ def test_the_folder_is_complete(trained, call, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_gguf_from_a_run_and_from_a_folder_is_the_same(trained, call, tmp_path):
+def test_gguf_from_a_run_and_from_a_folder_is_the_same(make_parts, call, tmp_path):
     pytest.importorskip("gguf")
-    code, said = call("export", trained / "step-000004", "a.gguf", "--dtype", "q8_0")
-    assert code == 0, said
-    assert said.startswith("`a.gguf`: qwen3, q8_0, ")
-    call("convert", trained, "hf")
+    write_run(tmp_path / "run", make_parts())
+    code, said = call("export", "run/step-000000", "a.gguf", "--dtype", "q8_0")
+    assert (code, said[:24]) == (0, "`a.gguf`: llama, q8_0, 0"), said
+    call("convert", "run", "hf")
     (tmp_path / "b").mkdir()
     call("export", "hf", "b/a.gguf", "--dtype", "q8_0")
     assert (tmp_path / "b/a.gguf").read_bytes() == (tmp_path / "a.gguf").read_bytes()
@@ -165,8 +167,6 @@ def test_changed_width_is_refused_by_the_first_weight(trained, settings, tmp_pat
 
 
 def test_weights_of_another_vocabulary_are_refused(make_parts, settings, tmp_path, capsys):
-    from minillm.interop import write_run
-
     write_run(tmp_path / "other", make_parts())
     assert begin(settings, tmp_path / "b", f"--init-from={tmp_path / 'other'}") == 1
     said = capsys.readouterr().err

@@ -95,9 +95,7 @@ def test_transformers_loads_the_export_and_gives_its_logits(make_parts, tmp_path
     theirs = load_theirs(written(parts, tmp_path / "hf"))
     ids = torch.randint(parts.model.vocab_size, (2, 40))
     with torch.no_grad():
-        torch.testing.assert_close(
-            theirs(ids).logits, model_of(parts)(ids), rtol=0, atol=1e-5
-        )
+        torch.testing.assert_close(theirs(ids).logits, model_of(parts)(ids), rtol=0, atol=1e-5)
 
 
 @every_shape
@@ -152,7 +150,9 @@ def test_narrow_weights_are_those_of_the_run_rounded(make_parts, tmp_path, dtype
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
     assert theirs.dtype == dtype
     back = read_hugging_face(folder)
-    assert all(torch.equal(back.tensors[name], own.to(dtype)) for name, own in parts.tensors.items())
+    assert all(
+        torch.equal(back.tensors[name], own.to(dtype)) for name, own in parts.tensors.items()
+    )
 
 
 def test_transformers_encodes_text_as_the_run_does(make_parts, tmp_path):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from minillm.config import ModelConfig
@@ -160,7 +159,9 @@ def _blocks(
 ) -> dict[str, tuple[np.ndarray[Any, Any], Any]]:
     """Each tensor under llama.cpp's name, as it lies in the file, with its type."""
     model = parts.model
-    arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture.gguf_name)
+    arch = next(
+        key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture.gguf_name
+    )
     name_map = gguf.get_tensor_name_map(arch, model.n_layers)
     blocks = {}
     for theirs, tensor in to_theirs(architecture, model, parts.tensors, by_input=False).items():
@@ -197,7 +198,9 @@ def _check(gguf: Any, path: Path, blocks: Any, target: Path) -> None:  # noqa: A
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     for name, (data, block_type) in blocks.items():
         tensor = found.get(name)
-        if tensor is None or tensor.tensor_type != block_type or not np.array_equal(
-            tensor.data.view(np.uint8), data.view(np.uint8)
+        if (
+            tensor is None
+            or tensor.tensor_type != block_type
+            or not np.array_equal(tensor.data.view(np.uint8), data.view(np.uint8))
         ):
             raise OSError(f"`{target}`: `{name}` does not read back as it was written")

@@ -145,9 +145,7 @@ def _shards(folder: Path) -> list[str]:
             f"`{folder / pickles[0]}` is a pickle, which can run code when it is opened: not read"
         )
         way_out = "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
-        raise with_hint(
-            error, f"if you trust it, let transformers write safetensors: {way_out}"
-        )
+        raise with_hint(error, f"if you trust it, let transformers write safetensors: {way_out}")
     weight_map = _read_json(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"`{folder / INDEX}` has no `weight_map`")

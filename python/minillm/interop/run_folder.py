@@ -52,7 +52,9 @@ def write_run(target: Path, parts: Parts) -> None:
         save_checkpoint(
             aside,
             step=0,
-            tensors={"model": {name: own.float().contiguous() for name, own in parts.tensors.items()}},
+            tensors={
+                "model": {name: own.float().contiguous() for name, own in parts.tensors.items()}
+            },
             state={"step": 0, "elapsed_s": 0.0},
             config_yaml=config_yaml,
             hashes={"tokenizer": parts.tokenizer.sha256},

@@ -35,9 +35,7 @@ class Slot(NamedTuple):
 def shapes_of(model: ModelConfig) -> dict[str, torch.Size]:
     """Each weight of a model of this shape; nothing is allocated."""
     with torch.device("meta"):
-        return {
-            name: tensor.shape for name, tensor in model_tensors(Transformer(model)).items()
-        }
+        return {name: tensor.shape for name, tensor in model_tensors(Transformer(model)).items()}
 
 
 def slots(architecture: Architecture, n_layers: int, shapes: Shapes) -> Iterator[Slot]:
