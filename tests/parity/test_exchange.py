@@ -163,7 +163,7 @@ def test_transformers_encodes_text_as_the_run_does(make_parts, tmp_path):
     assert tokenizer(text)["input_ids"] == [parts.tokenizer.eot_id, *ours]
     assert tokenizer(text, add_special_tokens=False)["input_ids"] == ours
     assert tokenizer.decode(ours) == text
-    assert tokenizer.eos_token == "<|endoftext|>"
+    assert tokenizer.eos_token_id == parts.tokenizer.eot_id
     assert tokenizer.model_max_length == parts.model.context_length
 
 

@@ -159,9 +159,7 @@ def _blocks(
 ) -> dict[str, tuple[np.ndarray[Any, Any], Any]]:
     """Each tensor under llama.cpp's name, as it lies in the file, with its type."""
     model = parts.model
-    arch = next(
-        key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture.gguf_name
-    )
+    arch = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture.gguf_name]
     name_map = gguf.get_tensor_name_map(arch, model.n_layers)
     blocks = {}
     for theirs, tensor in to_theirs(architecture, model, parts.tensors, by_input=False).items():
@@ -175,7 +173,8 @@ def _blocks(
 def neighbouring_pairs(tensor: Tensor, d_head: int) -> Tensor:
     """Rows of each head so ordered that channels i and i + K/2 become 2 i and 2 i + 1."""
     heads = tensor.unflatten(0, (-1, 2, d_head // 2))
-    return heads.transpose(1, 2).flatten(0, 2).contiguous()
+    paired: Tensor = heads.transpose(1, 2).flatten(0, 2)
+    return paired.contiguous()
 
 
 def _encoded(

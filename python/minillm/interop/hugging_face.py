@@ -172,7 +172,7 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes:
     if len(shards) == 1:
         write_tensors(folder / WEIGHTS, shards[0], metadata=metadata)
         return
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         write_tensors(folder / file, shard, metadata=metadata)

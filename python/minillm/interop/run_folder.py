@@ -1,6 +1,7 @@
 """Run folders as one side of the exchange: weights alone, at step 0 when they come from outside."""
 
 from pathlib import Path
+from typing import cast
 
 from minillm.checkpoint import model_tensors, save_checkpoint
 from minillm.checkpoint.files import write_file
@@ -17,13 +18,12 @@ def read_run(path: Path) -> Parts:
         ValueError: As for `load_run`.
     """
     loaded = load_run(path)
-    assert isinstance(loaded.tokenizer, Tokenizer)  # no other was passed in
     folder = path.parent if (path / "manifest.json").is_file() else path
     template = folder / CHAT_TEMPLATE
     return Parts(
         model=loaded.config.model,
         tensors=model_tensors(loaded.model),
-        tokenizer=loaded.tokenizer,
+        tokenizer=cast(Tokenizer, loaded.tokenizer),  # no other kind was passed in
         chat_template=template.read_text(encoding="utf-8") if template.is_file() else None,
         sample=loaded.config.sample,
     )
@@ -42,6 +42,7 @@ def write_run(target: Path, parts: Parts) -> None:
         raise ValueError(
             f"`{target}` would be a run without a tokenizer: there is no tokenizer.json"
         )
+    weights = {name: tensor.float().contiguous() for name, tensor in parts.tensors.items()}
     config_yaml = dump_yaml(Config(model=parts.model, sample=parts.sample))
     with written_aside(target) as aside:
         aside.mkdir()
@@ -52,9 +53,7 @@ def write_run(target: Path, parts: Parts) -> None:
         save_checkpoint(
             aside,
             step=0,
-            tensors={
-                "model": {name: own.float().contiguous() for name, own in parts.tensors.items()}
-            },
+            tensors={"model": weights},
             state={"step": 0, "elapsed_s": 0.0},
             config_yaml=config_yaml,
             hashes={"tokenizer": parts.tokenizer.sha256},
