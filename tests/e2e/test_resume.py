@@ -68,14 +68,22 @@ def stop_after(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "stop"),
-    [("adamw", 1), ("adamw", 8), ("adamw", 19), ("sgd", 10), ("muon", 10)],
+    ("optimizer", "stop", "model"),
+    [
+        ("adamw", 1, {}),
+        ("adamw", 8, {}),
+        ("adamw", 19, {}),
+        ("sgd", 10, {}),
+        ("muon", 10, {}),
+        ("muon", 10, {"model__n_experts": "4", "model__balance": "bias"}),
+    ],
 )
 def test_resumed_run_is_bit_equal_to_unbroken_run(
-    make_config, tmp_path, stop_after, optimizer, stop
+    make_config, tmp_path, stop_after, optimizer, stop, model
 ):
-    unbroken = make_config(train__out_dir=str(tmp_path / "unbroken"), optim__name=optimizer)
-    broken = make_config(train__out_dir=str(tmp_path / "broken"), optim__name=optimizer)
+    changes = {"optim__name": optimizer, **model}
+    unbroken = make_config(train__out_dir=str(tmp_path / "unbroken"), **changes)
+    broken = make_config(train__out_dir=str(tmp_path / "broken"), **changes)
     train(unbroken)
 
     stop_after(stop)

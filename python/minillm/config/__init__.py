@@ -1,6 +1,6 @@
 """The configuration tree: frozen pydantic models, files, presets, messages. No torch here."""
 
-from minillm.config.counts import flops_per_token, parameter_count
+from minillm.config.counts import active_parameter_count, flops_per_token, parameter_count
 from minillm.config.files import dump_yaml, list_presets
 from minillm.config.load import SHORT_FLAGS, load_config
 from minillm.config.messages import format_validation_error
@@ -16,6 +16,7 @@ __all__ = [
     "OptimConfig",
     "SampleConfig",
     "TrainConfig",
+    "active_parameter_count",
     "dump_yaml",
     "flops_per_token",
     "format_validation_error",

@@ -52,6 +52,16 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.rope_theta": ("model.position", ("rope",)),
+    "model.n_experts_per_token": ("model.n_experts", ()),
+    "model.n_shared_experts": ("model.n_experts", ()),
+    "model.d_expert": ("model.n_experts", ()),
+    "model.n_dense_layers": ("model.n_experts", ()),
+    "model.router_score": ("model.n_experts", ()),
+    "model.router_normalize": ("model.n_experts", ()),
+    "model.router_scale": ("model.n_experts", ()),
+    "model.balance": ("model.n_experts", ()),
+    "model.balance_rate": ("model.n_experts", ()),
+    "model.router_z_loss": ("model.n_experts", ()),
     "optim.adamw_learning_rate": ("optim.name", ("muon",)),
     "optim.betas": ("optim.name", ("adamw", "muon")),
     "optim.eps": ("optim.name", ("adamw", "muon")),
@@ -59,7 +69,7 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "optim.decay_fraction": ("optim.schedule", ("wsd",)),
     "optim.min_learning_rate_ratio": ("optim.schedule", ("cosine", "wsd")),
 }
-"""Fields that only act while another one has one of these values."""
+"""Fields that only act while another one has one of these values, or, without any, is not 0."""
 
 FIELDS: tuple[str, ...] = tuple(
     f"{section}.{name}" for section, schema in SECTIONS.items() for name in schema.model_fields
@@ -140,11 +150,9 @@ def _warn_of_idle(overrides: Mapping[str, str], config: Config) -> None:
         other, values = NEEDS[dotted]
         section, name = other.split(".")
         actual = getattr(getattr(config, section), name)
-        if actual not in values:
-            wanted = " or ".join(values)
-            warnings.warn(
-                f"`{dotted}` has no effect: `{other}` is {actual}, not {wanted}", stacklevel=3
-            )
+        if actual not in values if values else not actual:
+            wanted = f", not {' or '.join(values)}" if values else ""
+            warnings.warn(f"`{dotted}` has no effect: `{other}` is {actual}{wanted}", stacklevel=3)
 
 
 def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -> None:

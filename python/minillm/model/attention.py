@@ -7,6 +7,8 @@ with a scale learned per channel and shared by the heads, before RoPE), so that 
 away at high learning rates.
 """
 
+from functools import partial
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,8 +34,9 @@ class Attention(nn.Module):
         self.k_proj = Linear(d_model, d_keys, bias=bias, std=config.init_std)
         self.v_proj = Linear(d_model, d_keys, bias=bias, std=config.init_std)
         self.o_proj = Linear(d_queries, d_model, bias=bias, std=output_std(config))
-        self.q_norm = RMSNorm(config.d_head, eps=config.norm_eps) if config.qk_norm else None
-        self.k_norm = RMSNorm(config.d_head, eps=config.norm_eps) if config.qk_norm else None
+        head_norm = partial(RMSNorm, config.d_head, eps=config.norm_eps, scale=config.norm_scale)
+        self.q_norm = head_norm() if config.qk_norm else None
+        self.k_norm = head_norm() if config.qk_norm else None
         self.layer = layer
         self.d_head = config.d_head
         self.dropout = config.attention_dropout
@@ -44,6 +47,7 @@ class Attention(nn.Module):
         x: Float[Tensor, "B T D"],
         rotation: Rotation | None = None,
         cache: KVCache | None = None,
+        value_embedding: Float[Tensor, "B T G K"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Lets each position look at itself and what came before it.
 
@@ -51,10 +55,13 @@ class Attention(nn.Module):
             x: Normalized residual stream.
             rotation: RoPE's angles; absent where positions come by other means.
             cache: Earlier positions to look at too; the new ones are added to it.
+            value_embedding: Added to the values, see `TokenValues`.
         """
         queries = self.q_proj(x).unflatten(-1, (-1, self.d_head))  # B T H K
         keys = self.k_proj(x).unflatten(-1, (-1, self.d_head))  # B T G K
         values = self.v_proj(x).unflatten(-1, (-1, self.d_head))  # B T G K
+        if value_embedding is not None:
+            values = values + value_embedding
         if self.q_norm is not None and self.k_norm is not None:
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if rotation is not None:

@@ -1,20 +1,16 @@
 """A transformer block: attention, then feed-forward, each on a normalized copy of the stream."""
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from minillm.config import ModelConfig
 from minillm.model.attention import Attention
 from minillm.model.cache import KVCache
-from minillm.model.ffn import build_feed_forward
-from minillm.model.layers import LayerNorm, RMSNorm
+from minillm.model.experts import MixtureOfExperts
+from minillm.model.ffn import dense_feed_forward
+from minillm.model.layers import build_norm
+from minillm.model.residual import TokenValues, X0Skip
 from minillm.model.rope import Rotation
-
-
-def build_norm(config: ModelConfig) -> nn.Module:
-    """The norm over d_model that a configuration asks for."""
-    norm = RMSNorm if config.norm == "rmsnorm" else LayerNorm
-    return norm(config.d_model, eps=config.norm_eps)
 
 
 class Block(nn.Module):
@@ -27,10 +23,15 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         """Builds block number `layer`."""
         super().__init__()
+        self.x0_skip = X0Skip() if config.x0_skip else None
         self.attention_norm = build_norm(config)
         self.attention = Attention(config, layer)
+        self.token_values = TokenValues(config) if config.has_token_values(layer) else None
         self.ffn_norm = build_norm(config)
-        self.ffn = build_feed_forward(config)
+        has_experts = config.n_experts > 0 and layer >= config.n_dense_layers
+        self.ffn = (
+            MixtureOfExperts(config) if has_experts else dense_feed_forward(config, config.d_ff)
+        )
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
 
     def forward(
@@ -38,8 +39,23 @@ class Block(nn.Module):
         x: Float[Tensor, "B T D"],
         rotation: Rotation | None = None,
         cache: KVCache | None = None,
+        *,
+        x0: Float[Tensor, "B T D"] | None = None,
+        ids: Int[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Adds both sub-layers' contributions to the residual stream."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
+        """Adds both sub-layers' contributions to the residual stream.
+
+        Args:
+            x: The stream.
+            rotation: RoPE's angles.
+            cache: See `Attention`.
+            x0: What the stream began with; for `x0_skip`.
+            ids: The tokens; for `value_embeddings`.
+        """
+        if self.x0_skip is not None:
+            x = self.x0_skip(x, x0)
+        normed = self.attention_norm(x)
+        values = None if self.token_values is None else self.token_values(normed, ids)
+        x = x + self.dropout(self.attention(normed, rotation, cache, values))
         ffn_out: Tensor = self.dropout(self.ffn(self.ffn_norm(x)))
         return x + ffn_out

@@ -57,7 +57,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up_proj = Linear(d_model, d_ff, bias=bias, std=std)
         self.down_proj = Linear(d_ff, d_model, bias=bias, std=down_std)
-        self.activation: Callable[[Tensor], Tensor] = _gelu if activation == "gelu" else _relu2
+        self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Transforms each position."""
@@ -65,9 +65,9 @@ class FeedForward(nn.Module):
         return out
 
 
-def build_feed_forward(config: ModelConfig) -> nn.Module:
-    """The feed-forward layer that a configuration asks for."""
-    d_model, d_ff, bias = config.d_model, config.d_ff, config.ffn_bias
+def dense_feed_forward(config: ModelConfig, d_ff: int) -> nn.Module:
+    """The feed-forward layer that a configuration asks for, `d_ff` wide."""
+    d_model, bias = config.d_model, config.ffn_bias
     std, down_std = config.init_std, output_std(config)
     if config.ffn == "swiglu":
         return SwiGLU(d_model, d_ff, bias=bias, std=std, down_std=down_std)
@@ -80,3 +80,11 @@ def _gelu(x: Float[Tensor, "*B F"]) -> Float[Tensor, "*B F"]:
 
 def _relu2(x: Float[Tensor, "*B F"]) -> Float[Tensor, "*B F"]:
     return functional.relu(x).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "swiglu": functional.silu,
+    "gelu": _gelu,
+    "relu2": _relu2,
+}
+"""What stands between up and down, of the gate for swiglu."""

@@ -143,3 +143,26 @@ def swiglu(
 ) -> Float[Tensor, "*B D"]:
     """down(silu(gate(x)) * up(x)) (Shazeer, arXiv:2002.05202, equation 6)."""
     return linear(silu(linear(x, gate)) * linear(x, up), down)
+
+
+def mixture_of_experts(
+    x: Float[Tensor, "N D"],
+    router: Float[Tensor, "E D"],
+    gates: Float[Tensor, "E F D"],
+    ups: Float[Tensor, "E F D"],
+    downs: Float[Tensor, "E D F"],
+    *,
+    n_chosen: int,
+) -> Float[Tensor, "N D"]:
+    """Sum over each token's `n_chosen` likeliest experts of weight times SwiGLU.
+
+    The weights are softmax probabilities, divided by their sum over the chosen ones (Qwen3-MoE).
+    """
+    scores = softmax(linear(x, router))  # N E
+    lowest = scores.topk(n_chosen).values[:, -1:]  # N 1
+    kept = torch.where(scores >= lowest, scores, 0.0)  # N E
+    weights = kept / kept.sum(-1, keepdim=True)  # N E
+    y = torch.zeros_like(x)
+    for expert, (gate, up, down) in enumerate(zip(gates, ups, downs, strict=True)):
+        y = y + weights[:, expert, None] * swiglu(x, gate, up, down)
+    return y

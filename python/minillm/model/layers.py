@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from minillm.config import ModelConfig
 from minillm.model.init import DEFAULT_STD, draw
 
 
@@ -49,26 +50,38 @@ class RMSNorm(nn.Module):
     bfloat16 under autocast, and attention's kernel wants them so.
     """
 
-    def __init__(self, d_model: int, *, eps: float) -> None:
+    def __init__(self, d_model: int, *, eps: float, scale: bool = True) -> None:
+        """Starts the scale at 1; without `scale` there is nothing to learn."""
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(d_model))
+        self.weight = nn.Parameter(torch.ones(d_model)) if scale else None
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Normalizes each vector."""
-        return functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        weight = None if self.weight is None else self.weight.to(x.dtype)
+        return functional.rms_norm(x, x.shape[-1:], weight, self.eps)
 
 
 class LayerNorm(nn.Module):
-    """Layer norm over the last axis, with a learned scale and shift (arXiv:1607.06450)."""
+    """Layer norm over the last axis, with a learned scale and shift (arXiv:1607.06450).
 
-    def __init__(self, d_model: int, *, eps: float) -> None:
+    Without both it is OLMo's non-parametric norm (arXiv:2402.00838, section 2.1).
+    """
+
+    def __init__(self, d_model: int, *, eps: float, scale: bool = True) -> None:
+        """Starts the scale at 1 and the shift at 0; without `scale` there is neither."""
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(d_model))
-        self.bias = nn.Parameter(torch.zeros(d_model))
+        self.weight = nn.Parameter(torch.ones(d_model)) if scale else None
+        self.bias = nn.Parameter(torch.zeros(d_model)) if scale else None
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Normalizes each vector."""
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        return functional.layer_norm(x, weight.shape, weight, bias, self.eps)
+        weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
+        return functional.layer_norm(x, x.shape[-1:], weight, bias, self.eps)
+
+
+def build_norm(config: ModelConfig) -> nn.Module:
+    """The norm over d_model that a configuration asks for."""
+    norm = RMSNorm if config.norm == "rmsnorm" else LayerNorm
+    return norm(config.d_model, eps=config.norm_eps, scale=config.norm_scale)

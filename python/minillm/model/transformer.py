@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minillm.config import ModelConfig
-from minillm.model.block import Block, build_norm
+from minillm.model.block import Block
 from minillm.model.cache import KVCache
+from minillm.model.experts import take_penalty
 from minillm.model.functional import IGNORED
-from minillm.model.layers import Embedding, Linear
+from minillm.model.layers import Embedding, Linear, build_norm
 from minillm.model.rope import Rotation, rope_rotation
 
 
@@ -31,6 +32,7 @@ class Transformer(nn.Module):
             if config.position == "learned"
             else None
         )
+        self.embedding_norm = build_norm(config) if config.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = build_norm(config)
@@ -58,7 +60,8 @@ class Transformer(nn.Module):
             cache: Keys and values of earlier tokens; those of `ids` are added to it.
 
         Returns:
-            Logits, B T V, or the loss in nats, a float32 scalar.
+            Logits, B T V, or the loss in nats, a float32 scalar. In training mode the loss
+            includes the experts' balance and z losses; in evaluation mode it never does.
 
         Raises:
             ValueError: If the sequence is longer than the model's context.
@@ -68,7 +71,8 @@ class Transformer(nn.Module):
             return logits
         # In float32: the exponentials of 50,000 bfloat16 logits do not sum to anything useful.
         flat = logits.flatten(0, 1).float()  # N V
-        return functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED)
+        loss = functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED)
+        return loss + take_penalty(self.layers)
 
     def hidden(
         self,
@@ -89,19 +93,25 @@ class Transformer(nn.Module):
         x = self.embed_tokens(ids)  # B T D
         if self.embed_positions is not None:
             x = x + self.embed_positions(positions)
-        x = self.dropout(x)
+        x = x0 = self.dropout(self.embedding_norm(x))
         rotation = self._rotation(positions, x.dtype)
         for block in self.layers:
-            x = block(x, rotation, cache)
+            x = block(x, rotation, cache, x0=x0, ids=ids)
         if cache is not None:
             cache.advance(ids.shape[1])
         out: Tensor = self.norm(x)
         return out
 
     def logits(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
-        """Scores of every token of the vocabulary; a sampler passes the last position alone."""
+        """Scores of every token of the vocabulary; a sampler passes the last position alone.
+
+        With `logit_softcap` c they are c tanh(logits / c) (Gemma 2, arXiv:2408.00118, section 2),
+        in float32, and none can run away.
+        """
         head = self.embed_tokens if self.lm_head is None else self.lm_head
-        return functional.linear(hidden, head.weight)
+        logits = functional.linear(hidden, head.weight)
+        cap = self.config.logit_softcap
+        return cap * torch.tanh(logits.float() / cap) if cap else logits
 
     def _rotation(self, positions: Int[Tensor, "#B T"], dtype: torch.dtype) -> Rotation | None:
         if self.config.position != "rope":

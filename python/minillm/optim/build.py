@@ -16,12 +16,15 @@ Role = Literal["matrix", "table", "vector"]
 def parameter_role(name: str, parameter: nn.Parameter) -> Role:
     """What a parameter does: map between spaces, hold a row per token, or scale and shift.
 
-    Tables are the embeddings and the output head, known by their names: their rows belong to
-    tokens, and a batch touches them by how often a token occurs.
+    Tables are the embeddings, the output head and routers, known by their names: their rows belong
+    to tokens or experts, and a batch touches them by how often one occurs. (marin's published
+    experiments leave routers to Adam: an update of fixed norm made them a little worse.) A stack
+    of experts' matrices is a matrix: what is done to the last two axes is done to each.
     """
     if parameter.ndim < 2:
         return "vector"
-    return "table" if "embed" in name or "lm_head" in name else "matrix"
+    is_table = any(part in name for part in ("embed", "lm_head", "router"))
+    return "table" if is_table else "matrix"
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:

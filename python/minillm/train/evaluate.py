@@ -65,6 +65,9 @@ def evaluate(
 
     Returns:
         The evaluation, or `None` if it was stopped.
+
+    Raises:
+        ValueError: If the loss is not finite, with the first weight that is not.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -78,7 +81,7 @@ def evaluate(
                 return None
             with autocast:
                 loss = model(ids.to(device), targets=targets.to(device))
-            nats += loss.item() * targets.numel()
+            nats += _finite(loss.item(), model) * targets.numel()
             predicted += targets.numel()
             if token_bytes is not None:
                 text_bytes += int(token_bytes[targets.numpy()].sum())
@@ -86,3 +89,12 @@ def evaluate(
         model.train(was_training)
     bits_per_byte = nats / math.log(2) / text_bytes if text_bytes else None
     return Evaluation(nats / predicted, bits_per_byte, predicted)
+
+
+def _finite(loss: float, model: nn.Module) -> float:
+    if math.isfinite(loss):
+        return loss
+    damaged = (name for name, p in model.named_parameters() if not bool(p.isfinite().all()))
+    name = next(damaged, None)
+    cause = f"weight `{name}` is not finite" if name else "its logits overflow"
+    raise ValueError(f"the model's validation loss is {loss}: {cause}")

@@ -21,7 +21,7 @@ from torch import Tensor
 from minillm.checkpoint import model_tensors, optimizer_tensors, rng_tensors, save_checkpoint
 from minillm.config import Config, dump_yaml
 from minillm.data import Batches, TokenFile
-from minillm.model import Transformer
+from minillm.model import Transformer, load_statistics, move_biases, reset_load
 from minillm.optim import clip_grad_norm, set_learning_rate
 from minillm.tokenizer import TextEncoder
 from minillm.train.device import autocast
@@ -91,6 +91,7 @@ def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     config = run.config
     micro_steps = config.train.gradient_accumulation_steps
     total_loss = torch.zeros((), device=run.device)
+    reset_load(run.model)
     for micro_step in range(micro_steps):
         ids, targets = run.batches.batch(run.step * micro_steps + micro_step)
         with autocast(run.device, config.train.dtype):
@@ -103,6 +104,7 @@ def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         _check_finite(run, run.step + 1, total_loss, grad_norm)
     set_learning_rate(run.optimizer, config.optim, run.step, config.train.max_train_steps)
     run.optimizer.step()
+    move_biases(run.model)
     run.optimizer.zero_grad(set_to_none=True)
     return total_loss, grad_norm
 
@@ -271,6 +273,7 @@ def _log(run: Run, screen: Screen, loss: float, grad_norm: float, speed: float) 
             "learning_rate": learning_rate,
             "grad_norm": grad_norm,
             "tokens": run.step * tokens_per_step(run),
+            **load_statistics(run.model),
             "tokens_per_s": round(speed, 1),
             "elapsed_s": round(run.elapsed_s, 3),
         }

@@ -3,7 +3,8 @@
     {"step": 120, "loss": 3.21, "learning_rate": 0.0003, "grad_norm": 0.8, "tokens": 491520, ...}
     {"step": 200, "val_loss": 3.05, "val_bits_per_byte": 1.21, "val_tokens": 81920}
 
-A training line of step n describes the n-th update. A validation line of step n describes the
+A training line of step n describes the n-th update; its loss includes the experts' balance and z
+losses, and a model with experts adds `load_statistics`. A validation line of step n describes the
 weights after n updates and is written before the next one, so a run that resumes at n writes it
 again. Lines are therefore cut back on resuming, and the file of a run that was killed ten times is
 line for line that of a run that was not, but for its clocks.

@@ -21,6 +21,18 @@ VARIANTS = {
         "ffn_bias": True,
     },
     "nope_relu2_untied": {"position": "nope", "ffn": "relu2", "tie_embeddings": False},
+    "experts": {"n_experts": 4, "n_shared_experts": 1, "n_dense_layers": 1, "d_expert": 16},
+    "biased_experts": {"n_experts": 4, "balance": "bias", "router_score": "sigmoid"},
+    "speed": {
+        "ffn": "relu2",
+        "qk_norm": True,
+        "norm_scale": False,
+        "embedding_norm": True,
+        "x0_skip": True,
+        "value_embeddings": True,
+        "logit_softcap": 15.0,
+        "tie_embeddings": False,
+    },
     "biased_swiglu": {"ffn_bias": True, "attention_bias": True, "attention": "reference"},
 }
 

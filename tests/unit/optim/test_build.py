@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from minillm.config import OptimConfig
-from minillm.optim import SGD, AdamW, Muon, build_optimizer, clip_grad_norm
+from minillm.optim import SGD, AdamW, Muon, build_optimizer, clip_grad_norm, parameter_role
 
 
 class Toy(nn.Module):
@@ -43,6 +43,21 @@ def test_vectors_do_not_decay(name):
     groups = groups_by_role(Toy(), name=name, weight_decay=0.3)
     decay = {role: group["weight_decay"] for role, group in groups.items()}
     assert decay == {"matrix": 0.3, "table": 0.3, "vector": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "role"),
+    [
+        ("layers.0.ffn.experts.gate_proj", (4, 8, 6), "matrix"),
+        ("layers.0.ffn.shared_experts.up_proj.weight", (8, 6), "matrix"),
+        ("layers.0.ffn.router.weight", (4, 6), "table"),
+        ("layers.1.token_values.embed.weight", (9, 6), "table"),
+        ("layers.1.token_values.gate.weight", (2, 6), "matrix"),
+        ("layers.1.x0_skip.weight", (2,), "vector"),
+    ],
+)
+def test_role_of_what_experts_and_skips_bring(name, shape, role):
+    assert parameter_role(name, nn.Parameter(torch.zeros(shape))) == role
 
 
 def test_muon_gets_matrices_at_its_own_rate():

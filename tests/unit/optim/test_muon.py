@@ -69,3 +69,14 @@ def test_vectors_are_refused():
 def test_unknown_update_is_refused():
     with pytest.raises(ValueError, match="update is 'adam', expected muon or adamw"):
         Muon([{"params": [torch.nn.Parameter(torch.ones(2, 2))], "update": "adam"}])
+
+
+def test_a_stack_of_matrices_is_updated_matrix_by_matrix():
+    stack = torch.nn.Parameter(torch.randn(3, 8, 4))
+    alone = [torch.nn.Parameter(matrix.clone()) for matrix in stack.detach()]
+    stack.grad = torch.randn(3, 8, 4)
+    for matrix, gradient in zip(alone, stack.grad, strict=True):
+        matrix.grad = gradient.clone()
+    for parameters in ([stack], alone):
+        Muon(parameters, lr=0.1).step()
+    torch.testing.assert_close(stack.detach(), torch.stack([m.detach() for m in alone]))

@@ -66,3 +66,19 @@ def test_model_is_put_back_into_training(call):
 
 def test_stopped_evaluation_gives_nothing(call):
     assert call(Uniform(), is_stopped=lambda: True) is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_damaged_weight_is_named(call, value):
+    model = Uniform()
+    model.logits.data[3] = value
+    with pytest.raises(ValueError, match="validation loss is nan: weight `logits` is not finite"):
+        call(model)
+
+
+def test_logits_that_overflow_are_told_from_damaged_weights(call):
+    model = Uniform()
+    model.logits.data[3] = 3e38
+    model.dropout = torch.nn.Softplus(threshold=math.inf)  # log(1 + e^x)
+    with pytest.raises(ValueError, match="validation loss is nan: its logits overflow"):
+        call(model)

@@ -1,0 +1,89 @@
+"""Mixture of experts: many feed-forward layers, of which each token uses a few."""
+
+from typing import Any, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from minillm.config.model.ffn import FFN_MULTIPLE, FfnConfig
+
+
+def _default_d_expert(given: dict[str, Any]) -> int:
+    n_active = given["n_experts_per_token"] + given["n_shared_experts"]
+    return int(-(-given["d_ff"] // (n_active * FFN_MULTIPLE)) * FFN_MULTIPLE)
+
+
+class ExpertsConfig(FfnConfig):
+    """Which layers hold experts, and how tokens are spread over them."""
+
+    n_experts: NonNegativeInt = Field(
+        0, description="feed-forward layers per block that tokens are routed to; 0 is a dense model"
+    )
+    n_experts_per_token: PositiveInt = Field(2, description="experts that each token is routed to")
+    n_shared_experts: NonNegativeInt = Field(
+        0, description="experts beside them that every token uses; stored as one of this width"
+    )
+    d_expert: PositiveInt = Field(
+        default_factory=_default_d_expert,
+        description="hidden channels of one expert; when absent d_ff over the experts that a token "
+        "uses, rounded up to a multiple of 64: as much arithmetic as a dense layer",
+    )
+    n_dense_layers: NonNegativeInt = Field(
+        0, description="first blocks that keep one feed-forward layer of width d_ff"
+    )
+    router_score: Literal["softmax", "sigmoid"] = Field(
+        "softmax", description="experts compete for a token, or each is scored by itself"
+    )
+    router_normalize: bool = Field(
+        default_factory=lambda given: given["n_experts_per_token"] > 1,
+        description="divide the chosen scores by their sum; true when absent, but for 1 expert",
+    )
+    router_scale: PositiveFloat = Field(
+        1.0, description="multiplies the weights of the chosen experts (DeepSeek-V3: 2.5)"
+    )
+    balance: Literal["aux", "bias", "none"] = Field(
+        "aux", description="even load by an auxiliary loss, by a bias on the choice, or not at all"
+    )
+    balance_rate: NonNegativeFloat = Field(
+        1e-3, description="weight of the auxiliary loss, or change of the bias per optimizer step"
+    )
+    router_z_loss: NonNegativeFloat = Field(
+        0.0, description="weight of the loss that keeps router logits small (ST-MoE: 1e-3)"
+    )
+
+    @model_validator(mode="after")
+    def _check_experts(self) -> Self:
+        if not self.n_experts:
+            return self
+        if self.n_experts_per_token > self.n_experts:
+            raise ValueError(
+                f"n_experts_per_token ({self.n_experts_per_token}) must not exceed"
+                f" n_experts ({self.n_experts})"
+            )
+        if self.n_dense_layers >= self.n_layers:
+            raise ValueError(
+                f"n_dense_layers ({self.n_dense_layers}) must be less than n_layers"
+                f" ({self.n_layers}), or no block holds the n_experts ({self.n_experts})"
+            )
+        if self.ffn_bias:
+            raise ValueError(
+                f"ffn_bias (true) does not go with n_experts ({self.n_experts}): experts have no"
+                " biases"
+            )
+        if self.router_normalize and self.n_experts_per_token == 1:
+            raise ValueError(
+                "router_normalize (true) does not go with n_experts_per_token (1): every weight"
+                " would be 1, and the router would not learn"
+            )
+        if self.router_z_loss and self.router_score == "sigmoid":
+            raise ValueError(
+                f"router_z_loss ({self.router_z_loss}) needs router_score softmax, whose"
+                " normalizer it keeps small; router_score is sigmoid"
+            )
+        return self

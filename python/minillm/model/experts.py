@@ -1,0 +1,236 @@
+"""Mixture of experts: each token goes through a few of many feed-forward layers.
+
+    y = scale * sum over the chosen e of g_e(x) FFN_e(x)  +  FFN_shared(x)
+
+so parameters grow with the number of experts and arithmetic per token does not (Shazeer et al.,
+arXiv:1701.06538; Fedus et al., "Switch Transformers", arXiv:2101.03961). The router's scores are a
+softmax over the experts, as in Switch and Qwen3-MoE, or a sigmoid of each, as in DeepSeek-V3
+(arXiv:2412.19437, section 2.1.2); shared experts, which every token uses, are DeepSeekMoE's
+(arXiv:2401.06066).
+
+Nothing makes the router use all experts but what is done about it, and an expert that is never
+chosen never learns. `balance: aux` adds a loss that pulls probability away from busy experts;
+`balance: bias` moves a bias that counts for the choice and not for the weight, once per optimizer
+step (Wang et al., arXiv:2408.15664), which costs the language model no gradient.
+
+Tokens are sorted by expert, so that each expert's matrix product is one block of rows and no token
+is dropped or padded. Axes beside the house's: C chosen experts per token, M = N C rows.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from minillm.config import ModelConfig
+from minillm.model.ffn import ACTIVATIONS, dense_feed_forward
+from minillm.model.init import draw, output_std
+
+
+def balance_loss(scores: Float[Tensor, "N E"], counts: Int[Tensor, " E"]) -> Float[Tensor, ""]:
+    """E sum_e f_e P_e: how much the router favours the experts that are already busy.
+
+    f_e is the share of tokens that chose expert e, and P_e its mean probability (Switch, equations
+    4 to 6); only P_e has a gradient. Evenly spread it is C, as in transformers' Qwen3-MoE, and not
+    1: there too f sums to C. There however all layers are pooled into one f and one P, where expert
+    3 of one layer makes up for expert 3 of another; here each layer is balanced by itself.
+
+    Args:
+        scores: Router scores, of which each row is divided by its sum.
+        counts: Tokens that chose each expert.
+    """
+    share = counts / scores.shape[0]  # E
+    probability = (scores / scores.sum(-1, keepdim=True)).mean(0)  # E
+    return scores.shape[1] * (share * probability).sum()
+
+
+def router_z_loss(logits: Float[Tensor, "N E"]) -> Float[Tensor, ""]:
+    """Mean squared log-normalizer of the softmax (Zoph et al., "ST-MoE", 2202.08906, equation 5).
+
+    A softmax does not see a common shift of its logits; this keeps them from drifting to where
+    rounding decides.
+    """
+    return logits.logsumexp(-1).square().mean()
+
+
+class Router(nn.Module):
+    """Chooses experts for each token, and keeps count.
+
+    Attributes:
+        weight: One row per expert, (E D).
+        bias: Added to the scores for the choice alone; only with `balance: bias`. Saved.
+        load: Tokens that chose each expert since `reset_load`, in training. Not saved: an optimizer
+            step begins from 0.
+        penalty: Weighted balance and z loss of the last pass in training, until it is taken.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        n_experts = config.n_experts
+        self.weight = nn.Parameter(torch.empty(n_experts, config.d_model))
+        draw(self.weight, config.init_std)
+        self.bias: Tensor | None = (
+            nn.Buffer(torch.zeros(n_experts)) if config.balance == "bias" else None
+        )
+        self.load: Tensor = nn.Buffer(torch.zeros(n_experts), persistent=False)
+        self.penalty: Tensor | None = None
+
+    def forward(
+        self, x: Float[Tensor, "N D"]
+    ) -> tuple[Int[Tensor, "N C"], Float[Tensor, "N C"], Int[Tensor, " E"]]:
+        """Experts of each token, their weights (float32), and how many tokens each one gets.
+
+        In float32 also under autocast (Switch, section 2.4): two experts whose bfloat16 scores are
+        equal are told apart, and a choice that rounding makes has no gradient.
+        """
+        config = self.config
+        with torch.autocast(x.device.type, enabled=False):
+            logits = functional.linear(x.float(), self.weight.float())  # N E
+        scores = logits.softmax(-1) if config.router_score == "softmax" else logits.sigmoid()
+        ranked = scores if self.bias is None else scores + self.bias
+        chosen = ranked.topk(config.n_experts_per_token).indices  # N C
+        weights = scores.gather(-1, chosen)  # N C
+        if config.router_normalize:
+            weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+        flat = chosen.flatten()  # M
+        counts = flat.new_zeros(config.n_experts).scatter_add_(0, flat, torch.ones_like(flat))  # E
+        if self.training:
+            self.load.add_(counts)
+            self.penalty = logits.new_zeros(())
+            if config.balance == "aux":
+                self.penalty = config.balance_rate * balance_loss(scores, counts)
+            if config.router_z_loss:
+                self.penalty = self.penalty + config.router_z_loss * router_z_loss(logits)
+        return chosen, config.router_scale * weights, counts
+
+    @torch.no_grad()
+    def move_bias(self) -> None:
+        """b_e += rate * sign(mean load - load_e) (arXiv:2408.15664, algorithm 1)."""
+        if self.bias is not None:
+            self.bias.add_((self.load.mean() - self.load).sign(), alpha=self.config.balance_rate)
+
+
+class Experts(nn.Module):
+    """E feed-forward layers of one shape, their matrices stacked: (E F D) and, down, (E D F)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        shape = (config.n_experts, config.d_expert, config.d_model)
+        self.gate_proj = nn.Parameter(torch.empty(shape)) if config.ffn == "swiglu" else None
+        self.up_proj = nn.Parameter(torch.empty(shape))
+        self.down_proj = nn.Parameter(torch.empty(shape).mT.contiguous())
+        for weight in (self.gate_proj, self.up_proj):
+            if weight is not None:
+                draw(weight, config.init_std)
+        draw(self.down_proj, output_std(config))
+        self.activation = ACTIVATIONS[config.ffn]
+
+    def forward(self, rows: Float[Tensor, "M D"], ends: Int[Tensor, " E"]) -> Float[Tensor, "M D"]:
+        """Sends rows `ends[e - 1]` up to `ends[e]` through expert e."""
+        hidden = grouped_linear(rows, self.up_proj, ends)  # M F
+        if self.gate_proj is None:
+            hidden = self.activation(hidden)
+        else:
+            hidden = self.activation(grouped_linear(rows, self.gate_proj, ends)) * hidden
+        return grouped_linear(hidden, self.down_proj, ends)  # M D
+
+
+class MixtureOfExperts(nn.Module):
+    """A router, its experts, and the shared ones."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.router = Router(config)
+        self.experts = Experts(config)
+        d_shared = config.n_shared_experts * config.d_expert
+        self.shared_experts = dense_feed_forward(config, d_shared) if d_shared else None
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """Transforms each position by its experts."""
+        flat = x.flatten(0, 1)  # N D
+        chosen, weights, counts = self.router(flat)
+        order = chosen.flatten().argsort(stable=True)  # M: places in N C, sorted by expert
+        tokens = order // chosen.shape[1]  # M
+        # index_select and index_add: on a CPU `flat[tokens]` goes backward twenty times slower.
+        rows = flat.index_select(0, tokens).to(_matmul_dtype(x))  # M D
+        rows = self.experts(rows, counts.cumsum(0).int())
+        weighted = rows * weights.flatten().index_select(0, order)[:, None]  # M D, float32
+        out = torch.zeros_like(flat, dtype=torch.float32).index_add(0, tokens, weighted)  # N D
+        out = out.to(rows.dtype).view_as(x)  # B T D
+        return out if self.shared_experts is None else out + self.shared_experts(x)
+
+
+def grouped_linear(
+    rows: Float[Tensor, "M I"], weights: Float[Tensor, "E O I"], ends: Int[Tensor, " E"]
+) -> Float[Tensor, "M O"]:
+    """Multiplies rows `ends[e - 1]` up to `ends[e]` by the e-th matrix.
+
+    PyTorch's grouped product where it takes the operands: it wants rows of whole 16 bytes. It reads
+    `ends` on the device and so compiles into one graph; else it is one product per expert, for
+    which the CPU must wait for the device.
+    """
+    weights = weights.to(rows.dtype)
+    is_aligned = all(width * rows.element_size() % 16 == 0 for width in weights.shape[1:])
+    if is_aligned and rows.dtype != torch.float64 and rows.device.type in ("cpu", "cuda"):
+        return functional.grouped_mm(rows, weights.mT, offs=ends)
+    sizes = ends.diff(prepend=ends.new_zeros(1)).tolist()
+    # unbind and not `weights[e]`, each of which has a gradient as large as the whole stack.
+    pairs = zip(rows.split(sizes), weights.unbind(), strict=True)
+    return torch.cat([functional.linear(piece, weight) for piece, weight in pairs])
+
+
+def routers(model: nn.Module) -> list[Router]:
+    """Of all layers that hold experts."""
+    return [module for module in model.modules() if isinstance(module, Router)]
+
+
+def take_penalty(blocks: Iterable[nn.Module]) -> Tensor | float:
+    """Mean over the blocks with experts of their last penalties; 0 without any."""
+    penalties = []
+    for block in blocks:
+        # Not `routers`: a compiler cannot list modules of which it has just seen one change.
+        if isinstance(block.ffn, MixtureOfExperts) and block.ffn.router.penalty is not None:
+            penalties.append(block.ffn.router.penalty)
+            block.ffn.router.penalty = None  # a tensor with a graph must not outlive its step
+    return torch.stack(penalties).mean() if penalties else 0.0
+
+
+def reset_load(model: nn.Module) -> None:
+    """Begins the count of an optimizer step, of as many micro-steps as it has."""
+    for router in routers(model):
+        router.load.zero_()
+
+
+def move_biases(model: nn.Module) -> None:
+    """Ends an optimizer step: each loss-free bias moves by the load of all its micro-steps."""
+    for router in routers(model):
+        router.move_bias()
+
+
+def load_statistics(model: nn.Module) -> dict[str, float]:
+    """How evenly the last optimizer step used its experts; nothing for a dense model.
+
+    Returns:
+        `expert_load_max`: load of the busiest expert over the mean, in the worst layer; 1 is even.
+        `expert_load_entropy`: entropy of the load over that of an even one, mean of the layers.
+    """
+    loads = [router.load for router in routers(model)]
+    if not loads:
+        return {}
+    share = torch.stack(loads) / loads[0].sum()  # layers E
+    entropy = -torch.xlogy(share, share).sum(-1).mean()
+    n_experts = share.shape[1]
+    return {
+        "expert_load_max": share.max().item() * n_experts,
+        "expert_load_entropy": entropy.item() / math.log(n_experts) if n_experts > 1 else 1.0,
+    }
+
+
+def _matmul_dtype(x: Tensor) -> torch.dtype:
+    """What autocast would multiply in; it does not know the grouped product."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

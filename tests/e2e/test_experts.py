@@ -1,0 +1,61 @@
+"""Mixture of experts from the command's point of view: training, metrics, generation."""
+
+import pytest
+import torch
+
+from minillm.checkpoint import latest_checkpoint
+from minillm.infer import generate, load_run
+from minillm.pretrain import run
+from minillm.train.metrics import read_metrics
+
+EXPERTS = {
+    "model__n_experts": "4",
+    "model__n_shared_experts": "1",
+    "model__n_dense_layers": "1",
+    "model__balance": "bias",
+    "model__balance_rate": "0.01",
+    "model__dropout": "0",
+}
+
+
+@pytest.fixture
+def trained(make_config):
+    config = make_config(**EXPERTS)
+    run(config, resume=False, eval_only=False, quiet=True)
+    return config.train.out_dir
+
+
+def test_metrics_tell_how_experts_are_used(trained):
+    lines = [record for record in read_metrics(trained) if "loss" in record]
+    assert len(lines) > 3
+    for line in lines:
+        assert 1 <= line["expert_load_max"] <= 2  # of 4 experts each token uses 2
+        assert 0.5 <= line["expert_load_entropy"] <= 1.0001
+
+
+def test_bias_moves_once_per_optimizer_step_and_is_saved(trained):
+    checkpoint, _ = latest_checkpoint(trained)
+    bias = checkpoint.tensors("model")["layers.1.ffn.router.bias"]
+    steps = bias / 0.01
+    assert bias.any()
+    assert steps.abs().max() <= 20.001
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
+
+
+def test_cached_generation_equals_uncached(trained):
+    loaded = load_run(trained)
+    options = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0, "stop_ids": ()}
+    ids = list(b"Tom saw")
+    cached = list(generate(loaded.model, ids, max_new_tokens=20, **options))
+    with torch.no_grad():
+        for token in cached:
+            assert loaded.model(torch.tensor([ids]))[0, -1].argmax() == token
+            ids.append(token)
+
+
+def test_generation_with_damaged_experts_is_refused(trained):
+    model = load_run(trained).model
+    model.layers[1].ffn.experts.up_proj.data[:] = float("nan")
+    options = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0, "stop_ids": ()}
+    with pytest.raises(ValueError, match="logits are not finite: its weights are damaged"):
+        list(generate(model, [1, 2, 3], max_new_tokens=20, **options))
