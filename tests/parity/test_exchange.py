@@ -40,6 +40,14 @@ SHAPES = {
         "attention_bias": True,
         "tie_embeddings": False,
     },
+    "qwen3 moe": {
+        "qk_norm": True,
+        "n_kv_heads": 2,
+        "n_experts": 3,
+        "n_experts_per_token": 2,
+        "d_expert": 24,
+        "n_dense_layers": 1,
+    },
     "gpt2": GPT2,
     "gpt2, another width and untied": {**GPT2, "d_ff": 48, "tie_embeddings": False},
 }
@@ -206,7 +214,8 @@ def test_gpt2_as_it_was_published_comes_in(make_parts, tmp_path):
 
 # --- GGUF ---------------------------------------------------------------------------------------
 
-GGUF_SHAPES = {name: shape for name, shape in SHAPES.items() if name != "qwen3, biased and untied"}
+NO_GGUF = ("qwen3, biased and untied", "qwen3 moe")
+GGUF_SHAPES = {name: shape for name, shape in SHAPES.items() if name not in NO_GGUF}
 every_gguf_shape = pytest.mark.parametrize("shape", GGUF_SHAPES.values(), ids=GGUF_SHAPES)
 
 

@@ -62,16 +62,17 @@ _LLAMA_KEYS: dict[str, tuple[str, Any]] = {
 _LLAMA_WEIGHTS = {
     "model.embed_tokens": ("embed_tokens",),
     "model.layers.{n}.input_layernorm": ("layers.{n}.attention_norm",),
-    "model.layers.{n}.self_attn.q_proj": ("layers.{n}.attention.q_proj",),
-    "model.layers.{n}.self_attn.k_proj": ("layers.{n}.attention.k_proj",),
-    "model.layers.{n}.self_attn.v_proj": ("layers.{n}.attention.v_proj",),
-    "model.layers.{n}.self_attn.o_proj": ("layers.{n}.attention.o_proj",),
     "model.layers.{n}.post_attention_layernorm": ("layers.{n}.ffn_norm",),
-    "model.layers.{n}.mlp.gate_proj": ("layers.{n}.ffn.gate_proj",),
-    "model.layers.{n}.mlp.up_proj": ("layers.{n}.ffn.up_proj",),
-    "model.layers.{n}.mlp.down_proj": ("layers.{n}.ffn.down_proj",),
     "model.norm": ("norm",),
     "lm_head": ("lm_head",),
+    **{
+        f"model.layers.{{n}}.self_attn.{name}": (f"layers.{{n}}.attention.{name}",)
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm")
+    },
+    **{
+        f"model.layers.{{n}}.mlp.{name}": (f"layers.{{n}}.ffn.{name}",)
+        for name in ("gate_proj", "up_proj", "down_proj")
+    },
 }
 
 LLAMA = Architecture(
@@ -103,10 +104,31 @@ QWEN3 = Architecture(
         "use_sliding_window": (False,),
         "layer_types": (None, "full_attention"),
     },
+    weights=_LLAMA_WEIGHTS,
+)
+
+QWEN3_MOE = Architecture(
+    model_type="qwen3_moe",
+    class_name="Qwen3MoeForCausalLM",
+    gguf_name=None,
+    fixed={**QWEN3.fixed, "n_shared_experts": 0, "router_score": "softmax"},
+    keys={
+        **QWEN3.keys,
+        "num_experts": ("n_experts", REQUIRED),
+        "num_experts_per_tok": ("n_experts_per_token", REQUIRED),
+        "moe_intermediate_size": ("d_expert", REQUIRED),
+        "norm_topk_prob": ("router_normalize", False),
+        "router_aux_loss_coef": ("balance_rate", 1e-3),
+        "mlp_only_layers": ("n_dense_layers", 0),
+    },
+    constants={**QWEN3.constants, "decoder_sparse_step": (1,)},
     weights={
         **_LLAMA_WEIGHTS,
-        "model.layers.{n}.self_attn.q_norm": ("layers.{n}.attention.q_norm",),
-        "model.layers.{n}.self_attn.k_norm": ("layers.{n}.attention.k_norm",),
+        "model.layers.{n}.mlp.gate": ("layers.{n}.ffn.router",),
+        **{
+            f"model.layers.{{n}}.mlp.experts.{{e}}.{name}": (f"layers.{{n}}.ffn.experts.{name}",)
+            for name in ("gate_proj", "up_proj", "down_proj")
+        },
     },
 )
 
@@ -162,16 +184,20 @@ GPT2 = Architecture(
     no_weights=r"\.attn\.(masked_)?bias$",
 )
 
-ARCHITECTURES = {table.model_type: table for table in (LLAMA, QWEN3, GPT2)}
+ARCHITECTURES = {table.model_type: table for table in (LLAMA, QWEN3, QWEN3_MOE, GPT2)}
+
+ALIASES = {"num_local_experts": "num_experts"}
+"""What newer releases of `transformers` call a key."""
 
 IDLE_KEYS = frozenset(
     """
     _attn_implementation_autoset _name_or_path architectures bos_token_id chunk_size_feed_forward
     dtype eos_token_id id2label initializer_range is_llama_config keys_to_ignore_at_inference
-    label2id max_window_layers model_type n_ctx output_attentions output_hidden_states pad_token_id
-    problem_type reorder_and_upcast_attn return_dict sliding_window summary_activation
-    summary_first_dropout summary_proj_to_labels summary_type summary_use_proj task_specific_params
-    torch_dtype transformers.js_config transformers_version use_cache
+    label2id max_window_layers model_type n_ctx output_attentions output_hidden_states
+    output_router_logits pad_token_id problem_type reorder_and_upcast_attn return_dict
+    sliding_window summary_activation summary_first_dropout summary_proj_to_labels summary_type
+    summary_use_proj task_specific_params torch_dtype transformers.js_config transformers_version
+    use_cache
     """.split()  # noqa: SIM905  one to a line, they would fill a screen
 )
 """Keys of `config.json` that change nothing of what a model computes from ids to logits.
@@ -180,6 +206,9 @@ IDLE_KEYS = frozenset(
 """
 
 FREE_FIELDS = frozenset(
-    ("attention", "attention_backend", "attention_dropout", "dropout", "init_std")
+    """
+    attention attention_backend attention_dropout balance balance_rate dropout init_std
+    router_z_loss zero_init_outputs
+    """.split()  # noqa: SIM905
 )
 """Our fields that no other program need know of: training alone, or another way to the same sum."""

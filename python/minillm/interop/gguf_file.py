@@ -69,14 +69,15 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
     name = architecture.gguf_name
     if name is None or (name == "qwen3" and parts.model.attention_bias):
         what = " with attention_bias" if name else ""
-        raise ValueError(f"`{source}`: llama.cpp has no {architecture.model_type} model{what}")
+        raise ValueError(f"`{source}`: no GGUF is written of a {architecture.model_type}{what}")
     if parts.tokenizer is None:
         raise ValueError(f"`{source}` has no tokenizer.json, which a GGUF file cannot do without")
     blocks = _blocks(gguf, architecture, parts, kind)
     with written_aside(target) as aside:
         writer = gguf.GGUFWriter(aside, name)
         writer.add_name(target.stem)
-        writer.add_file_type(gguf.LlamaFileType[_file_type(kind)])
+        mostly = "ALL_F32" if kind == "f32" else f"MOSTLY_{kind.upper()}"
+        writer.add_file_type(gguf.LlamaFileType[mostly])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         _add_shape(writer, architecture, parts.model)
         _add_tokenizer(gguf, writer, parts.tokenizer, parts, source)
@@ -88,10 +89,6 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
         writer.close()
         _check(gguf, aside, blocks, target)
     return architecture
-
-
-def _file_type(kind: GgufType) -> str:
-    return "ALL_F32" if kind == "f32" else f"MOSTLY_{kind.upper()}"
 
 
 def _add_shape(writer: Any, architecture: Architecture, model: ModelConfig) -> None:  # noqa: ANN401
@@ -121,25 +118,15 @@ def _add_tokenizer(gguf: Any, writer: Any, tokenizer: Tokenizer, parts: Parts, s
             f" expected one of {', '.join(PRE_TOKENIZERS)}"
         )
     content = json.loads(tokenizer.bpe.to_json())
-    special = set(tokenizer.special_tokens.values())
-    texts = {token_id: text for text, token_id in content["model"]["vocab"].items()}
-    texts |= {token_id: text for text, token_id in tokenizer.special_tokens.items()}
     kinds = gguf.TokenType
+    # The model may have rows beyond the tokenizer's ids.
+    tokens = {i: (f"[PAD{i}]", kinds.UNUSED) for i in range(parts.model.vocab_size)}
+    tokens |= {i: (text, kinds.NORMAL) for text, i in content["model"]["vocab"].items()}
+    tokens |= {i: (text, kinds.CONTROL) for text, i in tokenizer.special_tokens.items()}
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(PRE_TOKENIZERS[tokenizer.pattern])
-    # The model may have rows beyond the tokenizer's ids.
-    ids = range(parts.model.vocab_size)
-    writer.add_token_list([texts.get(token_id, f"[PAD{token_id}]") for token_id in ids])
-    writer.add_token_types(
-        [
-            kinds.CONTROL
-            if token_id in special
-            else kinds.NORMAL
-            if token_id in texts
-            else kinds.UNUSED
-            for token_id in ids
-        ]
-    )
+    writer.add_token_list([text for text, _ in tokens.values()])
+    writer.add_token_types([kind for _, kind in tokens.values()])
     writer.add_token_merges([" ".join(pair) for pair in content["model"]["merges"]])
     if tokenizer.eot_id is not None:
         writer.add_bos_token_id(tokenizer.eot_id)

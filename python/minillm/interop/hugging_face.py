@@ -10,6 +10,7 @@ write is read again, and compared, before it gets its name.
 """
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +22,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minillm.checkpoint.files import write_file, write_tensors
-from minillm.config import ModelConfig, SampleConfig
+from minillm.config import ModelConfig, SampleConfig, parameter_count
 from minillm.interop.architectures import ARCHITECTURES, Architecture
-from minillm.interop.model_card import model_card
 from minillm.interop.parts import CHAT_TEMPLATE, Parts, written_aside
 from minillm.interop.shape import architecture_of, from_keys, to_keys
 from minillm.interop.weights import to_ours, to_theirs
@@ -37,6 +37,27 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 MAX_JSON_BYTES = 1 << 26
 """More than any configuration or index has; a parsed one takes many times its size."""
 
+_CARD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [minillm]
+---
+
+# {name}
+
+A causal language model of {parameters:,} parameters and a context of {context:,} tokens, exported
+by minillm from `{source}`. It has the shape of {class_name} and loads with no code of its own.
+
+```python
+from transformers import pipeline
+
+print(pipeline("text-generation", "{name}")("Once upon a time"))
+```
+
+What it was trained on, what it is good for and where it fails: to be written by who trained it.
+"""
+
 
 def read_hugging_face(folder: Path) -> Parts:
     """Reads a folder that `save_pretrained` or `write_hugging_face` has written.
@@ -46,27 +67,26 @@ def read_hugging_face(folder: Path) -> Parts:
             is computed here.
     """
     keys = _read_json(folder / CONFIG)
-    tokenizer_keys = _read_json(folder / "tokenizer_config.json", missing_is_empty=True)
-    for name, content in ((CONFIG, keys), ("tokenizer_config.json", tokenizer_keys)):
+    settings = _read_json(folder / "tokenizer_config.json", missing_is_empty=True)
+    for name, content in ((CONFIG, keys), ("tokenizer_config.json", settings)):
         if "auto_map" in content:
             raise ValueError(
                 f"`{folder / name}`: `auto_map` asks for code that came with the model, and no such"
                 " code is run here"
             )
-    architecture = _named_architecture(keys, folder)
+    name, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {name!r}, expected one of {known}")
+    architecture = ARCHITECTURES[name]
     model = from_keys(architecture, keys, str(folder / CONFIG))
-    tensors = to_ours(architecture, model, _read_weights(folder), str(folder))
-    template_file = folder / CHAT_TEMPLATE
-    template = tokenizer_keys.get("chat_template")
+    template = settings.get("chat_template")
+    if (folder / CHAT_TEMPLATE).is_file():
+        template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
     return Parts(
         model=model,
-        tensors=tensors,
+        tensors=to_ours(architecture, model, _read_weights(folder), str(folder)),
         tokenizer=_read_tokenizer(folder / "tokenizer.json", model),
-        chat_template=template_file.read_text(encoding="utf-8")
-        if template_file.is_file()
-        else template
-        if isinstance(template, str)
-        else None,
+        chat_template=template if isinstance(template, str) else None,
         sample=_read_sampling(folder / "generation_config.json"),
     )
 
@@ -97,7 +117,7 @@ def write_hugging_face(
     keys["dtype"] = keys["torch_dtype"] = str(dtype).removeprefix("torch.")
     keys["use_cache"] = True
     eot_id = parts.tokenizer.eot_id if parts.tokenizer else None
-    special_ids = {f"{use}_token_id": eot_id for use in ("bos", "eos", "pad")}
+    special_ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), eot_id)
     with written_aside(target) as aside:
         aside.mkdir()
         _write_weights(aside, theirs, max_shard_bytes)
@@ -105,26 +125,21 @@ def write_hugging_face(
         _write_json(aside / "generation_config.json", {**special_ids, **_sampling(parts.sample)})
         if parts.tokenizer is not None:
             _write_tokenizer(aside, parts.tokenizer, parts)
-        card = model_card(architecture, parts, name=target.name, source=source)
+        card = _CARD.format(
+            name=target.name,
+            source=source,
+            class_name=architecture.class_name,
+            parameters=parameter_count(parts.model),
+            context=parts.model.context_length,
+        )
         write_file(aside / "README.md", card.encode())
         _check(read_hugging_face(aside), parts, dtype, target)
     return architecture
 
 
-def _named_architecture(keys: Mapping[str, Any], folder: Path) -> Architecture:
-    name = keys.get("model_type")
-    known = ", ".join(ARCHITECTURES)
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {name!r}, expected one of {known}")
-    return ARCHITECTURES[name]
-
-
 def _read_weights(folder: Path) -> dict[str, Tensor]:
-    files = [WEIGHTS]
-    if not (folder / WEIGHTS).is_file():
-        files = _shards(folder)
     tensors: dict[str, Tensor] = {}
-    for name in files:
+    for name in [WEIGHTS] if (folder / WEIGHTS).is_file() else _shards(folder):
         try:
             content = load_file(folder / name)
         except SafetensorError as error:
@@ -141,22 +156,19 @@ def _shards(folder: Path) -> list[str]:
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         if not pickles:
             raise ValueError(f"`{folder}` holds no weights: there is no {WEIGHTS}")
-        error = ValueError(
-            f"`{folder / pickles[0]}` is a pickle, which can run code when it is opened: not read"
-        )
+        problem = "is a pickle, which can run code when it is opened: not read"
         way_out = "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
-        raise with_hint(error, f"if you trust it, let transformers write safetensors: {way_out}")
+        hint = f"if you trust it, let transformers write safetensors: {way_out}"
+        raise with_hint(ValueError(f"`{folder / pickles[0]}` {problem}"), hint)
     weight_map = _read_json(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"`{folder / INDEX}` has no `weight_map`")
-    files = list(dict.fromkeys(weight_map.values()))
-    for name in files:
-        is_plain = isinstance(name, str) and Path(name).name == name
-        if not is_plain or not name.endswith(".safetensors"):
+    for name in weight_map.values():
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\]+\.safetensors", name):
             raise ValueError(f"`{folder / INDEX}` names {name!r}, expected a .safetensors file")
         if not (folder / name).is_file():
             raise ValueError(f"`{folder / name}` is missing, {INDEX} names it")
-    return files
+    return list(dict.fromkeys(weight_map.values()))
 
 
 def _write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes: int) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from minillm.config import ModelConfig, format_validation_error
 from minillm.config.load import NEEDS
 from minillm.interop.architectures import (
+    ALIASES,
     ARCHITECTURES,
     FREE_FIELDS,
     IDLE_KEYS,
@@ -31,6 +32,8 @@ def to_keys(architecture: Architecture, model: ModelConfig) -> dict[str, Any]:
     }
     for key, (field, _) in architecture.keys.items():
         keys[key] = getattr(model, field)
+    if "mlp_only_layers" in keys:  # theirs may stand anywhere, ours are the first ones
+        keys["mlp_only_layers"] = list(range(model.n_dense_layers))
     for key, (value, *_) in architecture.constants.items():
         if value is not None:
             keys[key] = value
@@ -51,6 +54,7 @@ def from_keys(architecture: Architecture, keys: Mapping[str, Any], source: str) 
         ValueError: If it lacks a key, has one that is not known here, or asks for a computation
             that is not done here.
     """
+    keys = {ALIASES.get(key, key): value for key, value in keys.items()}
     rope = architecture.fixed["position"] == "rope"
     known = {*architecture.keys, *architecture.constants, *IDLE_KEYS, *(_ROPE_KEYS if rope else ())}
     if unknown := [key for key in keys if key not in known]:
@@ -66,6 +70,10 @@ def from_keys(architecture: Architecture, keys: Mapping[str, Any], source: str) 
                     f"`{source}`: `{key}` is {item!r}, a {architecture.model_type} model here has"
                     f" {allowed[-1]!r}"
                 )
+    if isinstance(layers := keys.get("mlp_only_layers"), list):
+        if layers != list(range(len(layers))):
+            raise ValueError(f"`{source}`: `mlp_only_layers` is {layers}, not the first layers")
+        keys["mlp_only_layers"] = len(layers)
     fields = {**architecture.fixed, **(_rope_fields(keys, source) if rope else {})}
     names = {}
     for key, (field, default) in architecture.keys.items():
@@ -115,8 +123,12 @@ def _lost_fields(architecture: Architecture, model: ModelConfig) -> list[str]:
 
 
 def _is_idle(name: str, model: ModelConfig) -> bool:
-    other, values = NEEDS.get(f"model.{name}", ("model.", ()))
-    return bool(values) and getattr(model, other.partition(".")[2]) not in values
+    """Whether another field switches this one off."""
+    if f"model.{name}" not in NEEDS:
+        return False
+    other, values = NEEDS[f"model.{name}"]
+    actual = getattr(model, other.removeprefix("model."))
+    return actual not in values if values else not actual
 
 
 def _rope_fields(keys: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ experts are a stack here and single tensors there.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,26 +39,20 @@ def shapes_of(model: ModelConfig) -> dict[str, torch.Size]:
 
 
 def slots(architecture: Architecture, n_layers: int, shapes: Shapes) -> Iterator[Slot]:
-    """Every tensor of theirs that a model with these weights of ours needs, layer by layer."""
-    per_layer = {theirs: ours for theirs, ours in architecture.weights.items() if "{n}" in theirs}
+    """Every tensor of theirs that a model with these weights of ours needs."""
     for theirs, ours in architecture.weights.items():
-        if theirs not in per_layer:
-            yield from _slots_of(theirs, ours, shapes)
-    for layer in range(n_layers):
-        for theirs, ours in per_layer.items():
-            names = tuple(name.replace("{n}", str(layer)) for name in ours)
-            for slot in _slots_of(theirs.replace("{n}", str(layer)), names, shapes):
-                is_matrix = len(shapes[slot.ours[0]]) == 2
-                yield slot._replace(is_turned=architecture.stores_by_input and is_matrix)
-
-
-def _slots_of(theirs: str, ours: tuple[str, ...], shapes: Shapes) -> Iterator[Slot]:
-    for part in (".weight", ".bias"):
-        if ours[0] + part in shapes:
-            yield Slot(theirs + part, tuple(name + part for name in ours), None, False)
-    if ours[0] in shapes:  # a stack of experts
-        for expert in range(shapes[ours[0]][0]):
-            yield Slot(f"{theirs.replace('{e}', str(expert))}.weight", ours, expert, False)
+        in_layer = "{n}" in theirs
+        for layer in range(n_layers if in_layer else 1):
+            names = [name.replace("{n}", str(layer)) for name in ours]
+            for part in (".weight", ".bias", ""):  # a stack of experts has no part
+                shape = shapes.get(names[0] + part)
+                if shape is None:
+                    continue
+                turned = architecture.stores_by_input and in_layer and len(shape) == 2
+                for expert in range(shape[0]) if "{e}" in theirs else (None,):
+                    name = theirs.replace("{n}", str(layer)).replace("{e}", str(expert))
+                    whole = tuple(name + part for name in names)
+                    yield Slot(name + (part or ".weight"), whole, expert, turned)
 
 
 def to_theirs(
@@ -75,15 +69,20 @@ def to_theirs(
         model: Their shape.
         tensors: The weights.
         by_input: Turn matrices over where the architecture stores them (d_in, d_out).
+
+    Raises:
+        ValueError: Naming weights that it has no place for.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    theirs = {}
+    theirs, homeless = {}, set(tensors)
     for slot in slots(architecture, model.n_layers, shapes):
+        homeless -= set(slot.ours)
         parts = [tensors[name] for name in slot.ours]
         if slot.expert is not None:
             parts = [part[slot.expert] for part in parts]
         joined = torch.cat(parts)
         theirs[slot.theirs] = joined.mT.contiguous() if slot.is_turned and by_input else joined
+    _refuse(architecture.class_name, "has no place for", sorted(homeless))
     return theirs
 
 
@@ -116,15 +115,16 @@ def to_ours(
     if model.tie_embeddings and "lm_head.weight" in unknown:
         _check_tied(architecture, theirs, source)
         unknown.remove("lm_head.weight")
-    _refuse(source, "lacks", (slot.theirs for slot in expected if slot.theirs not in theirs))
+    _refuse(source, "lacks", [slot.theirs for slot in expected if slot.theirs not in theirs])
     _refuse(source, "holds, and a model of its config.json does not have,", sorted(unknown))
     for slot in expected:
         tensor = _checked(slot, theirs[slot.theirs], shapes, source)
-        rows = [shapes[name][0 if slot.expert is None else 1] for name in slot.ours]
-        for name, part in zip(slot.ours, tensor.split(rows), strict=True):
+        rows = [shapes[name][0] for name in slot.ours]
+        parts = tensor.split(rows) if slot.expert is None else [tensor]
+        for name, part in zip(slot.ours, parts, strict=True):
             ours[name].append(part)
     return {
-        name: torch.stack(parts) if len(parts) > 1 or len(shapes[name]) == 3 else parts[0]
+        name: torch.stack(parts) if len(shapes[name]) == 3 else parts[0]
         for name, parts in ours.items()
     }
 
@@ -141,36 +141,32 @@ def _with_prefix(architecture: Architecture, theirs: Mapping[str, Tensor]) -> Ma
 
 def _check_tied(architecture: Architecture, theirs: Mapping[str, Tensor], source: str) -> None:
     """A tied head that is stored all the same must be the embedding."""
-    (name,) = [name for name, ours in architecture.weights.items() if ours == ("embed_tokens",)]
-    embedding = theirs.get(f"{name}.weight")
-    if embedding is None or not torch.equal(theirs["lm_head.weight"], embedding):
+    name = f"{next(iter(architecture.weights))}.weight"
+    if name not in theirs or not torch.equal(theirs["lm_head.weight"], theirs[name]):
         raise ValueError(
-            f"`{source}`: `lm_head.weight` is not `{name}.weight`, although tie_word_embeddings"
-            " says so"
+            f"`{source}`: `lm_head.weight` is not `{name}`, although tie_word_embeddings says so"
         )
 
 
-def _refuse(source: str, problem: str, names: Iterable[str]) -> None:
-    if found := list(names):
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise ValueError(f"`{source}` {problem} `{'`, `'.join(found[:SHOWN])}`{more}")
+def _refuse(source: str, problem: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        raise ValueError(f"`{source}` {problem} `{'`, `'.join(names[:SHOWN])}`{more}")
 
 
 def _checked(slot: Slot, tensor: Tensor, shapes: Shapes, source: str) -> Tensor:
     """The tensor as we store it, (d_out, d_in)."""
-    if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(
-            f"`{source}`: `{slot.theirs}` is {tensor.dtype}, expected float32, float16 or bfloat16"
-        )
-    first, *rest = shapes[slot.ours[0]] if slot.expert is None else shapes[slot.ours[0]][1:]
-    if slot.expert is None:
-        first = sum(shapes[name][0] for name in slot.ours)
-    expected = [first, *rest]
+    rest = list(shapes[slot.ours[0]][1:])
+    expected = [sum(shapes[name][0] for name in slot.ours), *rest]
+    if slot.expert is not None:
+        expected = rest
     if slot.is_turned:
         expected.reverse()
-    if list(tensor.shape) != expected:
-        raise ValueError(
-            f"`{source}`: `{slot.theirs}` is {list(tensor.shape)}, by its config.json it should"
-            f" be {expected}"
-        )
+    problem = ""
+    if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        problem = f"{tensor.dtype}, expected float32, float16 or bfloat16"
+    elif list(tensor.shape) != expected:
+        problem = f"{list(tensor.shape)}, by its config.json it should be {expected}"
+    if problem:
+        raise ValueError(f"`{source}`: `{slot.theirs}` is {problem}")
     return tensor.mT if slot.is_turned else tensor

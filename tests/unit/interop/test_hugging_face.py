@@ -268,7 +268,7 @@ def test_missing_file_of_many_is_named(sharded):
     )
 
 
-@pytest.mark.parametrize("name", ["../a.safetensors", "/a.safetensors", "a.bin", 7, None])
+@pytest.mark.parametrize("name", ["../a.safetensors", "/a.safetensors", "a.bin", 7, []])
 def test_index_may_name_nothing_but_files_beside_it(sharded, name):
     change_json(sharded / "model.safetensors.index.json", weight_map={"model.norm.weight": name})
     assert message_of(sharded) == (
