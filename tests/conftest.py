@@ -43,6 +43,40 @@ def data_dir() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture(scope="session")
+def letters_tokenizer():
+    """A small trained tokenizer, quick to make and good for any text."""
+    from minillm.tokenizer import Tokenizer
+
+    text = "the cat and the dog sat on the mat; 12 rats ran at the cat.\n\n"
+    return Tokenizer.train([text * 50], 280)
+
+
+@pytest.fixture
+def make_parts(letters_tokenizer):
+    """A model of random weights that no other would be mistaken for, ready for the exchange."""
+
+    def make(**fields):
+        import torch
+
+        from minillm.checkpoint import model_tensors
+        from minillm.config import ModelConfig, SampleConfig
+        from minillm.interop import Parts
+        from minillm.model import Transformer
+
+        shape = {"vocab_size": letters_tokenizer.vocab_size, "context_length": 64, "d_model": 32}
+        shape |= {"n_layers": 2, "n_heads": 4, "d_ff": 64, "init_std": 0.1}
+        torch.manual_seed(0)
+        model = Transformer(ModelConfig(**{**shape, **fields}))
+        for parameter in model.parameters():
+            if parameter.ndim == 1:  # off their ones and zeros, where mistakes would hide
+                torch.nn.init.normal_(parameter, mean=1.0, std=0.3)
+        tensors = model_tensors(model)
+        return Parts(model.config, tensors, letters_tokenizer, None, SampleConfig(temperature=0.0))
+
+    return make
+
+
 def unpack(packed: Path, folder: Path) -> None:
     """Writes `NAME.txt.zst` as `NAME.txt`, and the members of `NAME.tar.zst`."""
     from pyarrow import input_stream

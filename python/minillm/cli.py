@@ -15,6 +15,8 @@ VERBS = {
     "pretrain": "Train a model on a folder of token files.",
     "plan": "Parameters, memory and time of a run, before anything is allocated.",
     "generate": "Continue a prompt with a trained model.",
+    "convert": "Turn a run into a Hugging Face folder, or one into a run.",
+    "export": "Write a model as one file for other programs.",
 }
 
 

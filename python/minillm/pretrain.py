@@ -3,6 +3,7 @@
     python -m minillm.pretrain --model small --data data/ --out-dir runs/a
     python -m minillm.pretrain --out-dir runs/a --resume
     python -m minillm.pretrain --out-dir runs/a --eval-only
+    python -m minillm.pretrain --out-dir runs/b --init-from runs/a
 
 The command line is parsed and the configuration checked before PyTorch is imported, so that
 `--help` and a typo answer at once. From Python, `run` does the same for a `Config`.
@@ -114,15 +115,23 @@ def run(
         )
     if resume is True and not has_run(folder):
         raise ValueError(f"`{folder}` holds no run to resume: it has no config.yaml")
-    return train_run(config, resume=has_run(folder), console=console, tokenizer=tokenizer)
+    weights = None
+    if config.train.init_from is not None:
+        from minillm.interop import initial_weights  # noqa: PLC0415
+
+        weights = initial_weights(config, tokenizer)
+    return train_run(
+        config, resume=has_run(folder), console=console, tokenizer=tokenizer, weights=weights
+    )
 
 
 def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet: bool) -> Config:
     """The configuration of a new run; its vocabulary is the data's unless the shape has one."""
+    shape = presets["model"]
 
     def load(base: Mapping[str, Any]) -> Config:
         return load_config(
-            model=presets["model"],
+            model=shape,
             recipe=presets["recipe"],
             file=presets["config"],
             overrides=overrides,
@@ -146,6 +155,15 @@ def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet:
         config = load({})
     from minillm.train import data_vocab_size  # noqa: PLC0415  imports torch
 
+    if config.train.init_from is not None:
+        from minillm.interop import read_model  # noqa: PLC0415
+
+        if shape is not None:
+            raise UsageError(
+                "--model cannot be given with --init-from: the shape is that of the weights"
+            )
+        shape = read_model(config.train.init_from).model.model_dump()
+        config = load({})
     vocab_size = data_vocab_size(config.data)
     return config if vocab_size is None else load({"model": {"vocab_size": vocab_size}})
 

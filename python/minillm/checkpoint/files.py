@@ -38,7 +38,9 @@ def write_file(path: Path, content: bytes) -> None:
         raise
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], *, metadata: dict[str, str] | None = None
+) -> None:
     """Writes a safetensors file and waits until it is on the disk.
 
     Raises:
@@ -47,7 +49,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     path.touch()
     mode = path.stat().st_mode
     try:
-        save_file(tensors, path)
+        save_file(tensors, path, metadata)
     except SafetensorError as error:
         raise OSError(f"`{path}`: {error}") from error
     path.chmod(mode)  # safetensors makes it private, whatever the umask says

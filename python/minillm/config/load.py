@@ -38,6 +38,7 @@ SHORT_FLAGS: dict[str, str] = {
     "seed": "train.seed",
     "threads": "train.threads",
     "out-dir": "train.out_dir",
+    "init-from": "train.init_from",
     "learning-rate": "optim.learning_rate",
     "warmup-steps": "optim.warmup_steps",
     "weight-decay": "optim.weight_decay",
@@ -121,7 +122,7 @@ class _Layers:
 
 def load_config(
     *,
-    model: str | None = None,
+    model: str | Mapping[str, Any] | None = None,
     recipe: str | None = None,
     file: Path | None = None,
     overrides: Mapping[str, str] | None = None,
@@ -130,7 +131,8 @@ def load_config(
     """Builds the configuration of a run.
 
     Args:
-        model: Preset or file that holds the `model` section; `tiny` when absent.
+        model: Preset or file that holds the `model` section, or that section itself; `tiny` when
+            absent.
         recipe: Preset or file that holds how to train; `compat` when absent.
         file: Any part of the tree, laid over both.
         overrides: Dotted field to text, as typed on the command line; the strongest layer.
@@ -144,11 +146,14 @@ def load_config(
     """
     layers = _Layers()
     layers.add(base or {}, "")
-    presets: tuple[tuple[PresetKind, str], ...] = (
+    presets: tuple[tuple[PresetKind, str | Mapping[str, Any]], ...] = (
         ("model", model or DEFAULT_MODEL),
         ("recipe", recipe or DEFAULT_RECIPE),
     )
     for kind, name in presets:
+        if not isinstance(name, str):
+            layers.add({kind: name}, "")
+            continue
         shown_as, layer = read_preset(kind, name)
         _check_sections(kind, layer, shown_as)
         layers.add(layer, f" in `{shown_as}`")

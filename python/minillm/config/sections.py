@@ -93,6 +93,11 @@ class TrainConfig(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     seed: NonNegativeInt = Field(0, description="seed of weights, data order and dropout")
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 is one per physical core")
+    init_from: Path | None = Field(
+        None,
+        strict=False,
+        description="run or Hugging Face folder that a new run takes its shape and weights from",
+    )
     out_dir: Path = Field(Path("runs/default"), strict=False, description="folder of the run")
 
 

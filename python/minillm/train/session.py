@@ -5,11 +5,13 @@ saved. This is what each of them does, in order.
 """
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from torch import Tensor
 
 from minillm.checkpoint import CheckpointError, RunLock, list_checkpoints
 from minillm.config import Config
@@ -47,12 +49,23 @@ def has_run(folder: Path) -> bool:
 
 
 def train_run(
-    config: Config, *, resume: bool, console: Console, tokenizer: TextEncoder | None = None
+    config: Config,
+    *,
+    resume: bool,
+    console: Console,
+    tokenizer: TextEncoder | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> RunResult:
     """Trains the run of `config` from its start or its newest checkpoint; see `pretrain.run`."""
     config.train.out_dir.mkdir(parents=True, exist_ok=True)
     with RunLock(config.train.out_dir):
-        run = build_run(config, resume=resume, say=partial(say, console), tokenizer=tokenizer)
+        run = build_run(
+            config,
+            resume=resume,
+            say=partial(say, console),
+            tokenizer=tokenizer,
+            weights=weights,
+        )
         earlier = _final_evaluation(run)
         if earlier is not None:
             say(console, f"`{run.folder}` is complete: {run.step} steps, {earlier}")

@@ -3,7 +3,7 @@
 Everything that can be wrong with a run is found here, before its first step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from minillm.checkpoint import (
     Checkpoint,
@@ -134,7 +135,12 @@ def data_vocab_size(config: DataConfig) -> int | None:
 
 
 def build_run(
-    config: Config, *, resume: bool, say: Say, tokenizer: TextEncoder | None = None
+    config: Config,
+    *,
+    resume: bool,
+    say: Say,
+    tokenizer: TextEncoder | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Run:
     """Builds the run in `config.train.out_dir`, which the caller has locked.
 
@@ -144,6 +150,7 @@ def build_run(
             stopped before its first.
         say: Told what was found and chosen.
         tokenizer: See `open_data`.
+        weights: What the model starts with; random ones when absent.
 
     Raises:
         ValueError: If data, model and checkpoint do not fit one another.
@@ -162,6 +169,8 @@ def build_run(
         )
     torch.manual_seed(settings.seed)  # the weights are drawn on the CPU, so they are the same
     model = Transformer(config.model).to(device)
+    if weights is not None:
+        load_model_tensors(model, weights)
     if settings.mask_documents:
         model.document_start = _document_start(data)
     run = Run(
@@ -212,6 +221,11 @@ def _restore(run: Run, say: Say) -> None:
     checkpoint, refused = latest_checkpoint(run.folder)
     for reason in refused:
         say(f"passed over: {reason}")
+    if "optimizer.safetensors" not in checkpoint.files:
+        raise ValueError(
+            f"`{checkpoint.path}` holds weights alone: there is no run to go on with"
+            f"\nhint: begin one from them by --init-from {run.folder} and another --out-dir"
+        )
     _check_fits(run, checkpoint)
     load_model_tensors(run.model, checkpoint.tensors("model"))
     load_optimizer_tensors(run.model, run.optimizer, checkpoint.tensors("optimizer"))

@@ -1,0 +1,76 @@
+"""`minillm convert`: a run becomes a Hugging Face folder, or a Hugging Face folder a run.
+
+    minillm convert runs/a exports/a
+    minillm convert SmolLM2-135M runs/smol
+
+Which way is told by what is in SRC: a `config.json` is Hugging Face's. Weights, shape, tokenizer,
+chat template and sampling settings come along; optimizer and data do not.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import App
+
+from minillm import messages
+from minillm.config import parameter_count
+
+app = App(
+    name="convert",
+    help="Turn a run into a Hugging Face folder, or one into a run.",
+    version_flags=[],
+)
+
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+@app.default
+def convert(
+    src: Path,
+    dst: Path,
+    *,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    max_shard_size: str = "5GB",
+) -> None:
+    """Turn a run into a Hugging Face folder, or one into a run.
+
+    Args:
+        src: A run, one of its checkpoints, or a Hugging Face folder.
+        dst: The new folder.
+        dtype: Type of the weights in a Hugging Face folder; a run has float32.
+        max_shard_size: Largest file of weights in a Hugging Face folder, such as 500MB.
+    """
+    max_shard_bytes = _parse_size(max_shard_size)
+    import torch  # noqa: PLC0415  only once the command line is good
+
+    from minillm import interop  # noqa: PLC0415
+
+    parts = interop.read_model(src)
+    size = f"{parameter_count(parts.model):,} parameters"
+    if interop.is_hugging_face(src):
+        interop.write_run(dst, parts)
+        messages.say(f"`{dst}` is a run of {size}")
+        return
+    architecture = interop.write_hugging_face(
+        dst,
+        parts,
+        dtype=getattr(torch, dtype),
+        max_shard_bytes=max_shard_bytes,
+        source=src.resolve().name,
+    )
+    messages.say(f"`{dst}` is a {architecture.class_name} of {size}, {dtype}")
+
+
+def _parse_size(text: str) -> int:
+    match = re.fullmatch(r"(\d+)\s*(KB|MB|GB)", text.strip(), re.IGNORECASE)
+    if match is None or int(match[1]) == 0:
+        raise messages.UsageError(f"--max-shard-size is `{text}`, expected a size such as 500MB")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+if __name__ == "__main__":
+    sys.exit(messages.run(app))

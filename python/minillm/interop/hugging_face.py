@@ -1,0 +1,290 @@
+"""Hugging Face's model folders, read and written.
+
+    config.json  generation_config.json  README.md
+    model.safetensors, or model-00001-of-00002.safetensors .. and model.safetensors.index.json
+    tokenizer.json  tokenizer_config.json  chat_template.jinja
+
+A folder from elsewhere is data and stays data: no code of its own is run (`auto_map` is refused),
+no pickle is opened, and every size that it states is held against what it holds. A folder that we
+write is read again, and compared, before it gets its name.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from minillm.checkpoint.files import write_file, write_tensors
+from minillm.config import ModelConfig, SampleConfig, parameter_count
+from minillm.interop.architectures import ARCHITECTURES, Architecture
+from minillm.interop.parts import CHAT_TEMPLATE, Parts, written_aside
+from minillm.interop.shape import architecture_of, from_keys, to_keys
+from minillm.interop.weights import to_ours, to_theirs
+from minillm.messages import with_hint
+from minillm.tokenizer import Tokenizer
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+MAX_JSON_BYTES = 1 << 26
+"""More than any configuration or index has; a parsed one takes many times its size."""
+
+_CARD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [minillm]
+---
+
+# {name}
+
+A causal language model of {parameters:,} parameters and a context of {context:,} tokens, exported
+by minillm from `{source}`. It has the shape of {class_name} and loads with no code of its own.
+
+```python
+from transformers import pipeline
+
+print(pipeline("text-generation", "{name}")("Once upon a time"))
+```
+
+What it was trained on, what it is good for and where it fails: to be written by who trained it.
+"""
+
+
+def read_hugging_face(folder: Path) -> Parts:
+    """Reads a folder that `save_pretrained` or `write_hugging_face` has written.
+
+    Raises:
+        ValueError: Naming the file and the key or tensor that is missing, damaged, or beyond what
+            is computed here.
+    """
+    keys = _read_json(folder / CONFIG)
+    settings = _read_json(folder / "tokenizer_config.json", missing_is_empty=True)
+    for name, content in ((CONFIG, keys), ("tokenizer_config.json", settings)):
+        if "auto_map" in content:
+            raise ValueError(
+                f"`{folder / name}`: `auto_map` asks for code that came with the model, and no such"
+                " code is run here"
+            )
+    name, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {name!r}, expected one of {known}")
+    architecture = ARCHITECTURES[name]
+    model = from_keys(architecture, keys, str(folder / CONFIG))
+    template = settings.get("chat_template")
+    if (folder / CHAT_TEMPLATE).is_file():
+        template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+    return Parts(
+        model=model,
+        tensors=to_ours(architecture, model, _read_weights(folder), str(folder)),
+        tokenizer=_read_tokenizer(folder / "tokenizer.json", model),
+        chat_template=template if isinstance(template, str) else None,
+        sample=_read_sampling(folder / "generation_config.json"),
+    )
+
+
+def write_hugging_face(
+    target: Path, parts: Parts, *, dtype: torch.dtype, max_shard_bytes: int, source: str
+) -> Architecture:
+    """Writes a folder that `transformers` and its relatives load with no code of ours.
+
+    Args:
+        target: The new folder.
+        parts: The model.
+        dtype: Type of its weights there.
+        max_shard_bytes: Largest file of weights; a larger tensor has a file to itself.
+        source: What messages and the model card call the model's origin.
+
+    Returns:
+        The architecture that the model has become.
+
+    Raises:
+        ValueError: If `target` exists, or no architecture of theirs computes this model.
+        OSError: If it cannot be written, or does not read back as it was written.
+    """
+    architecture = architecture_of(parts.model, source)
+    theirs = to_theirs(architecture, parts.model, parts.tensors)
+    theirs = {name: _cast(name, tensor, dtype) for name, tensor in theirs.items()}
+    keys = to_keys(architecture, parts.model)
+    keys["dtype"] = keys["torch_dtype"] = str(dtype).removeprefix("torch.")
+    keys["use_cache"] = True
+    eot_id = parts.tokenizer.eot_id if parts.tokenizer else None
+    special_ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), eot_id)
+    with written_aside(target) as aside:
+        aside.mkdir()
+        _write_weights(aside, theirs, max_shard_bytes)
+        _write_json(aside / CONFIG, {**keys, **special_ids})
+        _write_json(aside / "generation_config.json", {**special_ids, **_sampling(parts.sample)})
+        if parts.tokenizer is not None:
+            _write_tokenizer(aside, parts.tokenizer, parts)
+        card = _CARD.format(
+            name=target.name,
+            source=source,
+            class_name=architecture.class_name,
+            parameters=parameter_count(parts.model),
+            context=parts.model.context_length,
+        )
+        write_file(aside / "README.md", card.encode())
+        _check(read_hugging_face(aside), parts, dtype, target)
+    return architecture
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name in [WEIGHTS] if (folder / WEIGHTS).is_file() else _shards(folder):
+        try:
+            content = load_file(folder / name)
+        except SafetensorError as error:
+            raise ValueError(f"`{folder / name}` is damaged: {error}") from error
+        if twice := sorted(set(content) & set(tensors)):
+            raise ValueError(f"`{folder / name}` holds `{twice[0]}`, another of its files too")
+        tensors |= content
+    return tensors
+
+
+def _shards(folder: Path) -> list[str]:
+    """Files that the index names, all of them in this folder."""
+    if not (folder / INDEX).is_file():
+        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+        if not pickles:
+            raise ValueError(f"`{folder}` holds no weights: there is no {WEIGHTS}")
+        problem = "is a pickle, which can run code when it is opened: not read"
+        way_out = "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
+        hint = f"if you trust it, let transformers write safetensors: {way_out}"
+        raise with_hint(ValueError(f"`{folder / pickles[0]}` {problem}"), hint)
+    weight_map = _read_json(folder / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ValueError(f"`{folder / INDEX}` has no `weight_map`")
+    for name in weight_map.values():
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\]+\.safetensors", name):
+            raise ValueError(f"`{folder / INDEX}` names {name!r}, expected a .safetensors file")
+        if not (folder / name).is_file():
+            raise ValueError(f"`{folder / name}` is missing, {INDEX} names it")
+    return list(dict.fromkeys(weight_map.values()))
+
+
+def _write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes: int) -> None:
+    shards: list[dict[str, Tensor]] = [{}]
+    held = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and held + tensor.nbytes > max_shard_bytes:
+            shards.append({})
+            held = 0
+        shards[-1][name] = tensor
+        held += tensor.nbytes
+    metadata = {"format": "pt"}  # transformers 4 refuses a file without it
+    if len(shards) == 1:
+        write_tensors(folder / WEIGHTS, shards[0], metadata=metadata)
+        return
+    weight_map: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        write_tensors(folder / file, shard, metadata=metadata)
+        weight_map |= dict.fromkeys(shard, file)
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    cast = tensor.to(dtype)
+    if not cast.isfinite().all() and tensor.isfinite().all():
+        error = ValueError(f"`{name}` has {tensor.abs().max():.3g}, beyond the range of {dtype}")
+        raise with_hint(error, "take bfloat16, whose range is that of float32")
+    return cast
+
+
+def _read_tokenizer(file: Path, model: ModelConfig) -> Tokenizer | None:
+    if not file.is_file():
+        return None
+    if _read_json(file).get("normalizer"):
+        warnings.warn(
+            f"`{file}` changes text before it encodes it; here text is encoded as it is",
+            stacklevel=2,
+        )
+    tokenizer = Tokenizer.load(file, skip_normalizer=True)
+    if tokenizer.vocab_size > model.vocab_size:
+        raise ValueError(
+            f"`{file}` has {tokenizer.vocab_size} ids, the model's vocab_size is {model.vocab_size}"
+        )
+    return tokenizer
+
+
+def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
+    """Writes a tokenizer that puts the end of text before each text, as our models expect it."""
+    content = json.loads(tokenizer.bpe.to_json())
+    names = {token_id: token for token, token_id in tokenizer.special_tokens.items()}
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": parts.model.context_length,
+        "clean_up_tokenization_spaces": False,
+    }
+    if tokenizer.eot_id is not None:
+        eot = names[tokenizer.eot_id]
+        settings |= dict.fromkeys(("bos_token", "eos_token", "pad_token"), eot)
+        first = {"SpecialToken": {"id": eot, "type_id": 0}}
+        text, second = ({"Sequence": {"id": part, "type_id": 0}} for part in "AB")
+        content["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [first, text],
+            "pair": [first, text, first, second],
+            "special_tokens": {eot: {"id": eot, "ids": [tokenizer.eot_id], "tokens": [eot]}},
+        }
+    if parts.chat_template is not None:
+        settings["chat_template"] = parts.chat_template
+        write_file(folder / CHAT_TEMPLATE, parts.chat_template.encode())
+    _write_json(folder / "tokenizer.json", content)
+    _write_json(folder / "tokenizer_config.json", settings)
+
+
+def _sampling(sample: SampleConfig) -> dict[str, Any]:
+    if sample.temperature == 0:
+        return {"do_sample": False}
+    settings = {"temperature": sample.temperature, "top_k": sample.top_k, "top_p": sample.top_p}
+    return {"do_sample": True, **settings, "max_new_tokens": sample.max_new_tokens}
+
+
+def _read_sampling(file: Path) -> SampleConfig:
+    """The settings that we have too; without `do_sample` theirs are not in use."""
+    keys = _read_json(file, missing_is_empty=True)
+    if not keys.get("do_sample"):
+        return SampleConfig()
+    names = ("temperature", "top_k", "top_p", "max_new_tokens")
+    try:
+        return SampleConfig(**{name: keys[name] for name in names if keys.get(name) is not None})
+    except ValueError as error:
+        raise ValueError(f"`{file}`: {error}") from error
+
+
+def _check(read: Parts, written: Parts, dtype: torch.dtype, target: Path) -> None:
+    """Holds what was read back against what was meant."""
+    for name, tensor in written.tensors.items():
+        if not torch.equal(read.tensors[name], tensor.to(dtype)):
+            raise OSError(f"`{target}`: `{name}` does not read back as it was written")
+    if read.tokenizer != written.tokenizer or read.chat_template != written.chat_template:
+        raise OSError(f"`{target}`: the tokenizer does not read back as it was written")
+
+
+def _read_json(path: Path, *, missing_is_empty: bool = False) -> dict[str, Any]:
+    if missing_is_empty and not path.is_file():
+        return {}
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"`{path}` has {path.stat().st_size} bytes: not read")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"`{path}` is damaged: not JSON") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"`{path}` is damaged: not a JSON object")
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

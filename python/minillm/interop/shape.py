@@ -1,0 +1,143 @@
+"""A model's shape in other people's words: `config.json` to the `model` section, and back.
+
+Strict on the way in: a key that no table knows may change what the model computes, so it is refused
+by name. On the way out a shape is translated there and back, and what does not come back as it was
+is what the other side cannot express.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from minillm.config import ModelConfig, format_validation_error
+from minillm.config.load import NEEDS
+from minillm.interop.architectures import (
+    ALIASES,
+    ARCHITECTURES,
+    FREE_FIELDS,
+    IDLE_KEYS,
+    REQUIRED,
+    Architecture,
+)
+
+_ROPE_KEYS = ("rope_theta", "rope_scaling", "rope_parameters")
+
+
+def to_keys(architecture: Architecture, model: ModelConfig) -> dict[str, Any]:
+    """What the architecture's `config.json` says of a model, fields that it lacks left out."""
+    keys: dict[str, Any] = {
+        "architectures": [architecture.class_name],
+        "model_type": architecture.model_type,
+    }
+    for key, (field, _) in architecture.keys.items():
+        keys[key] = getattr(model, field)
+    if "mlp_only_layers" in keys:  # theirs may stand anywhere, ours are the first ones
+        keys["mlp_only_layers"] = list(range(model.n_dense_layers))
+    for key, (value, *_) in architecture.constants.items():
+        if value is not None:
+            keys[key] = value
+    if architecture.fixed["position"] == "rope":
+        keys["rope_theta"] = model.rope_theta  # read by every release, newer ones' name or not
+    return keys
+
+
+def from_keys(architecture: Architecture, keys: Mapping[str, Any], source: str) -> ModelConfig:
+    """The shape that a `config.json` describes.
+
+    Args:
+        architecture: The one that it names.
+        keys: What it holds.
+        source: How messages name it.
+
+    Raises:
+        ValueError: If it lacks a key, has one that is not known here, or asks for a computation
+            that is not done here.
+    """
+    keys = {ALIASES.get(key, key): value for key, value in keys.items()}
+    rope = architecture.fixed["position"] == "rope"
+    known = {*architecture.keys, *architecture.constants, *IDLE_KEYS, *(_ROPE_KEYS if rope else ())}
+    if unknown := [key for key in keys if key not in known]:
+        raise ValueError(
+            f"`{source}`: unknown key `{'`, `'.join(unknown[:3])}`: what it changes in the model"
+            " is not known here"
+        )
+    for key, allowed in architecture.constants.items():
+        value = keys.get(key, allowed[0])
+        for item in value if isinstance(value, list) else [value]:
+            if item not in allowed:
+                raise ValueError(
+                    f"`{source}`: `{key}` is {item!r}, a {architecture.model_type} model here has"
+                    f" {allowed[-1]!r}"
+                )
+    if isinstance(layers := keys.get("mlp_only_layers"), list):
+        if layers != list(range(len(layers))):
+            raise ValueError(f"`{source}`: `mlp_only_layers` is {layers}, not the first layers")
+        keys["mlp_only_layers"] = len(layers)
+    fields = {**architecture.fixed, **(_rope_fields(keys, source) if rope else {})}
+    names = {}
+    for key, (field, default) in architecture.keys.items():
+        value = default if keys.get(key) is None else keys[key]
+        if value is REQUIRED:
+            raise ValueError(f"`{source}` lacks `{key}`")
+        if value is not None:
+            fields[field], names[field] = value, f" (`{key}` in `{source}`)"
+    try:
+        return ModelConfig(**fields)
+    except ValidationError as error:
+        message = format_validation_error(error, lambda field: names.get(field, f" in `{source}`"))
+        raise ValueError(f"`{source}`: {message}") from error
+
+
+def architecture_of(model: ModelConfig, source: str) -> Architecture:
+    """The architecture that computes what `model` computes.
+
+    Raises:
+        ValueError: If there is none, with the fields that the nearest one cannot express.
+    """
+    lost = {name: _lost_fields(table, model) for name, table in ARCHITECTURES.items()}
+    nearest = min(lost, key=lambda name: len(lost[name]))
+    if lost[nearest]:
+        fields = ", ".join(f"model.{name} ({getattr(model, name)})" for name in lost[nearest])
+        raise ValueError(
+            f"`{source}` has no counterpart elsewhere: {ARCHITECTURES[nearest].class_name}, the"
+            f" nearest, cannot express {fields}"
+        )
+    return ARCHITECTURES[nearest]
+
+
+def _lost_fields(architecture: Architecture, model: ModelConfig) -> list[str]:
+    """Fields that do not come back from a way there and back."""
+    kept = {field: getattr(model, field) for field, _ in architecture.keys.values()}
+    if architecture.fixed["position"] == "rope":
+        kept["rope_theta"] = model.rope_theta
+    # Not validated: what has been lost may not fit together.
+    again = ModelConfig.model_construct(**{**kept, **architecture.fixed})
+    return [
+        name
+        for name in type(model).model_fields
+        if name not in FREE_FIELDS
+        and getattr(again, name) != getattr(model, name)
+        and not _is_idle(name, model)
+    ]
+
+
+def _is_idle(name: str, model: ModelConfig) -> bool:
+    """Whether another field switches this one off."""
+    if f"model.{name}" not in NEEDS:
+        return False
+    other, values = NEEDS[f"model.{name}"]
+    actual = getattr(model, other.removeprefix("model."))
+    return actual not in values if values else not actual
+
+
+def _rope_fields(keys: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """RoPE's settings, flat until transformers 4 and in a group of their own since."""
+    group = keys.get("rope_parameters") or keys.get("rope_scaling") or {}
+    if not isinstance(group, dict):
+        raise ValueError(f"`{source}`: `rope_parameters` is {group!r}, expected an object")
+    kind = group.get("rope_type", group.get("type", "default"))
+    if kind != "default" or group.get("partial_rotary_factor", 1) != 1:
+        raise ValueError(f"`{source}`: RoPE is {group!r}, only the default kind is computed here")
+    theta = group.get("rope_theta", keys.get("rope_theta"))
+    return {} if theta is None else {"rope_theta": theta}
