@@ -41,6 +41,10 @@ class Embedding(nn.Module):
         """Looks each id up."""
         return functional.embedding(ids, self.weight)
 
+    def unembed(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
+        """Scores of every row: the table as a tied output head."""
+        return functional.linear(x, self.weight)
+
 
 class RMSNorm(nn.Module):
     """Root-mean-square norm over the last axis, with a learned scale (arXiv:1910.07467).

@@ -100,8 +100,9 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
         """Scores of every token of the vocabulary; a sampler passes the last position alone."""
-        head = self.embed_tokens if self.lm_head is None else self.lm_head
-        return functional.linear(hidden, head.weight)
+        head = self.embed_tokens.unembed if self.lm_head is None else self.lm_head
+        logits: Tensor = head(hidden)
+        return logits
 
     def _rotation(self, positions: Int[Tensor, "#B T"], dtype: torch.dtype) -> Rotation | None:
         if self.config.position != "rope":
