@@ -14,6 +14,7 @@ Merging writes W' into the weight and keeps W aside: unmerging brings it back to
 """
 
 import math
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -48,14 +49,14 @@ class Adapter(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def change(self) -> Float[Tensor, "*E O I"]:
-        """s B A, as a matrix."""
+        """The change to the weight, s B A."""
         return self.config.scale * (self.lora_B @ self.lora_A)
 
     def stretch(self, weight: Float[Tensor, "*E O I"]) -> Float[Tensor, "*E O"]:
         """DoRA's factor of each row: m over the length of W + s B A, a constant to the gradient."""
-        assert self.magnitude is not None
         length = (weight + self.change()).norm(dim=-1).detach()  # *E O
-        return self.magnitude / length
+        stretch: Tensor = self.magnitude / length
+        return stretch
 
 
 class Adapted(nn.Module):
@@ -65,7 +66,7 @@ class Adapted(nn.Module):
     rows_in = False
 
     def _adopt(self, plain: nn.Module) -> None:
-        """Takes over all that a layer is, its parameters themselves, so that ties and names stay."""
+        """Takes over all of a layer, its parameters themselves, so that ties and names stay."""
         self.__dict__.update(plain.__dict__)
         self.adapters = nn.ModuleDict()
         self.active: str | None = None
@@ -76,9 +77,7 @@ class Adapted(nn.Module):
         """The one to compute with: none if none is active, or its change is in the weight."""
         if self.active is None or self._unmerged is not None:
             return None
-        adapter = self.adapters[self.active]
-        assert isinstance(adapter, Adapter)
-        return adapter
+        return cast("Adapter", self.adapters[self.active])
 
     def matrix(self) -> Tensor:
         """The weight in effect, W'."""
@@ -118,7 +117,7 @@ class LoraLinear(Adapted, Linear):
         self._adopt(plain)
 
     def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
-        """x W'^T + b, without making W'."""
+        """Computes x W'^T + b, without making W'."""
         adapter = self.adapter
         if adapter is None:
             return Linear.forward(self, x)
@@ -208,7 +207,7 @@ def use_adapter(model: nn.Module, name: str | None) -> None:
     for layer in adapted_layers(model).values():
         if layer._unmerged is not None:
             raise ValueError(f"adapter `{layer.active}` is merged: unmerge it first")
-        layer.active = name if name in layer.adapters else None
+        layer.active = name if name is not None and name in layer.adapters else None
     learning = {id(parameter) for parameter in adapter_parameters(model, name).values()}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in learning)
