@@ -58,6 +58,10 @@ class Embedding(nn.Module):
         """Looks each id up."""
         return functional.embedding(ids, self.weight)
 
+    def unembed(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
+        """Scores of every row: the table as a tied output head."""
+        return linear(x, self.weight)
+
 
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight, over the last axis (arXiv:1910.07467, equation 4).

@@ -9,7 +9,7 @@ from minillm.config import ModelConfig
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
 from minillm.model.experts import take_penalty
-from minillm.model.layers import Embedding, Linear, build_norm, linear
+from minillm.model.layers import Embedding, Linear, build_norm
 from minillm.model.mask import build_mask
 from minillm.model.reference import IGNORED
 from minillm.model.rope import Rotation, rope_rotation
@@ -137,8 +137,8 @@ class Transformer(nn.Module):
         With `logit_softcap` c they are c tanh(logits / c) (Gemma 2, arXiv:2408.00118, section 2),
         in float32, and none can run away.
         """
-        head = self.embed_tokens if self.lm_head is None else self.lm_head
-        logits = linear(hidden, head.weight)
+        head = self.embed_tokens.unembed if self.lm_head is None else self.lm_head
+        logits: Tensor = head(hidden)
         cap = self.config.logit_softcap
         return cap * torch.tanh(logits.float() / cap) if cap else logits
 
