@@ -38,6 +38,7 @@ FAMILIES = {
         "attention_bias": True,
         "ffn_bias": True,
     },
+    "learned-swiglu": {"norm": "layernorm", "position": "learned"},
     "experts": {
         "qk_norm": True,
         "n_experts": 4,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from minillm.config import ModelConfig
-from minillm.model import TokenValues, Transformer, X0Skip
+from minillm.model import Mask, TokenValues, Transformer, X0Skip
 
 SMALL = {"vocab_size": 40, "context_length": 12, "d_model": 24, "n_heads": 4, "n_layers": 3}
 
@@ -23,7 +23,9 @@ def test_block_that_writes_nothing_still_mixes_in_x0():
     model = small(x0_skip=True, zero_init_outputs=True)
     x, x0 = torch.randn(2, 1, 3, 24).unbind()
     ids = torch.arange(3)[None]
-    torch.testing.assert_close(model.layers[0](x, x0=x0, ids=ids), x + 0.1 * x0)
+    torch.testing.assert_close(
+        model.layers[0](x, Mask(is_causal=True), x0=x0, ids=ids), x + 0.1 * x0
+    )
 
 
 def test_value_embeddings_sit_in_every_second_block_and_in_the_last():
@@ -55,7 +57,7 @@ def test_zero_init_outputs_make_each_block_the_identity():
         ids = torch.arange(5)[None]
         x = model.embed_tokens(ids)
         for block in model.layers:
-            assert torch.equal(block(x, x0=x, ids=ids), x)
+            assert torch.equal(block(x, Mask(is_causal=True), x0=x, ids=ids), x)
 
 
 def test_softcap_bounds_logits_and_keeps_small_ones():
