@@ -11,10 +11,8 @@ from minillm.config import ModelConfig
 from minillm.model import Transformer
 
 for fields in (
-    {},
     {"n_kv_heads": 2, "qk_norm": True, "windows": (4, 0), "nope_interval": 2},
     {"attention": "mla", "rope_scaling": "yarn", "rope_scaling_factor": 2.0},
-    {"position": "learned", "norm": "layernorm", "ffn": "gelu", "ffn_bias": True},
     {"attention_backend": "reference", "attention_softcap": 5.0, "rope_pairs": "interleaved"},
 ):
     torch.manual_seed(0)
