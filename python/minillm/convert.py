@@ -17,7 +17,6 @@ from typing import Literal
 from cyclopts import App
 
 from minillm import messages
-from minillm.config import parameter_count
 
 app = App(
     name="convert",
@@ -48,9 +47,10 @@ def convert(
     import torch  # noqa: PLC0415  only once the command line is good
 
     from minillm import interop  # noqa: PLC0415
+    from minillm.model import model_size  # noqa: PLC0415
 
     parts = interop.read_model(src)
-    size = f"{parameter_count(parts.model):,} parameters"
+    size = f"{model_size(parts.model).total:,} parameters"
     if interop.is_hugging_face(src):
         interop.write_run(dst, parts)
         messages.say(f"`{dst}` is a run of {size}")

@@ -139,7 +139,9 @@ def parse_biases(words: Sequence[str]) -> dict[int, float]:
     for word in words:
         match = re.fullmatch(r"(\d+)=([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?)", word)
         if match is None:
-            raise messages.UsageError(f"--logit-bias is `{word}`, expected ID=NUMBER, as in 13=-2.5")
+            raise messages.UsageError(
+                f"--logit-bias is `{word}`, expected ID=NUMBER, as in 13=-2.5"
+            )
         biases[int(match[1])] = float(match[2])
     return biases
 

@@ -22,12 +22,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minillm.checkpoint.files import write_file, write_tensors
-from minillm.config import ModelConfig, SampleConfig, parameter_count
+from minillm.config import ModelConfig, SampleConfig
 from minillm.interop.architectures import ARCHITECTURES, Architecture
 from minillm.interop.parts import CHAT_TEMPLATE, Parts, written_aside
 from minillm.interop.shape import architecture_of, from_keys, to_keys
 from minillm.interop.weights import to_ours, to_theirs
 from minillm.messages import with_hint
+from minillm.model import model_size
 from minillm.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -129,7 +130,7 @@ def write_hugging_face(
             name=target.name,
             source=source,
             class_name=architecture.class_name,
-            parameters=parameter_count(parts.model),
+            parameters=model_size(parts.model).total,
             context=parts.model.context_length,
         )
         write_file(aside / "README.md", card.encode())
