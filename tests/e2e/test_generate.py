@@ -111,7 +111,9 @@ def test_greedy_text_can_be_bent_by_bias_and_penalty(trained, call):
 
 
 def test_a_stop_string_of_the_run_holds_unless_another_is_given(make_config, call):
-    config = make_config(train__max_train_steps="8", sample__stop="e", sample__logit_bias="{101: 9}")
+    config = make_config(
+        train__max_train_steps="8", sample__stop="e", sample__logit_bias="{101: 9}"
+    )
     run(config, resume=False, eval_only=False, quiet=True)
     options = (config.train.out_dir, "--prompt", "Tom", "--max-new-tokens", 20)
     assert "e" not in call(*options)[1]

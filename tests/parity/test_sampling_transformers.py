@@ -70,7 +70,9 @@ def test_all_in_their_order(logits, ids):
     bias = {3: 2.0, 50: -4.5, 199: 0.25}
     processors = transformers.LogitsProcessorList(
         [
-            transformers.SequenceBiasLogitsProcessor([[[key], value] for key, value in bias.items()]),
+            transformers.SequenceBiasLogitsProcessor(
+                [[[key], value] for key, value in bias.items()]
+            ),
             transformers.RepetitionPenaltyLogitsProcessor(1.3),
             transformers.TemperatureLogitsWarper(0.7),
             transformers.TopKLogitsWarper(40),

@@ -138,9 +138,7 @@ class Generation:
             if is_stop:
                 self.stop(row)
             finish: Literal["stop", "length"] | None = "length" if is_last else None
-            yield NewToken(
-                row, token, logprobs[place], tops[place], "stop" if is_stop else finish
-            )
+            yield NewToken(row, token, logprobs[place], tops[place], "stop" if is_stop else finish)
 
     def _advance(self, unread: Int[Tensor, "B 1"]) -> Int[Tensor, "B T"] | None:
         """What is to be read next: the new tokens of the texts that go on, or their contexts."""

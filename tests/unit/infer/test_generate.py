@@ -73,7 +73,10 @@ SETTINGS = {
 @pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("prompt_length", [1, 7, 16])
 def test_cached_tokens_equal_those_of_a_loop_without_cache(model, changes, prompt_length):
-    ids, config = list(range(prompt_length)), settings(50, **changes)  # three times over the context
+    ids, config = (
+        list(range(prompt_length)),
+        settings(50, **changes),
+    )  # three times over the context
     assert continued(model, ids, config, seed=3) == generate_slowly(model, ids, config, seed=3)
 
 
@@ -200,7 +203,9 @@ def test_log_probabilities_are_the_model_s_own(model, temperature):
 
 def test_log_probabilities_are_absent_unless_asked_for(model):
     assert {(new.logprob, new.top) for new in start(model, [[1]], settings(3))} == {(None, ())}
-    assert all(new.logprob < 0 == len(new.top) for new in start(model, [[1]], settings(3), logprobs=0))
+    assert all(
+        new.logprob < 0 == len(new.top) for new in start(model, [[1]], settings(3), logprobs=0)
+    )
 
 
 def test_no_prompts_have_no_tokens(model):

@@ -122,9 +122,7 @@ def test_bias_is_added_to_the_logits_of_its_ids():
 
 
 def test_penalty_counts_each_row_s_prompt_and_what_was_drawn():
-    drawn = sampler(
-        4, prompts=[[0], [1]], seeds=[0, 0], repetition_penalty=1000.0, temperature=0.0
-    )
+    drawn = sampler(4, prompts=[[0], [1]], seeds=[0, 0], repetition_penalty=1000.0, temperature=0.0)
     logits = tensor([[4.0, 3.0, 2.0, 1.0]] * 2)
     assert [drawn.draw(logits).tolist() for _ in range(3)] == [[1, 0], [2, 2], [3, 3]]
 
@@ -190,11 +188,15 @@ def test_a_row_s_draws_do_not_depend_on_its_company():
     together = torch.stack([batch.draw(step) for step in logits])
     for row in range(3):
         alone = sampler(50, prompts=[prompts[row]], seeds=[seeds[row]], **changes)
-        assert [int(alone.draw(step[row : row + 1])) for step in logits] == together[:, row].tolist()
+        assert [int(alone.draw(step[row : row + 1])) for step in logits] == together[
+            :, row
+        ].tolist()
     fewer = sampler(50, prompts=prompts, seeds=seeds, **changes)
     assert fewer.draw(logits[0]).tolist() == together[0].tolist()
     fewer.keep([0, 2])
-    assert [fewer.draw(step[[0, 2]]).tolist() for step in logits[1:]] == together[1:, [0, 2]].tolist()
+    assert [fewer.draw(step[[0, 2]]).tolist() for step in logits[1:]] == together[
+        1:, [0, 2]
+    ].tolist()
 
 
 def test_draws_leave_the_global_generators_alone():
