@@ -83,7 +83,7 @@ def table(path: Path) -> str:
     lines = ["| | " + " | ".join(titles) + " |", "| --- |" + " ---: |" * len(titles)]
     for name, row in rows.items():
         label = name if row["package"] == "minillm" else f"{name} {row['version']}"
-        cells = [cell(key, row.get(key), result["corpus"]["bytes"]) for key in keys]
+        cells = [cell(key, row.get(key), work_of(result, row)) for key in keys]
         if baseline:
             ratio = row["wall_s"]["median"] / baseline["wall_s"]["median"]
             cells.insert(1, f"{ratio:.3g}x")
@@ -91,7 +91,14 @@ def table(path: Path) -> str:
     return "\n".join([*lines, "", caption(result), ""])
 
 
-def cell(key: str, numbers: dict[str, float] | None, corpus_bytes: int) -> str:
+def work_of(result: dict[str, Any], row: dict[str, Any]) -> tuple[float, str]:
+    """How much a contender did, and of what: what its rate is counted in."""
+    if "written" in row:
+        return row["written"], "tokens"
+    return result["corpus"]["bytes"] / 1e6, "MB"
+
+
+def cell(key: str, numbers: dict[str, float] | None, work: tuple[float, str]) -> str:
     """One median; wall times also with their range and as a rate."""
     if numbers is None:
         return ""
@@ -102,13 +109,13 @@ def cell(key: str, numbers: dict[str, float] | None, corpus_bytes: int) -> str:
     median, low, high = (f"{numbers[key]:.3g}" for key in ("median", "min", "max"))
     if key == "cpu_s":
         return f"{median} s"
-    rate = corpus_bytes / 1e6 / numbers["median"]
-    return f"{median} s ({low} to {high}), {rate:,.0f} MB/s"
+    amount, unit = work
+    return f"{median} s ({low} to {high}), {amount / numbers['median']:,.0f} {unit}/s"
 
 
 def caption(result: dict[str, Any]) -> str:
     """What was measured, on what text, how often, on which machine."""
-    machine, corpus = result["machine"], result["corpus"]
+    machine, corpus = result["machine"], result.get("corpus")
     threads = "1 thread" if result["threads"] == 1 else f"{result['threads']} threads"
     fewer = [
         f"{len(row['wall_s']['samples'])} of {name}"
@@ -117,8 +124,9 @@ def caption(result: dict[str, Any]) -> str:
     ]
     failed = [f"{name} failed" for name in result.get("failed", {})]
     exceptions = f" ({', '.join([*fewer, *failed])})" if fewer or failed else ""
+    text = f"`{corpus['name']}` ({corpus['bytes'] / 1e6:,.0f} MB), " if corpus else ""
     return (
-        f"To {result['question']}: `{corpus['name']}` ({corpus['bytes'] / 1e6:,.0f} MB), "
+        f"To {result['question']}: {text}"
         f"{threads}, medians of {result['repeats']} interleaved runs{exceptions} "
         f"(lowest to highest) on {machine['cores']} cores of {machine['cpu']}, "
         f"Python {machine['python']}."

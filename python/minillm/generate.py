@@ -80,13 +80,13 @@ def generate(
         top_p: Sample from the likeliest tokens that hold this probability.
         min_p: Sample from the tokens at least this times as likely as the likeliest.
         repetition_penalty: Above 1, makes tokens of the text so far less likely.
-        logit_bias: ID=NUMBER, added to the logit of a token id, -1e9 forbids it; repeat for several.
+        logit_bias: ID=NUMBER, added to the logit of a token; -1e9 forbids it; repeat for several.
         stop: Text that ends a sample and is not printed; repeat for several.
         seed: Equal seeds give equal text; sample i of a prompt has the seed plus i.
         num_samples: How many samples to draw of each prompt.
         batch_size: How many texts to decode side by side.
         json_lines: Print one JSON object for each sample, on one line.
-        logprobs: With --json: the tokens, their log-probabilities, and those of this many likeliest.
+        logprobs: With --json: each token, its log-probability, and so many of the likeliest ones.
         device: Where to compute.
     """
     if "" in stop:

@@ -141,6 +141,19 @@ def test_the_bound_is_a_part_of_the_peak_without_one(varied: Path, tmp_path: Pat
     assert 0.7 * peak < result["max_memory_bytes"] < 1.1 * peak
 
 
+def test_generation_is_measured_and_rivals_write_the_same_tokens(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    out = tmp_path / "result.json"
+    size = ["--new-tokens=6", "--d-model=64", "--n-layers=2", "--vocab-size=300", "--threads=1"]
+    only = [f"--only={name}, batch 8" for name in ("minillm", "transformers")]
+
+    run("generate.py", *size, *only, f"--out={out}")
+
+    result = json.loads(out.read_text())
+    assert {row["written"] for row in result["contenders"].values()} == {6 * 8}
+    assert set(result["ratios"]) == {"transformers over minillm, batch 8"}
+
+
 def test_growth_is_measured_drawn_and_resumed(corpus: Path, tmp_path: Path) -> None:
     out, image = tmp_path / "result.json", tmp_path / "plot.svg"
     options = ["--vocab-size=300", "--vocab-sizes=300", "--only=minillm-hf", f"--out={out}"]

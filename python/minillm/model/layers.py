@@ -15,7 +15,7 @@ from minillm.model.init import DEFAULT_STD, draw
 def linear(
     x: Float[Tensor, "*B I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None = None
 ) -> Float[Tensor, "*B O"]:
-    """Y = x W^T + b.
+    """Maps the last axis: x W^T + b.
 
     In inference mode on a CPU, oneDNN multiplies float32, which PyTorch would leave to MKL: on an
     AMD EPYC that takes 1.8 times as long for one row and 2 to 3 times for 2 to 128 rows. PyTorch's

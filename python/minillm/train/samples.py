@@ -10,7 +10,6 @@ from pathlib import Path
 from minillm.checkpoint import replace_file
 from minillm.config import ModelConfig, SampleConfig
 from minillm.infer import Sampler, TextStream, check_prompt, prompt_ids, stream_texts
-from minillm.messages import with_hint
 from minillm.model import Transformer
 from minillm.tokenizer import TextEncoder
 
@@ -49,9 +48,9 @@ def check_samples(config: SampleConfig, tokenizer: TextEncoder, model: ModelConf
                 name=f"sample.prompts[{index}]",
             )
         except ValueError as error:
-            raise with_hint(
-                error, "set another by --sample.prompts, or do without by --generate-interval 0"
-            )
+            hint = "set another by --sample.prompts, or do without by --generate-interval 0"
+            error.add_note(hint)
+            raise
 
 
 def append_samples(folder: Path, step: int, texts: list[str]) -> None:
