@@ -210,7 +210,7 @@ def prepare_transformers(model: Transformer) -> Write:
         "eos_token_id": None,
         "pad_token_id": 0,
     }
-    theirs = LlamaForCausalLM(LlamaConfig(**settings)).eval()
+    theirs = LlamaForCausalLM(LlamaConfig(**settings)).train(mode=False)
     state = {renamed(name): weight for name, weight in model.state_dict().items()}
     theirs.load_state_dict({**state, "lm_head.weight": model.embed_tokens.weight})
 
