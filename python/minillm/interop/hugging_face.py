@@ -74,10 +74,10 @@ def read_hugging_face(folder: Path) -> Parts:
                 f"`{folder / name}`: `auto_map` asks for code that came with the model, and no such"
                 " code is run here"
             )
-    name, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {name!r}, expected one of {known}")
-    architecture = ARCHITECTURES[name]
+    kind, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {kind!r}, expected one of {known}")
+    architecture = ARCHITECTURES[kind]
     model = from_keys(architecture, keys, str(folder / CONFIG))
     template = settings.get("chat_template")
     if (folder / CHAT_TEMPLATE).is_file():

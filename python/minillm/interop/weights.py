@@ -101,8 +101,14 @@ def to_ours(
         ValueError: Naming tensors that are missing, unknown, or of another shape or type.
     """
     theirs = _with_prefix(architecture, theirs)
+    # Before anything of a size is built that is only said to be there.
+    if model.n_layers > len(theirs):
+        raise ValueError(
+            f"`{source}`: its config.json describes {model.n_layers:,} layers, its weights are"
+            f" {len(theirs):,} tensors"
+        )
     held = sum(tensor.numel() for tensor in theirs.values())
-    if parameter_count(model) > 2 * held:  # before a module of that size is built
+    if parameter_count(model) > 2 * held:
         raise ValueError(
             f"`{source}`: its config.json describes {parameter_count(model):,} parameters, its"
             f" weights hold {held:,}"
