@@ -162,8 +162,8 @@ def test_missing_tensors_are_named(folder):
     change_weights(folder, remove)
     assert message_of(folder) == (
         "`hf` lacks `model.layers.1.input_layernorm.weight`,"
-        " `model.layers.1.self_attn.q_proj.weight`, `model.layers.1.self_attn.k_proj.weight`"
-        " and 6 more"
+        " `model.layers.1.post_attention_layernorm.weight`,"
+        " `model.layers.1.self_attn.q_proj.weight` and 6 more"
     )
 
 
