@@ -52,6 +52,22 @@ FAMILIES = {
         "router_score": "sigmoid",
         "balance": "bias",
     },
+    "deepseek": {
+        "attention": "mla",
+        "d_latent_kv": 16,
+        "d_latent_q": 24,
+        "d_head_rope": 4,
+        "d_head_nope": 8,
+        "d_head_v": 8,
+        "n_experts": 4,
+        "d_expert": 32,
+        "n_shared_experts": 1,
+        "n_dense_layers": 1,
+        "router_score": "sigmoid",
+        "balance": "bias",
+        "tie_embeddings": False,
+    },
+    "windows": {"windows": (4, 0), "qk_norm": True, "nope_interval": 2},
     "speed": {
         "ffn": "relu2",
         "qk_norm": True,
@@ -70,7 +86,9 @@ RECIPES = ("classic", "compat")
 
 def family_of(config: ModelConfig) -> dict:
     """What a configuration is apart from its size."""
-    sizes = {*SIZES, "d_expert", "n_experts", "n_experts_per_token", "n_dense_layers", "rope_theta"}
+    experts = {"d_expert", "n_experts", "n_experts_per_token", "n_dense_layers"}
+    latents = {"d_latent_kv", "d_latent_q", "d_head_rope", "d_head_nope", "d_head_v"}
+    sizes = {*SIZES, *experts, *latents, "depth", "rope_theta", "rope_original_context"}
     fields = {name: value for name, value in config.model_dump().items() if name not in sizes}
     return {**fields, "has_experts": config.n_experts > 0}
 

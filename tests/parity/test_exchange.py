@@ -310,8 +310,19 @@ def test_greedy_text_is_the_same_in_llama_cpp(make_parts, tmp_path, shape):
     write_run(tmp_path / "run", parts)
     write_gguf(tmp_path / "a.gguf", parts, kind="f32", source="random weights")
     loaded = load_run(tmp_path / "run")
-    theirs = llama_cpp.Llama(str(tmp_path / "a.gguf"), n_ctx=64, verbose=False, n_threads=1)
+    exact = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
+    theirs = llama_cpp.Llama(
+        str(tmp_path / "a.gguf"), n_ctx=64, n_threads=1, logits_all=True, verbose=False, **exact
+    )
     ids = prompt_ids(loaded.tokenizer, PROMPT)
     assert theirs.tokenize(PROMPT.encode(), add_bos=True, special=False) == ids
-    done = theirs.create_completion(PROMPT, max_tokens=24, temperature=0.0)
-    assert PROMPT + done["choices"][0]["text"] == greedy_text(loaded, PROMPT)
+    drawn = []
+    theirs.eval(ids)
+    for _ in range(24):
+        drawn.append(int(theirs.scores[theirs.n_tokens - 1].argmax()))
+        if drawn[-1] == loaded.tokenizer.eot_id:
+            break
+        theirs.eval(drawn[-1:])
+    text = PROMPT + theirs.detokenize(drawn).decode("utf-8", "replace")
+    theirs.close()
+    assert text == greedy_text(loaded, PROMPT)

@@ -36,8 +36,19 @@ def smollm2(tmp_path_factory):
     source = Path(package.origin).parent
     (file,) = source.glob("*.gguf")
     folder = tmp_path_factory.mktemp("smollm2") / "hf"
-    model = transformers.AutoModelForCausalLM.from_pretrained(source, gguf_file=file.name)
-    model.float().save_pretrained(folder)
+    read = transformers.AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=file.name, dtype=torch.float32
+    )
+    config = transformers.LlamaConfig(
+        **{
+            key: value
+            for key, value in read.config.to_dict().items()
+            if key not in ("quantization_config", "model_type", "transformers_version")
+        }
+    )
+    model = transformers.LlamaForCausalLM(config)
+    model.load_state_dict(read.state_dict())
+    model.save_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(source, gguf_file=file.name)
     tokenizer.save_pretrained(folder)
     return model.eval(), tokenizer, folder

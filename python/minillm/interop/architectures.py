@@ -191,13 +191,13 @@ ALIASES = {"num_local_experts": "num_experts"}
 
 IDLE_KEYS = frozenset(
     """
-    _attn_implementation_autoset _name_or_path architectures bos_token_id chunk_size_feed_forward
-    dtype eos_token_id id2label initializer_range is_llama_config keys_to_ignore_at_inference
-    label2id max_window_layers model_type n_ctx output_attentions output_hidden_states
-    output_router_logits pad_token_id problem_type reorder_and_upcast_attn return_dict
-    sliding_window summary_activation summary_first_dropout summary_proj_to_labels summary_type
-    summary_use_proj task_specific_params torch_dtype transformers.js_config transformers_version
-    use_cache
+    _attn_implementation_autoset _model_name_or_path _name_or_path architectures bos_token_id
+    chunk_size_feed_forward dtype eos_token_id id2label initializer_range is_llama_config
+    keys_to_ignore_at_inference label2id max_window_layers model_type n_ctx output_attentions
+    output_hidden_states output_router_logits pad_token_id problem_type reorder_and_upcast_attn
+    return_dict sliding_window summary_activation summary_first_dropout summary_proj_to_labels
+    summary_type summary_use_proj task_specific_params torch_dtype transformers.js_config
+    transformers_version unk_token_id use_cache
     """.split()  # noqa: SIM905  one to a line, they would fill a screen
 )
 """Keys of `config.json` that change nothing of what a model computes from ids to logits.

@@ -15,7 +15,7 @@ from torch import Tensor
 from minillm.checkpoint import model_tensors
 from minillm.config import ModelConfig
 from minillm.interop.architectures import Architecture
-from minillm.model import Transformer
+from minillm.model import Transformer, model_size
 
 SHOWN = 3
 """Names in a message; a broken file may lack thousands."""
@@ -101,13 +101,18 @@ def to_ours(
         ValueError: Naming tensors that are missing, unknown, or of another shape or type.
     """
     theirs = _with_prefix(architecture, theirs)
-    held = sum(tensor.numel() for tensor in theirs.values())
-    # Less than any such model has, and known before modules of that number are built.
-    fewest = model.n_layers * model.d_model**2 + model.vocab_size * model.d_model
-    if fewest > 2 * held:
+    # Before anything of a size is built that is only said to be there.
+    if model.n_layers > len(theirs):
         raise ValueError(
-            f"`{source}`: its config.json describes more than {fewest:,} parameters, its weights"
-            f" hold {held:,}"
+            f"`{source}`: its config.json describes {model.n_layers:,} layers, its weights are"
+            f" {len(theirs):,} tensors"
+        )
+    held = sum(tensor.numel() for tensor in theirs.values())
+    described = model_size(model).total
+    if described > 2 * held:
+        raise ValueError(
+            f"`{source}`: its config.json describes {described:,} parameters, its weights hold"
+            f" {held:,}"
         )
     shapes = shapes_of(model)
     ours: dict[str, list[Tensor]] = {name: [] for name in shapes}

@@ -11,6 +11,8 @@ from torch.nn import functional
 from minillm.config import ModelConfig
 from minillm.model.init import DEFAULT_STD, draw
 
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+
 
 def linear(
     x: Float[Tensor, "*B I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None = None
@@ -22,7 +24,8 @@ def linear(
     own compiler calls the same operator; it has no gradient.
     """
     is_plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-    if is_plain and torch.is_inference_mode_enabled() and torch.backends.mkldnn.is_available():
+    is_eager = not torch.compiler.is_compiling()  # which chooses its own kernels
+    if is_plain and is_eager and torch.is_inference_mode_enabled() and _HAS_ONEDNN:
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return out
     return functional.linear(x, weight, bias)

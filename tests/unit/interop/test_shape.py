@@ -52,7 +52,7 @@ def test_fields_that_nobody_can_express_are_named(fields, words):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"dropout": 0.1, "attention_dropout": 0.1, "init_std": 0.5},
+        {"dropout": 0.1, "attention_dropout": 0.1, "init_std": 0.5, "attention": "reference"},
         {**GPT2, "rope_theta": 77.0},  # idle: positions are a table
     ],
 )
