@@ -207,7 +207,7 @@ IDLE_KEYS = frozenset(
 
 FREE_FIELDS = frozenset(
     """
-    attention attention_backend attention_dropout balance balance_rate dropout init_std
+    attention_backend attention_dropout balance balance_rate depth dropout init_std
     router_z_loss zero_init_outputs
     """.split()  # noqa: SIM905
 )

@@ -34,6 +34,10 @@ def test_architecture_is_the_one_that_computes_the_same(fields, name):
             "LlamaForCausalLM, the nearest, cannot express model.ffn (relu2)",
         ),
         ({"position": "nope"}, "model.position (nope)"),
+        ({"attention": "mla"}, "model.attention (mla)"),
+        ({"windows": (64, 0)}, "model.windows ((64, 0))"),
+        ({"rope_scaling": "ntk", "rope_scaling_factor": 2.0}, "model.rope_scaling (ntk)"),
+        ({"value_embeddings": True, "x0_skip": True}, "model.x0_skip (True)"),
         ({"qk_norm": True, "ffn_bias": True}, "model.qk_norm (True)"),
         (
             {**GPT2, "n_kv_heads": 2},
@@ -52,7 +56,7 @@ def test_fields_that_nobody_can_express_are_named(fields, words):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"dropout": 0.1, "attention_dropout": 0.1, "init_std": 0.5, "attention": "reference"},
+        {"dropout": 0.1, "attention_dropout": 0.1, "init_std": 0.5, "attention_backend": "reference"},
         {**GPT2, "rope_theta": 77.0},  # idle: positions are a table
     ],
 )
