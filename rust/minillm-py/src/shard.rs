@@ -15,7 +15,7 @@ use crate::bpe::Bpe;
 use crate::corpus::Corpus;
 use crate::errors::to_py;
 use crate::progress::Progress;
-use crate::work::{released, watched};
+use crate::work::{interruptible, released, watched};
 
 /// What was written into one token file.
 #[pyclass(frozen, get_all, module = "minillm._core")]
@@ -149,7 +149,7 @@ impl Shard {
 
     /// Reads everything and compares it with the checksums of the manifest.
     fn verify(&mut self, py: Python<'_>) -> PyResult<()> {
-        released(py, || self.0.verify())
+        interruptible(py, |progress| self.0.verify(progress))
     }
 
     /// Up to `count` ids from `start` on.
