@@ -50,13 +50,13 @@ def flat(rows: Sequence[Sequence[int]] | list[NDArray[Any]]) -> Ids:
 
 
 def prepare_minillm(corpus: Path, vocabulary: Vocabulary, folder: Path) -> Encode:
-    """The package's own encoder: all documents in one call, on its own threads."""
+    """The package's own encoder: all documents in one call, as bytes, on its own threads."""
     from minillm.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_ranks(
         folder / "ranks.tiktoken", vocabulary.special_tokens, vocabulary.pattern
     )
-    texts = list(harness.documents(corpus))
+    texts = [text.encode() for text in harness.documents(corpus)]
     n_threads = harness.threads()
 
     def encode() -> Callable[[], Ids]:

@@ -1,7 +1,7 @@
 //! Merges one pre-token: lowest rank first, leftmost first among equals.
 //!
 //! Up to [`SHORT`] bytes the lowest rank is found by looking at all of them: quadratic, and
-//! faster than any bookkeeping. Longer pre-tokens keep a heap of ranks and a linked list of parts,
+//! faster than any bookkeeping. Which parts are left is one bit a byte. Longer pre-tokens keep a heap of ranks and a linked list of parts,
 //! n log n. `reference::encode` is the slow twin of both.
 
 use std::cmp::Reverse;
@@ -53,36 +53,59 @@ pub(super) fn merge<I: Id>(
 }
 
 fn merge_short<I: Id>(tables: &Tables, pre_token: &[u8], out: &mut Vec<I>) -> Result<()> {
-    let mut ids = [0; SHORT];
-    for (id, &byte) in ids.iter_mut().zip(pre_token) {
-        *id = tables.byte_id(byte).ok_or(Error::MissingByte { byte })?;
-    }
-    let mut len = pre_token.len();
-    // `merges[i]` is the merge of parts i and i + 1; the last part has none.
+    // A part stands where its first byte does, so that nothing moves when two become one, and
+    // `begins` has a bit for each. `merges` holds the merge of each part with the next one.
+    let mut parts = [0; SHORT];
     let mut merges = [PairMerge::NONE; SHORT];
-    for i in 1..len {
-        merges[i - 1] = tables.byte_pair(pre_token[i - 1], pre_token[i]);
-    }
-    loop {
-        let mut at = 0;
-        for i in 1..len {
-            if merges[i].rank < merges[at].rank {
-                at = i;
-            }
-        }
-        if merges[at].is_none() {
-            out.extend(ids[..len].iter().map(|&id| I::of(id)));
-            return Ok(());
-        }
-        ids[at] = merges[at].result;
-        ids.copy_within(at + 2..len, at + 1);
-        merges.copy_within(at + 1..len, at);
-        len -= 1;
-        merges[at] = if at + 1 < len { tables.pair(ids[at], ids[at + 1]) } else { PairMerge::NONE };
-        if at > 0 {
-            merges[at - 1] = tables.pair(ids[at - 1], ids[at]);
+    let mut begins = 0_u32;
+    for (at, &byte) in pre_token.iter().enumerate() {
+        parts[at] = tables.byte_id(byte).ok_or(Error::MissingByte { byte })?;
+        begins |= 1 << at;
+        if let Some(&next) = pre_token.get(at + 1) {
+            merges[at] = tables.byte_pair(byte, next);
         }
     }
+    while let Some(at) = lowest(&merges[..pre_token.len()]) {
+        let id = merges[at].result;
+        parts[at] = id;
+        let swallowed = after(begins, at);
+        begins &= !(1 << swallowed);
+        merges[swallowed] = PairMerge::NONE;
+        let next = after(begins, at);
+        merges[at] = if next < SHORT { tables.pair(id, parts[next]) } else { PairMerge::NONE };
+        if let Some(previous) = before(begins, at) {
+            merges[previous] = tables.pair(parts[previous], id);
+        }
+    }
+    while begins != 0 {
+        out.push(I::of(parts[begins.trailing_zeros() as usize]));
+        begins &= begins - 1;
+    }
+    Ok(())
+}
+
+/// Where the lowest rank stands, the leftmost of them; [`None`] if there is no merge.
+#[inline]
+fn lowest(merges: &[PairMerge]) -> Option<usize> {
+    let (mut lowest, mut at) = (PairMerge::NONE.rank, 0);
+    for (i, merge) in merges.iter().enumerate() {
+        let is_lower = merge.rank < lowest;
+        lowest = if is_lower { merge.rank } else { lowest };
+        at = if is_lower { i } else { at };
+    }
+    (lowest != PairMerge::NONE.rank).then_some(at)
+}
+
+/// The first bit of `begins` behind `at`; [`SHORT`] or more if there is none.
+#[inline]
+fn after(begins: u32, at: usize) -> usize {
+    at + 1 + (u64::from(begins) >> (at + 1) | 1 << SHORT).trailing_zeros() as usize
+}
+
+/// The last bit of `begins` before `at`.
+#[inline]
+fn before(begins: u32, at: usize) -> Option<usize> {
+    (begins & ((1 << at) - 1)).checked_ilog2().map(|bit| bit as usize)
 }
 
 fn merge_long<I: Id>(
