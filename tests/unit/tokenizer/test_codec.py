@@ -312,7 +312,7 @@ def test_a_batch_of_nothing_is_empty(tokenizer):
 
 @pytest.mark.parametrize("text", ["abc", b"abc"])
 def test_a_string_is_no_batch(tokenizer, text):
-    with pytest.raises(ValueError, match="texts is b?'abc', expected a list of texts"):
+    with pytest.raises(ValueError, match=r"texts is b?'abc', expected a list of texts"):
         tokenizer.encode_batch(text)
 
 
