@@ -40,22 +40,19 @@ pub(crate) struct State<I: Id> {
     failure: Option<Error>,
 }
 
-/// Pre-tokens whose slots are being fetched, and what was found of them.
+/// Pre-tokens whose slots are being fetched.
 #[derive(Debug)]
 struct Group<I> {
     keys: [u128; GROUP],
     hashes: [u64; GROUP],
-    /// The ids, without those of the holes; the first `n_ids` count.
+    /// Room for the ids of all of them.
     ids: Vec<I>,
-    n_ids: usize,
-    /// Pre-tokens that were not found at once: which, and how many of `ids` come before.
-    holes: Vec<(usize, usize)>,
 }
 
 impl<I: Id> Group<I> {
     fn new() -> Self {
         let ids = vec![I::default(); ShortTable::<I>::MAX_IDS * GROUP];
-        Self { keys: [0; GROUP], hashes: [0; GROUP], ids, n_ids: 0, holes: Vec::new() }
+        Self { keys: [0; GROUP], hashes: [0; GROUP], ids }
     }
 }
 
@@ -87,15 +84,19 @@ impl<I: Id> State<I> {
     ) {
         for block in block.split(GROUP) {
             self.fetch(text, block);
-            self.find(block.ends().len());
-            let mut done = 0;
-            for hole in 0..self.group.holes.len() {
-                let (at, n_before) = self.group.holes[hole];
-                out.extend_from_slice(&self.group.ids[done..n_before]);
-                done = n_before;
-                self.append_one(shared, text, self.group.keys[at], self.group.hashes[at], out);
+            let n = block.ends().len();
+            let mut at = 0;
+            while at < n {
+                let Self { trained, short, group: Group { keys, hashes, ids }, .. } = self;
+                let table = trained.as_deref().unwrap_or(short);
+                let (n_found, n_ids) = table.find(&keys[at..n], &hashes[at..n], ids);
+                out.extend_from_slice(&ids[..n_ids]);
+                at += n_found;
+                if at < n {
+                    self.append_one(shared, text, self.group.keys[at], self.group.hashes[at], out);
+                    at += 1;
+                }
             }
-            out.extend_from_slice(&self.group.ids[done..self.group.n_ids]);
         }
     }
 
@@ -115,25 +116,6 @@ impl<I: Id> State<I> {
                 long.prefetch(*hash);
             }
             start = end;
-        }
-    }
-
-    /// Finds the ids of the first `n` of the group, or notes that there is a hole.
-    fn find(&mut self, n: usize) {
-        let Self { trained, short, group: Group { keys, hashes, ids, holes, n_ids }, .. } = self;
-        let table = trained.as_deref().unwrap_or(short);
-        holes.clear();
-        *n_ids = 0;
-        let mut at = 0;
-        loop {
-            let (n_found, n_new) = table.find(&keys[at..n], &hashes[at..n], &mut ids[*n_ids..]);
-            at += n_found;
-            *n_ids += n_new;
-            if at == n {
-                return;
-            }
-            holes.push((at, *n_ids));
-            at += 1;
         }
     }
 

@@ -49,8 +49,8 @@ impl<I: Id> ShortTable<I> {
     /// Sets that are read and written at a time.
     const STRETCH: usize = 1 << 12;
 
-    /// Ids that fit into an entry, and their number.
-    pub(super) const MAX_IDS: usize = inline_ids::<I>() + 1;
+    /// A key has at most as many ids as bytes; one more slot is written to.
+    pub(super) const MAX_IDS: usize = key::MAX_BYTES + 1;
 
     /// Bytes of a set, in memory and in a file.
     pub(super) const SET_BYTES: usize = size_of::<Set<I>>();
@@ -159,11 +159,14 @@ impl<I: Id> ShortTable<I> {
     }
 
     /// Writes the ids of the first keys that are here to the head of `out`, which has room for
-    /// [`MAX_IDS`](Self::MAX_IDS) of each. Returns how many keys there were and how many ids; the
-    /// key that follows is not here, or its ids lie in the arena.
+    /// [`MAX_IDS`](Self::MAX_IDS) of each. Returns how many keys there were and how many ids; what
+    /// follows is no key, or is not here.
     pub(super) fn find(&self, keys: &[u128], hashes: &[u64], out: &mut [I]) -> (usize, usize) {
         let mut n_ids = 0;
         for (n_keys, (&key, &hash)) in keys.iter().zip(hashes).enumerate() {
+            if key >= key::END {
+                return (n_keys, n_ids);
+            }
             let mut at = self.home(hash);
             let ids = loop {
                 let set = &self.sets[at];
@@ -179,10 +182,11 @@ impl<I: Id> ShortTable<I> {
             };
             let count = ids[inline_ids::<I>()].id() as usize;
             if count > inline_ids::<I>() {
-                return (n_keys, n_ids);
+                out[n_ids..][..count].copy_from_slice(self.in_arena(ids, count));
+            } else {
+                // All 16 bytes: a copy of known size, where one of `count` would branch.
+                out[n_ids..][..ids.len()].copy_from_slice(ids);
             }
-            // All 16 bytes: a copy of known size, where one of `count` would branch.
-            out[n_ids..][..ids.len()].copy_from_slice(ids);
             n_ids += count;
         }
         (keys.len(), n_ids)
@@ -215,9 +219,13 @@ impl<I: Id> ShortTable<I> {
             out.extend_from_slice(ids);
             out.truncate(out.len() - ids.len() + count);
         } else {
-            let start = ids[0].id() as usize | (ids[1].id() as usize) << 16;
-            out.extend_from_slice(&self.arena[start..start + count]);
+            out.extend_from_slice(self.in_arena(ids, count));
         }
+    }
+
+    fn in_arena(&self, ids: &[I], count: usize) -> &[I] {
+        let start = ids[0].id() as usize | (ids[1].id() as usize) << 16;
+        &self.arena[start..start + count]
     }
 
     /// Whether there is room for one more key, now or after growth; at most three slots in four
