@@ -85,7 +85,7 @@ fn encode_files_as<I: Id>(
     let encode = |state: &mut State<I>, job: &mut Job<I>| {
         cutter.encode(encoder, state, lists[job.block.source], job)
     };
-    let new_state = || encoder.new_state(CACHE_BYTES / threads);
+    let new_state = || encoder.new_state(CACHE_BYTES / threads, progress.stop());
     let done = in_order(reader, threads, new_state, encode, progress, |job| {
         run.commit(numbers[job.block.source], job)
     });
