@@ -1,8 +1,8 @@
 //! Merges one pre-token: lowest rank first, leftmost first among equals.
 //!
 //! Up to [`SHORT`] bytes the lowest rank is found by looking at all of them: quadratic, and
-//! faster than any bookkeeping. Longer pre-tokens are for [`long`]. `reference::encode` is the slow
-//! twin of both.
+//! faster than any bookkeeping. Longer ones fall apart first, between bytes that no merge joins, and
+//! what is still longer then is for [`long`]. `reference::encode` is the slow twin of both.
 
 mod long;
 
@@ -40,10 +40,16 @@ pub(super) fn merge<I: Id>(
     out: &mut Vec<I>,
 ) -> Result<()> {
     if pre_token.len() <= SHORT {
-        merge_short(tables, pre_token, out)
-    } else {
-        scratch.window.merge(tables, pre_token, &scratch.stop, out)
+        return merge_short(tables, pre_token, out);
     }
+    for stretch in pre_token.chunk_by(|&left, &right| tables.may_join(left, right)) {
+        match *stretch {
+            [byte] => out.push(I::of(tables.byte_id(byte).ok_or(Error::MissingByte { byte })?)),
+            _ if stretch.len() <= SHORT => merge_short(tables, stretch, out)?,
+            _ => scratch.window.merge(tables, stretch, &scratch.stop, out)?,
+        }
+    }
+    Ok(())
 }
 
 fn merge_short<I: Id>(tables: &Tables, pre_token: &[u8], out: &mut Vec<I>) -> Result<()> {

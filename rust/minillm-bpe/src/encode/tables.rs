@@ -32,6 +32,9 @@ pub(super) struct Tables {
     byte_ids: [Option<TokenId>; 256],
     /// The merge of bytes `left`, `right` at `left * 256 + right`.
     byte_pairs: Vec<PairMerge>,
+    /// Bit `right` of row `left` is set if some merge joins a token that ends with byte `left` and one
+    /// that begins with `right`: between two other bytes, a pre-token falls apart.
+    joints: Box<[[u64; 4]; 256]>,
     /// Left id in the high half, right id in the low half.
     pairs: Vec<u64>,
     merges: Vec<PairMerge>,
@@ -52,6 +55,7 @@ impl Tables {
         let mut tables = Self {
             byte_ids,
             byte_pairs: vec![PairMerge::NONE; 1 << 16],
+            joints: Box::new([[0; 4]; 256]),
             pairs: huge_pages::vec(FREE, capacity),
             merges: huge_pages::vec(PairMerge::NONE, capacity),
             shift: 64 - capacity.trailing_zeros(),
@@ -60,6 +64,11 @@ impl Tables {
         for merge in vocab.merges() {
             let value = PairMerge { rank: merge.rank, result: merge.result };
             tables.insert(pack(merge.left, merge.right), value);
+            let ends = vocab.token(merge.left).and_then(<[u8]>::last);
+            let begins = vocab.token(merge.right).and_then(<[u8]>::first);
+            if let (Some(&left), Some(&right)) = (ends, begins) {
+                tables.joints[usize::from(left)][usize::from(right >> 6)] |= 1 << (right & 63);
+            }
         }
         for left in 0..=u8::MAX {
             for right in 0..=u8::MAX {
@@ -84,6 +93,12 @@ impl Tables {
     #[inline]
     pub(super) fn byte_pair(&self, left: u8, right: u8) -> PairMerge {
         self.byte_pairs[byte_pair(left, right)]
+    }
+
+    /// Whether any merge joins tokens between these two bytes.
+    #[inline]
+    pub(super) fn may_join(&self, left: u8, right: u8) -> bool {
+        self.joints[usize::from(left)][usize::from(right >> 6)] >> (right & 63) & 1 == 1
     }
 
     /// What `left` and `right` become; [`PairMerge::NONE`] if they stay.

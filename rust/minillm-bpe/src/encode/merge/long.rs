@@ -9,7 +9,7 @@
 //! side by side in one window or the other: the ids are those of the whole. If it does not, the
 //! window was too short, and all begins again with one twice as long; no published vocabulary needs
 //! that. How far an end is felt to its left is limited by the ranks, which must fall on the way
-//! (Berglund and van der Merwe, "Formalizing BPE Tokenization", arXiv:2309.08715, section 4).
+//! (Berglund and van der Merwe, "Formalizing BPE Tokenization", arXiv:2309.08715).
 //!
 //! So a pre-token of any length takes the memory of one window, and time linear in its length;
 //! n log n for a vocabulary that wants the whole as one window.
@@ -80,7 +80,7 @@ impl Window {
             if expected.is_some_and(|id| id != self.parts[0].id) {
                 return Ok(false);
             }
-            let certain = if is_last { END } else { to_u32(window - window / 4)? };
+            let certain = if is_last { END } else { to_u32(window - window / 8)? };
             let mut at = 0;
             while at < certain {
                 let part = self.parts[index(at)];
