@@ -8,7 +8,7 @@ mod long;
 
 use super::tables::{PairMerge, Tables};
 use crate::progress::Stop;
-use crate::{Error, Result, ids::Id};
+use crate::{Result, ids::Id};
 use long::Window;
 
 /// Longest pre-token that is merged by scanning.
@@ -31,8 +31,9 @@ impl Scratch {
 ///
 /// # Errors
 ///
-/// [`Error::MissingByte`] if there is no token for one of the bytes, [`Error::Interrupted`] if that
-/// was wished, [`Error::PreTokenTooLong`] if 4 GiB have to be merged as a whole.
+/// [`MissingByte`](crate::Error::MissingByte) if there is no token for one of the bytes,
+/// [`Interrupted`](crate::Error::Interrupted) if that was wished,
+/// [`PreTokenTooLong`](crate::Error::PreTokenTooLong) if 4 GiB have to be merged as a whole.
 pub(super) fn merge<I: Id>(
     tables: &Tables,
     scratch: &mut Scratch,
@@ -42,9 +43,15 @@ pub(super) fn merge<I: Id>(
     if pre_token.len() <= SHORT {
         return merge_short(tables, pre_token, out);
     }
-    for stretch in pre_token.chunk_by(|&left, &right| tables.may_join(left, right)) {
+    let mut start = 0;
+    for end in 1..=pre_token.len() {
+        if end < pre_token.len() && tables.may_join(pre_token[end - 1], pre_token[end]) {
+            continue;
+        }
+        let stretch = &pre_token[start..end];
+        start = end;
         match *stretch {
-            [byte] => out.push(I::of(tables.byte_id(byte).ok_or(Error::MissingByte { byte })?)),
+            [byte] => out.push(I::of(tables.known_byte_id(byte)?)),
             _ if stretch.len() <= SHORT => merge_short(tables, stretch, out)?,
             _ => scratch.window.merge(tables, stretch, &scratch.stop, out)?,
         }
@@ -55,7 +62,7 @@ pub(super) fn merge<I: Id>(
 fn merge_short<I: Id>(tables: &Tables, pre_token: &[u8], out: &mut Vec<I>) -> Result<()> {
     let mut ids = [0; SHORT];
     for (id, &byte) in ids.iter_mut().zip(pre_token) {
-        *id = tables.byte_id(byte).ok_or(Error::MissingByte { byte })?;
+        *id = tables.known_byte_id(byte)?;
     }
     let mut len = pre_token.len();
     // `merges[i]` is the merge of parts i and i + 1; the last part has none.

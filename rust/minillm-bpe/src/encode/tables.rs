@@ -1,6 +1,6 @@
 //! What the vocabulary decides about merging: the id of each byte and the merge of each pair.
 
-use crate::{TokenId, Vocab, huge_pages};
+use crate::{Error, Result, TokenId, Vocab, huge_pages};
 
 /// What two neighbours become, and when.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +80,19 @@ impl Tables {
         tables
     }
 
-    pub(super) fn byte_id(&self, byte: u8) -> Option<TokenId> {
+    fn byte_id(&self, byte: u8) -> Option<TokenId> {
         self.byte_ids[usize::from(byte)]
+    }
+
+    /// The id of a byte of a text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingByte`] if there is none.
+    #[inline]
+    pub(super) fn known_byte_id(&self, byte: u8) -> Result<TokenId> {
+        let Some(id) = self.byte_id(byte) else { return Err(Error::MissingByte { byte }) };
+        Ok(id)
     }
 
     /// Whether a pre-token of this length might have to be taken whole.

@@ -58,8 +58,9 @@ impl VocabEntries {
         let tokens = self.0.into_iter().map(|(text, id)| {
             if let Some(special) = specials.get(&text[..]) {
                 if let Some(special) = special.filter(|&special| special != id) {
-                    let reason =
-                        format!("token {text:?} has id {id} here, but {special} as a special token");
+                    let reason = format!(
+                        "token {text:?} has id {id} here, but {special} as a special token"
+                    );
                     return Err(Error::Format { field: field.to_owned(), reason });
                 }
                 return Ok((id, text.into_bytes()));

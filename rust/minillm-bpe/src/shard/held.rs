@@ -35,7 +35,7 @@ impl<I: Id> HeldIds<I> {
             return Ok(());
         }
         let Self { folder, ids, file } = self;
-        let mut write = || {
+        let write = || {
             let file = match file {
                 Some(file) => file,
                 none => none.insert(tempfile::tempfile_in(&*folder)?),
@@ -55,7 +55,7 @@ impl<I: Id> HeldIds<I> {
             let mut bytes = Vec::with_capacity(HELD_BYTES);
             loop {
                 bytes.clear();
-                let part = file.by_ref().take(HELD_BYTES as u64).read_to_end(&mut bytes);
+                let part = (&file).take(HELD_BYTES as u64).read_to_end(&mut bytes);
                 if part.map_err(failed)? == 0 {
                     break;
                 }
@@ -96,7 +96,9 @@ mod tests {
                 let mut held = HeldIds::new(folder.path());
                 held.push(&[I::of(7); 100]).unwrap();
                 held.clear();
-                pieces.iter().for_each(|piece| held.push(piece).unwrap());
+                for piece in pieces {
+                    held.push(piece).unwrap();
+                }
                 assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
                 let mut ids = Vec::new();
                 for _ in 0..2 {

@@ -251,7 +251,7 @@ mod tests {
         reader.verify().unwrap();
         assert_eq!(reader.tokens(), N_TOKENS as u64);
         assert_eq!(reader.document_starts().unwrap(), [0, 100]);
-        let mut ids = Vec::new();
+        let mut ids: Vec<TokenId> = Vec::new();
         reader.read(998, 4, &mut ids).unwrap();
         assert_eq!(ids, [998, 999, 0, 1]);
         ids.clear();
@@ -286,7 +286,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("bare.bin");
         std::fs::write(&path, [1, 0, 2, 1]).unwrap();
-        let mut ids = Vec::new();
+        let mut ids: Vec<TokenId> = Vec::new();
         ShardReader::open(&path).unwrap().read(0, 9, &mut ids).unwrap();
         assert_eq!(ids, [1, 258]);
         std::fs::write(&path, [1, 0, 2]).unwrap();

@@ -62,8 +62,7 @@ impl SavedState {
     pub(super) fn save(&self, out: &Path) -> Result<()> {
         let path = path(out);
         let mut file = Staged::unfinished(&path)?;
-        let written =
-            Written { format: FORMAT, format_version: FORMAT_VERSION, state: self };
+        let written = Written { format: FORMAT, format_version: FORMAT_VERSION, state: self };
         file.write(seal(&path, &written)?.as_bytes())?;
         file.sync()?;
         file.publish()

@@ -130,100 +130,109 @@ impl Window {
 fn link(tables: &Tables, text: &[u8], parts: &mut Vec<Part>, lowest: &mut Lowest) -> Result<()> {
     let len = to_u32(text.len())?;
     parts.clear();
-    lowest.clear();
+    lowest.reset(text.len());
     for (at, &byte) in (0..len).zip(text) {
-        let id = tables.byte_id(byte).ok_or(Error::MissingByte { byte })?;
+        let id = tables.known_byte_id(byte)?;
         let is_last = at + 1 == len;
-        let with_next = if is_last {
-            PairMerge::NONE
-        } else {
-            tables.byte_pair(byte, text[index(at) + 1])
-        };
+        let with_next =
+            if is_last { PairMerge::NONE } else { tables.byte_pair(byte, text[index(at) + 1]) };
         let next = if is_last { END } else { at + 1 };
         parts.push(Part { id, previous: at.wrapping_sub(1), next, merged: with_next.result });
-        lowest.push(at, with_next.rank);
+        lowest.set(at, with_next.rank);
     }
     lowest.build();
     Ok(())
 }
 
-/// A tree of minima with [`FAN`](Self::FAN) children to a node: the lowest of many ranks, leftmost
-/// among equals, where a few ranks change at a time.
+/// Children of a node.
+const FAN: usize = 32;
+
+/// A tree of minima: the lowest of many ranks, leftmost among equals, where a few change at a time.
 #[derive(Debug, Default)]
 struct Lowest {
-    /// The ranks with their places, and on each level above the minima of the one below; the
-    /// last has one node.
-    levels: Vec<Vec<u64>>,
+    /// The ranks with their places, and on each level above the minima of the nodes below; the last
+    /// is one node.
+    levels: Vec<Vec<[u64; FAN]>>,
+    root: u64,
 }
 
+/// Behind every rank with its place.
+const NONE: u64 = u64::MAX;
+
 impl Lowest {
-    const FAN: usize = 32;
-    /// Behind every rank with its place.
-    const NONE: u64 = u64::MAX;
-
-    fn clear(&mut self) {
-        if self.levels.is_empty() {
-            self.levels.push(Vec::new());
-        }
-        self.levels[0].clear();
-    }
-
-    /// Appends a rank, until [`build`](Self::build).
-    fn push(&mut self, at: u32, rank: u32) {
-        self.levels[0].push(entry(at, rank));
-    }
-
-    fn build(&mut self) {
-        let mut level = 0;
-        loop {
-            let below = &mut self.levels[level];
-            below.resize(below.len().next_multiple_of(Self::FAN), Self::NONE);
-            let minima: Vec<u64> = below.chunks_exact(Self::FAN).map(lowest_of).collect();
-            let is_root = minima.len() <= 1;
+    /// Forgets all; ranks may be [set](Self::set) for so many places.
+    fn reset(&mut self, n_places: usize) {
+        let (mut n_nodes, mut level) = (n_places, 0);
+        while level == 0 || n_nodes > 1 {
+            n_nodes = n_nodes.div_ceil(FAN);
+            if level == self.levels.len() {
+                self.levels.push(Vec::new());
+            }
+            self.levels[level].clear();
+            self.levels[level].resize(n_nodes, [NONE; FAN]);
             level += 1;
-            match self.levels.get_mut(level) {
-                Some(above) => *above = minima,
-                None => self.levels.push(minima),
-            }
-            if is_root {
-                self.levels.truncate(level + 1);
-                return;
-            }
         }
+        self.levels.truncate(level);
     }
 
-    /// Changes a rank; the tree is renewed for several at once.
+    /// Changes a rank; the tree is [renewed](Self::renew) for several at once.
+    #[inline]
     fn set(&mut self, at: u32, rank: u32) {
-        self.levels[0][index(at)] = entry(at, rank);
+        self.levels[0][index(at) / FAN][index(at) % FAN] = entry(at, rank);
+    }
+
+    /// Makes the tree true to all that was set.
+    fn build(&mut self) {
+        for level in 1..self.levels.len() {
+            for node in 0..self.levels[level - 1].len() {
+                self.renew_node(level, node);
+            }
+        }
+        self.renew_root();
     }
 
     /// Makes the tree true to what was set at these places, which ascend.
+    #[inline]
     fn renew(&mut self, changed: [u32; 3]) {
-        let mut changed = changed.map(index);
+        let mut nodes = changed.map(index);
         for level in 1..self.levels.len() {
-            let (below, above) = self.levels.split_at_mut(level);
-            let (below, above) = (&below[level - 1], &mut above[0]);
             let mut last = usize::MAX;
-            for at in &mut changed {
-                *at /= Self::FAN;
-                if *at != last {
-                    above[*at] = lowest_of(&below[*at * Self::FAN..(*at + 1) * Self::FAN]);
-                    last = *at;
+            for node in &mut nodes {
+                *node /= FAN;
+                if *node != last {
+                    self.renew_node(level, *node);
+                    last = *node;
                 }
             }
         }
+        self.renew_root();
+    }
+
+    #[inline]
+    fn renew_node(&mut self, level: usize, node: usize) {
+        self.levels[level][node / FAN][node % FAN] = lowest_of(&self.levels[level - 1][node]);
+    }
+
+    fn renew_root(&mut self) {
+        self.root = self.levels.last().and_then(|level| level.first()).map_or(NONE, lowest_of);
     }
 
     /// The place of the lowest rank, if there is one.
+    #[inline]
     fn first(&self) -> Option<u32> {
-        let root = *self.levels.last()?.first()?;
-        let (rank, at) = unpack(root);
+        let (rank, at) = unpack(self.root);
         (rank != u32::MAX).then_some(at)
     }
 }
 
-fn lowest_of(ranks: &[u64]) -> u64 {
-    ranks.iter().fold(Lowest::NONE, |lowest, &rank| lowest.min(rank))
+/// Four at a time: one comparison need not wait for the last.
+#[inline]
+fn lowest_of(ranks: &[u64; FAN]) -> u64 {
+    let (fours, _) = ranks.as_chunks::<4>();
+    let lowest = fours.iter().fold([NONE; 4], |lowest, four| {
+        [0, 1, 2, 3].map(|lane| if four[lane] < lowest[lane] { four[lane] } else { lowest[lane] })
+    });
+    lowest[0].min(lowest[1]).min(lowest[2].min(lowest[3]))
 }
 
 /// Rank in the high half, place in the low half: ascends in merge order.

@@ -50,8 +50,8 @@ impl OneFile {
         let bytes = self.read_bytes(start.min(self.tokens) * width as u64, count * width)?;
         let ids = bytes.chunks_exact(width);
         match self.dtype {
-            Dtype::Uint16 => out.extend(ids.map(|id| I::of(u16::from_le(id).id()))),
-            Dtype::Uint32 => out.extend(ids.map(|id| I::of(u32::from_le(id)))),
+            Dtype::Uint16 => out.extend(ids.map(|id| I::of(<u16 as Id>::from_le(id).id()))),
+            Dtype::Uint32 => out.extend(ids.map(|id| I::of(<u32 as Id>::from_le(id)))),
         }
         Ok(())
     }
