@@ -253,11 +253,14 @@ fn a_vocabulary_that_decides_from_the_far_end_has_the_ids_of_the_reference() {
 
 #[test]
 fn a_long_pre_token_is_left_when_that_is_wished() {
-    let vocab = Vocab::new(bytes(), vec![], vec![], Pattern::None).unwrap();
+    // Without a merge of what is in it, it would fall apart at once.
+    let tokens = bytes().into_iter().chain([(256, b"yy".to_vec())]).collect();
+    let merges = vec![(b"y".to_vec(), b"y".to_vec())];
+    let vocab = Vocab::new(tokens, merges, vec![], Pattern::None).unwrap();
     let (encoder, progress) = (encoder(&vocab), Progress::default());
     let mut state = encoder.new_state::<u16>(1 << 16, progress.stop());
     let mut ids = Vec::new();
-    encoder.encode_ordinary_with(&mut state, &[b'x'; 100], &mut ids).unwrap();
+    encoder.encode_ordinary_with(&mut state, &[b'y'; 100], &mut ids).unwrap();
     progress.cancel();
     let error = encoder.encode_ordinary_with(&mut state, &[b'y'; 300], &mut ids).unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{error}");

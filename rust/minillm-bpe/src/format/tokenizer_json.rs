@@ -418,10 +418,10 @@ mod tests {
             (|file| file["model"]["vocab"]["q"] = json!(u32::MAX), "id 4294967295 is too large"),
             (
                 |file| file["added_tokens"][0]["id"] = json!(95),
-                "model.vocab: token \"<|endoftext|>\" has id 7 here, but 95 as a special token",
+                "model.vocab: token \"<a b>\" has id 90 here, but 95 as a special token",
             ),
             (
-                |file| file["added_tokens"][0] = json!({ "id": 4, "content": "<new>" }),
+                |file| file["added_tokens"][1] = json!({ "id": 4, "content": "<new>" }),
                 "id 4 already stands for b\" a\"",
             ),
             (
