@@ -14,7 +14,6 @@ the size of the parent. Mapped files count where they are resident.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -49,6 +48,17 @@ class Contender:
     package: str
     """The distribution whose version is recorded."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+    """The interpreter of the environment that holds it."""
+
+    @property
+    def version(self) -> str | None:
+        """The version of its package; None if that is not installed."""
+        code = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+        done = subprocess.run(
+            [self.python, "-c", code, self.package], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
 
 
 def timed(job: Callable[[], Result]) -> tuple[Result, Sample]:
@@ -197,7 +207,7 @@ def _run_worker(
 ) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "sample.json"
-        command = [sys.executable, script, *arguments]
+        command = [contender.python, script, *arguments]
         command += ["--worker", contender.name, "--report", str(report)]
         started = time.perf_counter()
         try:
@@ -280,7 +290,7 @@ def rows_of(contenders: Sequence[Contender], measured: Measured) -> dict[str, di
             continue
         row: dict[str, Any] = {
             "package": contender.package,
-            "version": importlib.metadata.version(contender.package),
+            "version": contender.version,
         }
         for key in own[0]:
             values = [sample[key] for sample in own]
@@ -343,21 +353,12 @@ def chosen(
     limit = {"RAYON_NUM_THREADS": str(threads)} if threads else {}
     present = []
     for contender in (known[name] for name in only or known):
-        if is_installed(contender.package):
+        if contender.version is not None:
             environment = {**contender.environment, **limit}
             present.append(replace(contender, environment=environment))
         else:
             say(f"{contender.name} is left out: the package `{contender.package}` is not installed")
     return present
-
-
-def is_installed(package: str) -> bool:
-    """Whether a distribution of this name is there."""
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def threads() -> int:

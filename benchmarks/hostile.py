@@ -1,20 +1,20 @@
-"""How fast do texts become ids that are made to be slow? A million bytes of one pre-token, mostly.
+"""How fast do texts become ids that are made to be slow?
 
-Rivals: tiktoken, gigatoken. A long run without white space is one pre-token for most patterns, and a
-merge loop that looks at all of it for each merge takes hours; others recurse, or run out of
-memory. Each cell is processes of its own: a vocabulary, a text, a contender. A contender is warm when
-the clock starts: it has encoded some prose. Then it encodes the text several times, each time a few
-letters less of it, so that nobody answers from a cache of that very text; the median counts.
+Rivals: tiktoken, gigatoken. A long run without white space is one pre-token, and a merge loop that
+looks at all of it for each merge takes hours; others recurse, or run out of memory. A
+vocabulary, a text and a contender are processes of their own. Each has encoded some prose when the
+clock starts, and then encodes the text several times, each time a little less of it, so that nobody
+answers from a cache of that very text; the median counts.
 
     python benchmarks/hostile.py --vocabularies FOLDER [--repeats 5]
 
-FOLDER holds `r50k_base.tiktoken` and `cl100k_base.tiktoken`. The result is `results/hostile.json`;
-a contender that crashes on a text, or takes longer than `--timeout-s`, is recorded as that.
+The result is `results/hostile.json`. A contender that crashes on a text, or takes longer than
+`--timeout-s`, is recorded as that.
 """
 
 from __future__ import annotations
 
-import base64
+import hashlib
 import random
 import statistics
 import sys
@@ -26,27 +26,17 @@ import numpy as np
 from cyclopts import App, Parameter
 
 import harness
-from encode import fingerprint
 from harness import RESULTS, Contender
 from tables import table
+from vocabularies import CL100K, GPT2, VOCABULARIES, Vocabulary, ranks
 
 CONTENDERS = (
     Contender("minillm", "minillm"),
     Contender("tiktoken", "tiktoken"),
     Contender("gigatoken", "gigatoken"),
 )
-PATTERNS = {
-    "r50k_base": r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s",
-    "cl100k_base": (
-        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
-        r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
-    ),
-}
-"""As tiktoken itself has them, for tiktoken."""
-NAMES = {"r50k_base": "gpt2", "cl100k_base": "cl100k"}
-"""What minillm calls them."""
 UNITS = {"a": "a", "space": " ", "ab": "ab", "^": "^", "random letters": "", "U+0301": "\u0301"}
-"""What the texts repeat."""
+"""What the texts repeat; random letters repeat nothing."""
 PROSE = "Some prose, to be warm: 12 words and more of it.\n" * 20
 
 Encode = Callable[[str], Any]
@@ -73,7 +63,7 @@ def main(
     """Measures everyone on every text with every vocabulary.
 
     Args:
-        vocabularies: Folder with r50k_base.tiktoken and cl100k_base.tiktoken.
+        vocabularies: Folder with tiktoken/r50k_base.tiktoken and tiktoken/cl100k_base.tiktoken.
         text_bytes: Length of each text.
         calls: Calls in each process.
         repeats: Processes of each contender for each text and vocabulary.
@@ -87,11 +77,12 @@ def main(
     """
     if worker is not None and report is not None:
         name, unit = cell.split("/")
-        harness.answer(work(worker, vocabularies, name, unit, text_bytes, calls), report)
+        encode = PREPARE[worker](vocabularies, VOCABULARIES[name])
+        harness.answer(work(encode, hostile_text(UNITS[unit], text_bytes), calls), report)
         return 0
     contenders = harness.chosen(CONTENDERS, only, threads=1)
     cells = {}
-    for name in NAMES:
+    for name in (GPT2.name, CL100K.name):
         for unit in texts or UNITS:
             harness.say(f"{name}, {unit}")
             measured = harness.measure(
@@ -122,36 +113,33 @@ def main(
     return 0 if sound else 1
 
 
-def work(
-    contender: str, vocabularies: Path, name: str, unit: str, text_bytes: int, calls: int
-) -> harness.Sample:
+def work(encode: Encode, text: str, calls: int) -> harness.Sample:
     """One process: each call has a text of its own."""
-    encode = PREPARE[contender](vocabularies / f"{name}.tiktoken", name)
-    text = hostile_text(UNITS[unit], text_bytes)
     encode(PROSE)
     seconds = []
     for call in range(calls):
         piece = text[: len(text) - 2 * call]
         ids, sample = harness.timed(lambda piece=piece: encode(piece))
         seconds.append(sample["wall_s"])
-    count, digest = fingerprint(np.asarray(ids, dtype=np.uint32))
+    ids = np.asarray(ids, dtype="<u4")
     return {
         "wall_s": statistics.median(seconds),
         "peak_rss_bytes": harness.peak_rss_bytes(),
-        "ids": count,
-        "ids_sha256": digest,
+        "ids": len(ids),
+        "ids_sha256": hashlib.sha256(ids.tobytes()).hexdigest(),
     }
 
 
 def hostile_text(unit: str, text_bytes: int) -> str:
     """`unit` again and again, or random letters if it is empty."""
     if not unit:
-        return "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=text_bytes))
+        generator = random.Random(0)  # noqa: S311  the same letters every time
+        return "".join(generator.choices("abcdefghijklmnopqrstuvwxyz", k=text_bytes))
     return unit * (text_bytes // len(unit.encode()))
 
 
 def summarized(contenders: Sequence[Contender], measured: harness.Measured) -> dict[str, Any]:
-    """Everyone's numbers, whether the ids are the same, and how many times the best rival's speed."""
+    """Everyone's numbers, whether the ids are the same, and how much faster than the best rival."""
     rows = harness.rows_of(contenders, measured)
     times = {name: row["wall_s"]["median"] for name, row in rows.items()}
     own = times.pop("minillm", None)
@@ -163,37 +151,38 @@ def summarized(contenders: Sequence[Contender], measured: harness.Measured) -> d
     return cell
 
 
-def prepare_minillm(ranks: Path, name: str) -> Encode:
+def prepare_minillm(folder: Path, vocabulary: Vocabulary) -> Encode:
     """The package's own encoder."""
     from minillm.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.from_ranks(ranks, special_tokens={}, pattern=NAMES[name])
+    tokenizer = Tokenizer.from_ranks(
+        folder / vocabulary.file, special_tokens={}, pattern=vocabulary.pattern
+    )
     return tokenizer.encode_to_numpy
 
 
-def prepare_tiktoken(ranks: Path, name: str) -> Encode:
+def prepare_tiktoken(folder: Path, vocabulary: Vocabulary) -> Encode:
     """tiktoken, which makes a list."""
     import tiktoken
 
-    lines = (line.split() for line in ranks.read_bytes().splitlines())
     encoding = tiktoken.Encoding(
-        name,
-        pat_str=PATTERNS[name],
-        mergeable_ranks={base64.b64decode(token): int(rank) for token, rank in lines},
+        vocabulary.name,
+        pat_str=vocabulary.regex,
+        mergeable_ranks=ranks(folder / vocabulary.file),
         special_tokens={},
     )
     return encoding.encode_ordinary
 
 
-def prepare_gigatoken(ranks: Path, name: str) -> Encode:
+def prepare_gigatoken(folder: Path, vocabulary: Vocabulary) -> Encode:
     """gigatoken, on this thread."""
     import gigatoken
 
-    tokenizer = gigatoken.Tokenizer.from_tiktoken(ranks)
+    tokenizer = gigatoken.Tokenizer.from_tiktoken(folder / vocabulary.file)
     return lambda text: tokenizer.encode_batch([text], parallel=False)[0]
 
 
-PREPARE: dict[str, Callable[[Path, str], Encode]] = {
+PREPARE: dict[str, Callable[[Path, Vocabulary], Encode]] = {
     "minillm": prepare_minillm,
     "tiktoken": prepare_tiktoken,
     "gigatoken": prepare_gigatoken,

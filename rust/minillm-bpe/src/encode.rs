@@ -6,6 +6,7 @@
 //! one thread at a time, is bounded, and never changes what comes out.
 
 mod batch;
+mod filter;
 mod merge;
 mod state;
 mod stream;
@@ -66,7 +67,7 @@ impl Shared {
         pre_token: &[u8],
         out: &mut Vec<I>,
     ) -> Result<()> {
-        let is_maybe_whole = self.tables.may_be_whole(pre_token.len());
+        let is_maybe_whole = self.tables.may_be_whole(pre_token);
         match is_maybe_whole.then(|| self.vocab.id(pre_token)).flatten() {
             Some(id) => {
                 out.push(I::of(id));
@@ -250,12 +251,11 @@ impl Encoder {
         out: &mut Vec<I>,
     ) -> Result<()> {
         let shared = &*self.shared;
-        let scanned = shared.pre_tokenizer.for_each_span(text, |start, end| {
-            state.push(shared, text, start, end, out);
+        let scanned = shared.pre_tokenizer.for_each_block(text, |block| {
+            state.append(shared, text, block, out);
         });
         // Whatever happened, nothing of this text may wait until the next.
-        let finished = state.finish(shared, text, out);
-        scanned.and(finished)
+        scanned.and(state.take_failure())
     }
 }
 

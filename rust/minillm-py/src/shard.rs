@@ -16,7 +16,7 @@ use crate::bpe::Bpe;
 use crate::corpus::Corpus;
 use crate::errors::to_py;
 use crate::progress::Progress;
-use crate::work::{released, watched};
+use crate::work::{interruptible, released, watched};
 
 /// What was written into one token file.
 #[pyclass(frozen, get_all, module = "minillm._core")]
@@ -150,7 +150,7 @@ impl Shard {
 
     /// Reads everything and compares it with the checksums of the manifest.
     fn verify(&mut self, py: Python<'_>) -> PyResult<()> {
-        released(py, || self.0.verify())
+        interruptible(py, |progress| self.0.verify(progress))
     }
 
     /// Up to `count` ids from `start` on, of the file's own type.

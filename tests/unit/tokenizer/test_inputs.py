@@ -199,6 +199,9 @@ def test_the_field_is_chosen(folder, capsys):
     (folder / "a.txt").write_text("low")
     assert run("count", "a.txt", "--out", "b.counts", "--field", "title", "--quiet") == 0
     assert "warning: --field `title` has no effect: no file is jsonl" in capsys.readouterr().err
+    for verb in (("train", "--vocab-size", 260), ("count", "--out", "b.counts")):
+        assert run(*verb, "a.txt", "--temp-dir", ".", "--quiet") == 0
+        assert "warning: temp_dir `.` has no effect" in capsys.readouterr().err
 
 
 def test_a_separator_is_chosen(folder):

@@ -1,8 +1,9 @@
 //! Merges one pre-token: lowest rank first, leftmost first among equals.
 //!
 //! Up to [`SHORT`] bytes the lowest rank is found by looking at all of them: quadratic, and
-//! faster than any bookkeeping. Longer ones fall apart first, between bytes that no merge joins, and
-//! what is still longer then is for [`long`]. `reference::encode` is the slow twin of both.
+//! faster than any bookkeeping. Which parts are left is one bit a byte. Longer pre-tokens fall apart
+//! first, between bytes that no merge joins, and what is still longer then is for [`long`].
+//! `reference::encode` is the slow twin of both.
 
 mod long;
 
@@ -44,50 +45,92 @@ pub(super) fn merge<I: Id>(
         return merge_short(tables, pre_token, out);
     }
     let mut start = 0;
-    for end in 1..=pre_token.len() {
-        if end < pre_token.len() && tables.may_join(pre_token[end - 1], pre_token[end]) {
-            continue;
+    for (end, two) in (1..).zip(pre_token.windows(2)) {
+        if !tables.may_join(two[0], two[1]) {
+            merge_stretch(tables, scratch, &pre_token[start..end], out)?;
+            start = end;
         }
-        let stretch = &pre_token[start..end];
-        start = end;
-        match *stretch {
-            [byte] => out.push(I::of(tables.known_byte_id(byte)?)),
-            _ if stretch.len() <= SHORT => merge_short(tables, stretch, out)?,
-            _ => scratch.window.merge(tables, stretch, &scratch.stop, out)?,
+    }
+    merge_stretch(tables, scratch, &pre_token[start..], out)
+}
+
+/// Appends the ids of bytes between which all might join: mostly one or two.
+#[inline]
+fn merge_stretch<I: Id>(
+    tables: &Tables,
+    scratch: &mut Scratch,
+    stretch: &[u8],
+    out: &mut Vec<I>,
+) -> Result<()> {
+    match *stretch {
+        [only] => out.push(I::of(tables.known_byte_id(only)?)),
+        [left, right] => {
+            let merge = tables.byte_pair(left, right);
+            if merge.is_none() {
+                let ids = [tables.known_byte_id(left)?, tables.known_byte_id(right)?];
+                out.extend_from_slice(&ids.map(I::of));
+            } else {
+                out.push(I::of(merge.result));
+            }
         }
+        _ if stretch.len() <= SHORT => merge_short(tables, stretch, out)?,
+        _ => scratch.window.merge(tables, stretch, &scratch.stop, out)?,
     }
     Ok(())
 }
 
 fn merge_short<I: Id>(tables: &Tables, pre_token: &[u8], out: &mut Vec<I>) -> Result<()> {
-    let mut ids = [0; SHORT];
-    for (id, &byte) in ids.iter_mut().zip(pre_token) {
-        *id = tables.known_byte_id(byte)?;
-    }
-    let mut len = pre_token.len();
-    // `merges[i]` is the merge of parts i and i + 1; the last part has none.
+    // A part stands where its first byte does, so that nothing moves when two become one, and
+    // `begins` has a bit for each. `merges` holds the merge of each part with the next one.
+    let mut parts = [0; SHORT];
     let mut merges = [PairMerge::NONE; SHORT];
-    for i in 1..len {
-        merges[i - 1] = tables.byte_pair(pre_token[i - 1], pre_token[i]);
-    }
-    loop {
-        let mut at = 0;
-        for i in 1..len {
-            if merges[i].rank < merges[at].rank {
-                at = i;
-            }
-        }
-        if merges[at].is_none() {
-            out.extend(ids[..len].iter().map(|&id| I::of(id)));
-            return Ok(());
-        }
-        ids[at] = merges[at].result;
-        ids.copy_within(at + 2..len, at + 1);
-        merges.copy_within(at + 1..len, at);
-        len -= 1;
-        merges[at] = if at + 1 < len { tables.pair(ids[at], ids[at + 1]) } else { PairMerge::NONE };
-        if at > 0 {
-            merges[at - 1] = tables.pair(ids[at - 1], ids[at]);
+    let mut begins = 0_u32;
+    for (at, &byte) in pre_token.iter().enumerate() {
+        parts[at] = tables.known_byte_id(byte)?;
+        begins |= 1 << at;
+        if let Some(&next) = pre_token.get(at + 1) {
+            merges[at] = tables.byte_pair(byte, next);
         }
     }
+    while let Some(at) = lowest(&merges[..pre_token.len()]) {
+        let id = merges[at].result;
+        parts[at] = id;
+        let swallowed = after(begins, at);
+        begins &= !(1 << swallowed);
+        merges[swallowed] = PairMerge::NONE;
+        let next = after(begins, at);
+        merges[at] = if next < SHORT { tables.pair(id, parts[next]) } else { PairMerge::NONE };
+        if let Some(previous) = before(begins, at) {
+            merges[previous] = tables.pair(parts[previous], id);
+        }
+    }
+    while begins != 0 {
+        out.push(I::of(parts[begins.trailing_zeros() as usize]));
+        begins &= begins - 1;
+    }
+    Ok(())
+}
+
+/// Where the lowest rank stands, the leftmost of them; [`None`] if there is no merge.
+#[inline]
+fn lowest(merges: &[PairMerge]) -> Option<usize> {
+    let (mut lowest, mut at) = (PairMerge::NONE.rank, 0);
+    for (i, merge) in merges.iter().enumerate() {
+        let is_lower = merge.rank < lowest;
+        lowest = if is_lower { merge.rank } else { lowest };
+        at = if is_lower { i } else { at };
+    }
+    (lowest != PairMerge::NONE.rank).then_some(at)
+}
+
+/// The first bit of `begins` behind `at`; [`SHORT`] or more if there is none.
+#[inline]
+fn after(begins: u32, at: usize) -> usize {
+    at + 1 + (u64::from(begins) >> (at + 1) | 1 << SHORT).trailing_zeros() as usize
+}
+
+/// The last bit of `begins` before `at`.
+#[inline]
+fn before(begins: u32, at: usize) -> Option<usize> {
+    (begins & ((1 << at) - 1)).checked_ilog2().map(|bit| bit as usize)
 }

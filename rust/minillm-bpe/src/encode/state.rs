@@ -3,7 +3,6 @@
 
 use std::{
     num::NonZero,
-    ops::Range,
     sync::{Arc, Mutex},
 };
 
@@ -13,13 +12,14 @@ use super::{
     table::{LongTable, MAX_LONG_BYTES, ShortTable},
     trained::{Sets, TrainedTable},
 };
-use crate::{Error, Result, ids::Id, key, progress::Stop};
+use crate::{Error, Result, ids::Id, key, pretokenize::Block, progress::Stop};
 
 /// Memory of one state, unless many threads share a budget.
 const STATE_BYTES: usize = 32 << 20;
 
-/// How many pre-tokens are looked up together, while the memory for as many is on its way.
-const GROUP: usize = 32;
+/// How many pre-tokens are looked up together, while the memory for as many is on its way: about as
+/// many as the scanner finds at a time.
+const GROUP: usize = 256;
 
 /// The top byte of what waits in place of a key, if the pre-token is too long for one; then come 56
 /// bits of length and 64 of start.
@@ -33,26 +33,29 @@ pub(crate) struct State<I: Id> {
     short: ShortTable<I>,
     short_bytes: usize,
     long: LongTable<I>,
-    waiting: Waiting,
+    group: Group<I>,
     scratch: Scratch,
     ids: Vec<I>,
     /// The first thing that went wrong in this text.
     failure: Option<Error>,
 }
 
-/// Pre-tokens whose slots are being fetched. One group waits while the other one is collected, so
-/// that the requests spread over the time that the scanner takes to find the next ones.
+/// Pre-tokens whose slots are being fetched, and what was found of them.
 #[derive(Debug)]
-struct Waiting {
-    /// Key and hash.
-    groups: [(u128, u64); 2 * GROUP],
-    /// How many have come so far in this text.
-    n_pushed: usize,
+struct Group<I> {
+    keys: [u128; GROUP],
+    hashes: [u64; GROUP],
+    /// The ids, without those of the holes; the first `n_ids` count.
+    ids: Vec<I>,
+    n_ids: usize,
+    /// Pre-tokens that were not found at once: which, and how many of `ids` come before.
+    holes: Vec<(usize, usize)>,
 }
 
-impl Default for Waiting {
-    fn default() -> Self {
-        Self { groups: [(0, 0); 2 * GROUP], n_pushed: 0 }
+impl<I: Id> Group<I> {
+    fn new() -> Self {
+        let ids = vec![I::default(); ShortTable::<I>::MAX_IDS * GROUP];
+        Self { keys: [0; GROUP], hashes: [0; GROUP], ids, n_ids: 0, holes: Vec::new() }
     }
 }
 
@@ -66,77 +69,89 @@ impl<I: Id> State<I> {
             short: ShortTable::new(short_bytes),
             short_bytes,
             long: LongTable::new(max_bytes / 4),
-            waiting: Waiting::default(),
+            group: Group::new(),
             scratch: Scratch::new(stop),
             ids: Vec::new(),
             failure: None,
         }
     }
 
-    /// Takes the next pre-token of `text`, and appends the ids of a group whose turn it is.
-    #[inline]
-    pub(super) fn push(
+    /// Appends the ids of the pre-tokens of `block`, which are some of `text`.
+    #[inline(never)]
+    pub(super) fn append(
         &mut self,
         shared: &Shared,
         text: &[u8],
-        start: usize,
-        end: usize,
+        block: Block<'_>,
         out: &mut Vec<I>,
     ) {
-        let next = if let Some(key) = key::of_span(text, start, end) {
-            let hash = key::hash(key);
-            self.trained.as_deref().unwrap_or(&self.short).prefetch(hash);
-            (key, hash)
-        } else {
-            self.long_key(text, start, end)
-        };
-        let at = self.waiting.n_pushed;
-        self.waiting.groups[at % (2 * GROUP)] = next;
-        self.waiting.n_pushed = at + 1;
-        if (at + 1).is_multiple_of(GROUP) && at >= GROUP {
-            let first = (at + 1) % (2 * GROUP);
-            self.append(shared, text, first..first + GROUP, out);
+        for block in block.split(GROUP) {
+            self.fetch(text, block);
+            self.find(block.ends().len());
+            let mut done = 0;
+            for hole in 0..self.group.holes.len() {
+                let (at, n_before) = self.group.holes[hole];
+                out.extend_from_slice(&self.group.ids[done..n_before]);
+                done = n_before;
+                self.append_one(shared, text, self.group.keys[at], self.group.hashes[at], out);
+            }
+            out.extend_from_slice(&self.group.ids[done..self.group.n_ids]);
         }
     }
 
-    #[inline(never)]
-    fn long_key(&self, text: &[u8], start: usize, end: usize) -> (u128, u64) {
-        let hash = LongTable::<I>::hash(&text[start..end]);
-        self.long.prefetch(hash);
-        (LONG | ((end - start) as u128) << 64 | start as u128, hash)
+    /// Makes keys of the pre-tokens, and asks for the memory where they are looked for first.
+    fn fetch(&mut self, text: &[u8], block: Block<'_>) {
+        let Self { trained, short, long, group, .. } = self;
+        let table = trained.as_deref().unwrap_or(short);
+        let mut start = block.start;
+        for ((key, hash), end) in group.keys.iter_mut().zip(&mut group.hashes).zip(block.ends()) {
+            if let Some(short_key) = key::of_span(text, start, end) {
+                *key = short_key;
+                *hash = key::hash(short_key);
+                table.prefetch(*hash);
+            } else {
+                *key = LONG | ((end - start) as u128) << 64 | start as u128;
+                *hash = LongTable::<I>::hash(&text[start..end]);
+                long.prefetch(*hash);
+            }
+            start = end;
+        }
     }
 
-    /// Appends the ids of all that wait: `text` is at its end.
+    /// Finds the ids of the first `n` of the group, or notes that there is a hole.
+    fn find(&mut self, n: usize) {
+        let Self { trained, short, group: Group { keys, hashes, ids, holes, n_ids }, .. } = self;
+        let table = trained.as_deref().unwrap_or(short);
+        holes.clear();
+        *n_ids = 0;
+        let mut at = 0;
+        loop {
+            let (n_found, n_new) = table.find(&keys[at..n], &hashes[at..n], &mut ids[*n_ids..]);
+            at += n_found;
+            *n_ids += n_new;
+            if at == n {
+                return;
+            }
+            holes.push((at, *n_ids));
+            at += 1;
+        }
+    }
+
+    /// Takes the first thing that went wrong in this text; its ids are of no use then.
     ///
     /// # Errors
     ///
-    /// The first of this text; its ids are of no use then.
-    pub(super) fn finish(&mut self, shared: &Shared, text: &[u8], out: &mut Vec<I>) -> Result<()> {
-        let n_pushed = std::mem::take(&mut self.waiting.n_pushed);
-        let n_begun = n_pushed % GROUP;
-        if n_pushed >= GROUP {
-            // The last group that is whole waits still.
-            let first = (n_pushed - n_begun - GROUP) % (2 * GROUP);
-            self.append(shared, text, first..first + GROUP, out);
-        }
-        let first = (n_pushed - n_begun) % (2 * GROUP);
-        self.append(shared, text, first..first + n_begun, out);
+    /// That.
+    pub(super) fn take_failure(&mut self) -> Result<()> {
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    #[inline(never)]
-    fn append(&mut self, shared: &Shared, text: &[u8], group: Range<usize>, out: &mut Vec<I>) {
-        for at in group {
-            let (key, hash) = self.waiting.groups[at];
-            if key >= LONG {
-                self.append_long(shared, text, key, hash, out);
-                continue;
-            }
-            let trained = self.trained.as_ref();
-            let is_trained = trained.is_some_and(|trained| trained.append(key, hash, out));
-            if !is_trained && !self.short.append(key, hash, out) {
-                self.merge_short(shared, key, out);
-            }
+    /// Appends the ids of a pre-token that was not found at once.
+    fn append_one(&mut self, shared: &Shared, text: &[u8], key: u128, hash: u64, out: &mut Vec<I>) {
+        if key >= LONG {
+            self.append_long(shared, text, key, hash, out);
+        } else if !self.short.append(key, hash, out) {
+            self.merge_short(shared, key, out);
         }
     }
 

@@ -49,6 +49,9 @@ impl<I: Id> ShortTable<I> {
     /// Sets that are read and written at a time.
     const STRETCH: usize = 1 << 12;
 
+    /// Ids that fit into an entry, and their number.
+    pub(super) const MAX_IDS: usize = inline_ids::<I>() + 1;
+
     /// Bytes of a set, in memory and in a file.
     pub(super) const SET_BYTES: usize = size_of::<Set<I>>();
 
@@ -153,6 +156,36 @@ impl<I: Id> ShortTable<I> {
         if let Some(set) = self.sets.get(self.home(hash)) {
             prefetch(set);
         }
+    }
+
+    /// Writes the ids of the first keys that are here to the head of `out`, which has room for
+    /// [`MAX_IDS`](Self::MAX_IDS) of each. Returns how many keys there were and how many ids; the
+    /// key that follows is not here, or its ids lie in the arena.
+    pub(super) fn find(&self, keys: &[u128], hashes: &[u64], out: &mut [I]) -> (usize, usize) {
+        let mut n_ids = 0;
+        for (n_keys, (&key, &hash)) in keys.iter().zip(hashes).enumerate() {
+            let mut at = self.home(hash);
+            let ids = loop {
+                let set = &self.sets[at];
+                // Which of the two it is, nobody can predict: no branch asks.
+                let second = usize::from(set.keys[1] == key);
+                if set.keys[second] == key {
+                    break set.ids[second].as_ref();
+                }
+                if set.keys[1] == 0 {
+                    return (n_keys, n_ids);
+                }
+                at = (at + 1) & (self.sets.len() - 1);
+            };
+            let count = ids[inline_ids::<I>()].id() as usize;
+            if count > inline_ids::<I>() {
+                return (n_keys, n_ids);
+            }
+            // All 16 bytes: a copy of known size, where one of `count` would branch.
+            out[n_ids..][..ids.len()].copy_from_slice(ids);
+            n_ids += count;
+        }
+        (keys.len(), n_ids)
     }
 
     /// Appends the ids of `key` if it is here.

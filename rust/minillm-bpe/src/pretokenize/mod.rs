@@ -145,6 +145,38 @@ impl Pattern {
     }
 }
 
+/// Consecutive pre-tokens, as they are found together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block<'b> {
+    /// Where the first one begins.
+    pub(crate) start: usize,
+    base: usize,
+    /// Where each one ends, from `base` on.
+    ends: &'b [u16],
+}
+
+impl<'b> Block<'b> {
+    fn of_one(start: usize, end: usize) -> Self {
+        Self { start, base: end, ends: &[0] }
+    }
+
+    /// Where each one ends; the next one begins there.
+    #[inline]
+    pub(crate) fn ends(self) -> impl ExactSizeIterator<Item = usize> + 'b {
+        self.ends.iter().map(move |&end| self.base + usize::from(end))
+    }
+
+    /// The same in blocks of at most `n`.
+    pub(crate) fn split(self, n: usize) -> impl Iterator<Item = Self> + 'b {
+        let mut start = self.start;
+        self.ends.chunks(n).map(move |ends| {
+            let block = Self { start, ends, ..self };
+            start = block.ends().last().unwrap_or(start);
+            block
+        })
+    }
+}
+
 /// A pattern made ready to cut text; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PreTokenizer {
@@ -201,13 +233,35 @@ impl PreTokenizer {
     /// [`Error::Pattern`] when the regex engine gives up on a text.
     #[inline]
     pub fn for_each_span(&self, text: &[u8], mut visit: impl FnMut(usize, usize)) -> Result<()> {
+        self.for_each_block(text, |block| {
+            let mut start = block.start;
+            for end in block.ends() {
+                visit(start, end);
+                start = end;
+            }
+        })
+    }
+
+    /// [`for_each_span`](Self::for_each_span), some pre-tokens at a time.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub(crate) fn for_each_block(
+        &self,
+        text: &[u8],
+        mut visit: impl FnMut(Block<'_>),
+    ) -> Result<()> {
         match &self.engine {
-            Engine::Gpt2(path) => wide::for_each_span(text, wide::Gpt2, *path, visit),
-            Engine::Cl100k(rules, path) => wide::for_each_span(text, *rules, *path, visit),
-            Engine::O200k(rules, path) => wide::for_each_span(text, *rules, *path, visit),
-            Engine::Regex(regex) => general::for_each_span(regex, text, visit)?,
+            Engine::Gpt2(path) => wide::for_each_block(text, wide::Gpt2, *path, visit),
+            Engine::Cl100k(rules, path) => wide::for_each_block(text, *rules, *path, visit),
+            Engine::O200k(rules, path) => wide::for_each_block(text, *rules, *path, visit),
+            Engine::Regex(regex) => {
+                general::for_each_span(regex, text, |start, end| visit(Block::of_one(start, end)))?;
+            }
             Engine::Whole if text.is_empty() => {}
-            Engine::Whole => visit(0, text.len()),
+            Engine::Whole => visit(Block::of_one(0, text.len())),
         }
         Ok(())
     }

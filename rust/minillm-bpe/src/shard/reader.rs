@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::join::JoinedManifest;
 use super::sealed_json::Sealed;
 use super::{Dtype, FORMAT, FORMAT_VERSION, Manifest, Totals, beside, misfit};
+use crate::progress::Progress;
 use crate::staged::unfinished_path;
 use crate::{Error, Result, TokenId, ids::Id};
 use one_file::OneFile;
@@ -147,9 +148,9 @@ impl ShardReader {
     ///
     /// # Errors
     ///
-    /// [`Error::Shard`] names the first block that differs.
-    pub fn verify(&mut self) -> Result<()> {
-        self.files.iter_mut().try_for_each(|(_, file)| file.verify())
+    /// [`Error::Shard`] names the first block that differs; [`Error::Interrupted`].
+    pub fn verify(&mut self, progress: &Progress) -> Result<()> {
+        self.files.iter_mut().try_for_each(|(_, file)| file.verify(progress))
     }
 }
 
@@ -248,7 +249,7 @@ mod tests {
     fn any_range_is_read() {
         let folder = TempDir::new().unwrap();
         let mut reader = ShardReader::open(&shard(&folder)).unwrap();
-        reader.verify().unwrap();
+        reader.verify(&Progress::default()).unwrap();
         assert_eq!(reader.tokens(), N_TOKENS as u64);
         assert_eq!(reader.document_starts().unwrap(), [0, 100]);
         let mut ids: Vec<TokenId> = Vec::new();
@@ -332,7 +333,8 @@ mod tests {
         // In the middle block, which opening does not read.
         bytes[BLOCK_BYTES + 5] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        let message = ShardReader::open(&path).unwrap().verify().unwrap_err().to_string();
+        let message =
+            ShardReader::open(&path).unwrap().verify(&Progress::default()).unwrap_err().to_string();
         assert!(message.contains("train.bin: `block_xxh3` [1] is "), "{message}");
         bytes[0] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
@@ -342,7 +344,7 @@ mod tests {
         let path = shard(&folder);
         std::fs::write(path.with_extension("idx"), [7; 16]).unwrap();
         let mut reader = ShardReader::open(&path).unwrap();
-        for result in [reader.verify(), reader.document_starts().map(|_| ())] {
+        for result in [reader.verify(&Progress::default()), reader.document_starts().map(|_| ())] {
             let message = result.unwrap_err().to_string();
             assert!(message.ends_with("train.idx: `idx_xxh3` is not the checksum of the file"));
         }

@@ -58,7 +58,7 @@ fn run(sources: Vec<Source>, options: &EncodeOptions) -> Result<EncodeReport> {
 
 fn ids(path: &Path) -> Vec<TokenId> {
     let mut shard = ShardReader::open(path).unwrap();
-    shard.verify().unwrap();
+    shard.verify(&Progress::default()).unwrap();
     let mut ids = Vec::new();
     shard.read(0, usize::MAX, &mut ids).unwrap();
     ids

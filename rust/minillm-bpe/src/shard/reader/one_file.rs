@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::super::{Dtype, Manifest, beside, check_width, hex, misfit};
+use crate::progress::Progress;
 use crate::{Error, Result, ids::Id};
 
 /// One file of ids that is open for reading, with its manifest if it has one.
@@ -70,11 +71,12 @@ impl OneFile {
     }
 
     /// Reads everything and compares it with the manifest's checksums.
-    pub(super) fn verify(&mut self) -> Result<()> {
+    pub(super) fn verify(&mut self, progress: &Progress) -> Result<()> {
         let Some(manifest) = &self.manifest else { return Ok(()) };
         let n_blocks = manifest.block_xxh3.len();
         for block in 0..n_blocks {
             self.check_block(block)?;
+            progress.advance(0)?;
         }
         self.check_index()
     }
