@@ -155,6 +155,7 @@ def measure(
     *,
     repeats: int,
     max_seconds: float = float("inf"),
+    timeout_s: float | None = None,
 ) -> Measured:
     """Runs each contender `repeats` times, interleaved, each in a process of its own.
 
@@ -167,6 +168,7 @@ def measure(
         repeats: Samples per contender.
         max_seconds: A contender whose samples took this long together gets no more of them. The
             first is never cut short.
+        timeout_s: A process that takes longer is ended, and counts as failed.
     """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     failed: dict[str, str] = {}
@@ -178,7 +180,7 @@ def measure(
             if contender.name in failed or spent_s >= max_seconds:
                 continue
             try:
-                own.append(_run_worker(str(script), contender, arguments))
+                own.append(_run_worker(str(script), contender, arguments, timeout_s))
             except RuntimeError as error:
                 failed[contender.name] = str(error)
                 say(f"error: {error}")
@@ -200,20 +202,26 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _run_worker(script: str, contender: Contender, arguments: Sequence[str]) -> Sample:
+def _run_worker(
+    script: str, contender: Contender, arguments: Sequence[str], timeout_s: float | None
+) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "sample.json"
         command = [contender.python, script, *arguments]
         command += ["--worker", contender.name, "--report", str(report)]
         started = time.perf_counter()
-        done = subprocess.run(
-            command,
-            env={**os.environ, **contender.environment},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                env={**os.environ, **contender.environment},
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{contender.name} took longer than {timeout_s} s") from None
         process_s = time.perf_counter() - started
         if done.returncode != 0:
             end = done.stderr.strip()[-2000:]

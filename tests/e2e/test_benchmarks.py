@@ -1,3 +1,4 @@
+import base64
 import json
 import random
 import subprocess
@@ -116,6 +117,24 @@ def test_phases_are_measured_and_learn_the_same_tokens(corpus: Path, tmp_path: P
     for threads in ("1 thread", "all threads"):
         assert set(result["derived"][threads]["share_of_counting"]) == {"300", "400"}
         assert result["derived"][threads]["time_400_over_300"] > 0
+
+
+def test_hostile_texts_are_measured_and_rivals_give_the_same_ids(tmp_path: Path) -> None:
+    tokens = [bytes([byte]) for byte in range(256)] + [b"aa", b"aaaa"]
+    lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens)]
+    (tmp_path / "tiktoken").mkdir()
+    for name in ("r50k_base", "cl100k_base"):
+        (tmp_path / "tiktoken" / f"{name}.tiktoken").write_text("\n".join(lines))
+    out = tmp_path / "hostile.json"
+
+    run("hostile.py", f"--vocabularies={tmp_path}", "--text-bytes=900", "--texts=a", f"--out={out}")
+
+    cells = json.loads(out.read_text())["cells"]
+    assert set(cells) == {"gpt2, a", "cl100k, a"}
+    for cell in cells.values():
+        assert set(cell["contenders"]) == {"minillm", "tiktoken", "gigatoken"}
+        assert cell["agree"]
+        assert cell["times_as_fast"] > 0
 
 
 def test_bounded_memory_is_measured_and_learns_the_same_tokens(

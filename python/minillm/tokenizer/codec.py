@@ -119,9 +119,7 @@ class Codec(Vocabulary):
         if isinstance(texts, str | bytes):
             raise ValueError(f"texts is {texts!r:.60}, expected a list of texts")
         if errors != "strict":
-            texts = [
-                text if isinstance(text, bytes) else encodable(text, errors) for text in texts
-            ]
+            texts = [text if isinstance(text, bytes) else encodable(text, errors) for text in texts]
         allowed = allowed_names_of_batch(self._bpe, texts, allowed_special, disallowed_special)
         return _core.encode_batch(self._bpe, texts, allowed, threads or cores())
 

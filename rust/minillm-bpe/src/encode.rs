@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::pretokenize::PreTokenizer;
+use crate::progress::Stop;
 use crate::shard::check_width;
 use crate::special::{Segment, SpecialTokens};
 use crate::{Result, TokenId, Vocab, ids::Id};
@@ -126,7 +127,7 @@ impl Encoder {
 
     /// Appends the ids of `text`, in which nothing is a special token.
     ///
-    /// Any bytes encode. Takes linear time, and n log n in the length of a single long pre-token.
+    /// Any bytes encode, in linear time, a single long pre-token as well.
     ///
     /// # Errors
     ///
@@ -214,9 +215,10 @@ impl Encoder {
         Ok(ids)
     }
 
-    /// A state for one thread that encodes much, with so many bytes for what it meets.
-    pub(crate) fn new_state<I: Id>(&self, max_bytes: usize) -> State<I> {
-        I::pool(&self.shared.pools).new_state(max_bytes)
+    /// A state for one thread that encodes much, with so many bytes for what it meets. Heeds `stop`
+    /// even within a pre-token.
+    pub(crate) fn new_state<I: Id>(&self, max_bytes: usize, stop: Stop) -> State<I> {
+        I::pool(&self.shared.pools).new_state(max_bytes, stop)
     }
 
     /// Lends `work` a state of an earlier call.

@@ -36,7 +36,6 @@ impl Filter {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the shift leaves log2(bits) bits")]
     fn place(&self, hash: u64) -> (usize, u64) {
         let at = hash >> self.shift;
         ((at / 64) as usize, 1 << (at % 64))

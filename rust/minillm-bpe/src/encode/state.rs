@@ -9,10 +9,10 @@ use std::{
 use super::{
     Shared,
     merge::Scratch,
-    table::{LongTable, ShortTable},
+    table::{LongTable, MAX_LONG_BYTES, ShortTable},
     trained::{Sets, TrainedTable},
 };
-use crate::{Error, Result, ids::Id, key, pretokenize::Block};
+use crate::{Error, Result, ids::Id, key, pretokenize::Block, progress::Stop};
 
 /// Memory of one state, unless many threads share a budget.
 const STATE_BYTES: usize = 32 << 20;
@@ -59,7 +59,7 @@ impl<I: Id> Group<I> {
 impl<I: Id> State<I> {
     /// Tables of its own that together never exceed about `max_bytes` (and never much less than
     /// 128 KiB), behind the shared one.
-    fn new(trained: Option<Arc<ShortTable<I>>>, max_bytes: usize) -> Self {
+    fn new(trained: Option<Arc<ShortTable<I>>>, max_bytes: usize, stop: Stop) -> Self {
         let short_bytes = max_bytes / 2;
         Self {
             trained,
@@ -67,7 +67,7 @@ impl<I: Id> State<I> {
             short_bytes,
             long: LongTable::new(max_bytes / 4),
             group: Group::new(),
-            scratch: Scratch::default(),
+            scratch: Scratch::new(stop),
             ids: Vec::new(),
             failure: None,
         }
@@ -161,7 +161,11 @@ impl<I: Id> State<I> {
     ) {
         let (start, len) = (key as u64 as usize, ((key ^ LONG) >> 64) as usize);
         let pre_token = &text[start..start + len];
-        if !self.long.append(pre_token, hash, out) && self.merge(shared, pre_token) {
+        if pre_token.len() > MAX_LONG_BYTES {
+            // Nobody keeps it: no copy of its ids is made.
+            let merged = shared.merge(&mut self.scratch, pre_token, out);
+            self.note(merged);
+        } else if !self.long.append(pre_token, hash, out) && self.merge(shared, pre_token) {
             self.long.insert(pre_token, hash, &self.ids);
             out.extend_from_slice(&self.ids);
         }
@@ -170,13 +174,13 @@ impl<I: Id> State<I> {
     /// Finds the ids of a pre-token that was not met before.
     fn merge(&mut self, shared: &Shared, pre_token: &[u8]) -> bool {
         self.ids.clear();
-        match shared.merge(&mut self.scratch, pre_token, &mut self.ids) {
-            Ok(()) => true,
-            Err(error) => {
-                self.failure.get_or_insert(error);
-                false
-            }
-        }
+        let merged = shared.merge(&mut self.scratch, pre_token, &mut self.ids);
+        self.note(merged)
+    }
+
+    /// Whether all is well; else the text has failed.
+    fn note(&mut self, merged: Result<()>) -> bool {
+        merged.map_err(|error| self.failure.get_or_insert(error)).is_ok()
     }
 }
 
@@ -240,15 +244,15 @@ impl Pooled for u32 {
 }
 
 impl<I: Id> StatePool<I> {
-    /// A state for one thread, with so many bytes for what it meets.
-    pub(super) fn new_state(&self, max_bytes: usize) -> State<I> {
-        State::new(self.trained.clone(), max_bytes)
+    /// A state for one thread, with so many bytes for what it meets, that heeds `stop`.
+    pub(super) fn new_state(&self, max_bytes: usize, stop: Stop) -> State<I> {
+        State::new(self.trained.clone(), max_bytes, stop)
     }
 
     /// Lends a state to `work`.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut State<I>) -> T) -> T {
         let pooled = self.states.try_lock().ok().and_then(|mut states| states.pop());
-        let mut state = pooled.unwrap_or_else(|| self.new_state(STATE_BYTES));
+        let mut state = pooled.unwrap_or_else(|| self.new_state(STATE_BYTES, Stop::default()));
         let result = work(&mut state);
         if let Ok(mut states) = self.states.try_lock()
             && states.len() < self.max_states

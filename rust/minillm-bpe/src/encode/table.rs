@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{Result, huge_pages, ids::Id, key, prefetch::prefetch};
 
 /// Longest pre-token worth keeping: longer ones hardly ever come back.
-const MAX_LONG_BYTES: usize = 256;
+pub(super) const MAX_LONG_BYTES: usize = 256;
 
 /// The ids of a key. The last is how many there are; if that is more than fit before it, the first
 /// two say where they begin in the arena, 16 bits each.

@@ -1,7 +1,7 @@
 //! What the vocabulary decides about merging: the id of each byte and the merge of each pair.
 
 use super::filter::Filter;
-use crate::{TokenId, Vocab, huge_pages, key};
+use crate::{Error, Result, TokenId, Vocab, huge_pages, key};
 
 /// What two neighbours become, and when.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,9 @@ pub(super) struct Tables {
     byte_ids: [Option<TokenId>; 256],
     /// The merge of bytes `left`, `right` at `left * 256 + right`.
     byte_pairs: Vec<PairMerge>,
+    /// Bit `right` of row `left` is set if some merge joins a token that ends with byte `left` and one
+    /// that begins with `right`: between two other bytes, a pre-token falls apart.
+    joints: Box<[[u64; 4]; 256]>,
     pairs: Vec<Slot>,
     /// `64 - log2(pairs.len())`.
     shift: u32,
@@ -80,6 +83,7 @@ impl Tables {
         let mut tables = Self {
             byte_ids,
             byte_pairs: vec![PairMerge::NONE; 1 << 16],
+            joints: Box::new([[0; 4]; 256]),
             pairs: huge_pages::vec(Slot::FREE, capacity),
             shift: 64 - capacity.trailing_zeros(),
             pair_filter: Filter::new(vocab.merges().len()),
@@ -88,6 +92,11 @@ impl Tables {
         for merge in vocab.merges() {
             let value = PairMerge { rank: merge.rank, result: merge.result };
             tables.insert(pack(merge.left, merge.right), value);
+            let ends = vocab.token(merge.left).and_then(<[u8]>::last);
+            let begins = vocab.token(merge.right).and_then(<[u8]>::first);
+            if let (Some(&left), Some(&right)) = (ends, begins) {
+                tables.joints[usize::from(left)][usize::from(right >> 6)] |= 1 << (right & 63);
+            }
         }
         for left in 0..=u8::MAX {
             for right in 0..=u8::MAX {
@@ -99,8 +108,19 @@ impl Tables {
         tables
     }
 
-    pub(super) fn byte_id(&self, byte: u8) -> Option<TokenId> {
+    fn byte_id(&self, byte: u8) -> Option<TokenId> {
         self.byte_ids[usize::from(byte)]
+    }
+
+    /// The id of a byte of a text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingByte`] if there is none.
+    #[inline]
+    pub(super) fn known_byte_id(&self, byte: u8) -> Result<TokenId> {
+        let Some(id) = self.byte_id(byte) else { return Err(Error::MissingByte { byte }) };
+        Ok(id)
     }
 
     /// Whether a pre-token might have to be taken whole.
@@ -115,6 +135,12 @@ impl Tables {
     #[inline]
     pub(super) fn byte_pair(&self, left: u8, right: u8) -> PairMerge {
         self.byte_pairs[byte_pair(left, right)]
+    }
+
+    /// Whether any merge joins tokens between these two bytes.
+    #[inline]
+    pub(super) fn may_join(&self, left: u8, right: u8) -> bool {
+        self.joints[usize::from(left)][usize::from(right >> 6)] >> (right & 63) & 1 == 1
     }
 
     /// What `left` and `right` become; [`PairMerge::NONE`] if they stay.

@@ -279,20 +279,50 @@ impl PreTokenizer {
     /// The largest `i <= upto` where `text[..i]` and `text[i..]` are cut apart exactly as they are
     /// together, whatever follows `text`. [`None`] if there is none, or none is known.
     ///
-    /// Such places are those before ASCII white space that an ASCII letter or digit precedes: in
-    /// every published pattern the pre-token of the letter or digit ends there, for none takes
-    /// white space behind either, and the next one begins there, whatever came before. The last
-    /// run of white space to the left is followed by that letter or digit on both sides of the
-    /// cut, so what it gives up does not change either.
+    /// There are three kinds of such places, true of every published pattern:
+    ///
+    /// - Before ASCII white space behind an ASCII letter or digit, the pre-token of the letter or
+    ///   digit ends, for none takes white space behind either, and the next one begins there,
+    ///   whatever came before. The last run of white space to the left is followed by that letter
+    ///   or digit on both sides of the cut, so what it gives up does not change either.
+    /// - Before a space or tab behind any character that is not white space, for the same reasons.
+    ///   (Line ends are taken by punctuation.)
+    /// - Behind a line end that stands between two characters that are not white space, unless the
+    ///   second is a slash: whatever took the line end takes nothing more but line ends and
+    ///   slashes, and a line end that stands alone ends a pre-token, be it the last or not.
+    ///
+    /// So Chinese, which has no spaces, is cut between its lines.
     pub fn safe_cut(&self, text: &[u8], upto: usize) -> Option<usize> {
         if !matches!(self.pattern, Pattern::Named(_)) {
             return None;
         }
         let last = upto.min(text.len().checked_sub(1)?);
-        (1..=last)
-            .rev()
-            .find(|&i| text[i - 1].is_ascii_alphanumeric() && b" \t\n\r".contains(&text[i]))
+        (1..=last).rev().find(|&i| match (text[i - 1], text[i]) {
+            (before, b' ' | b'\t' | b'\n' | b'\r') if before.is_ascii_alphanumeric() => true,
+            (_, b' ' | b'\t') => ends_visibly(&text[..i]),
+            (b'\n', after) => {
+                after != b'/' && begins_visibly(&text[i..]) && ends_visibly(&text[..i - 1])
+            }
+            _ => false,
+        })
     }
+}
+
+/// Whether the last character is there to its last byte, and is not white space.
+fn ends_visibly(text: &[u8]) -> bool {
+    let longest = text.len().min(4);
+    (1..=longest).any(|n| is_visible(&text[text.len() - n..]))
+}
+
+/// Whether the first character is there to its last byte, and is not white space.
+fn begins_visibly(text: &[u8]) -> bool {
+    (1..=text.len().min(4)).any(|n| is_visible(&text[..n]))
+}
+
+/// Whether this is one character, and not white space.
+fn is_visible(bytes: &[u8]) -> bool {
+    let mut characters = std::str::from_utf8(bytes).unwrap_or_default().chars();
+    characters.next().is_some_and(|only| !only.is_whitespace()) && characters.next().is_none()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::sealed_json::Sealed;
 use super::{Dtype, FORMAT, FORMAT_VERSION, Manifest, Totals, beside, misfit};
 use crate::progress::Progress;
 use crate::staged::unfinished_path;
-use crate::{Error, Result, TokenId};
+use crate::{Error, Result, TokenId, ids::Id};
 use one_file::OneFile;
 
 /// A shard that is open for reading.
@@ -98,8 +98,12 @@ impl ShardReader {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if a file cannot be read.
-    pub fn read(&mut self, start: u64, count: usize, out: &mut Vec<TokenId>) -> Result<()> {
+    /// [`Error::Io`] if a file cannot be read; [`Error::DtypeTooNarrow`] if the ids have 32 bits and
+    /// `out` 16.
+    pub fn read<I: Id>(&mut self, start: u64, count: usize, out: &mut Vec<I>) -> Result<()> {
+        if I::DTYPE.width() < self.dtype.width() {
+            return Err(Error::DtypeTooNarrow { vocab_size: TokenId::MAX });
+        }
         let (mut start, mut left) = (start, count);
         for (first, file) in &mut self.files {
             if left > 0 && start < *first + file.tokens {
@@ -248,7 +252,7 @@ mod tests {
         reader.verify(&Progress::default()).unwrap();
         assert_eq!(reader.tokens(), N_TOKENS as u64);
         assert_eq!(reader.document_starts().unwrap(), [0, 100]);
-        let mut ids = Vec::new();
+        let mut ids: Vec<TokenId> = Vec::new();
         reader.read(998, 4, &mut ids).unwrap();
         assert_eq!(ids, [998, 999, 0, 1]);
         ids.clear();
@@ -258,11 +262,32 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_16_bits_are_read_as_they_are_and_wider_ones_are_not() {
+        let folder = TempDir::new().unwrap();
+        let mut ids: Vec<u16> = Vec::new();
+        ShardReader::open(&shard(&folder)).unwrap().read(998, 4, &mut ids).unwrap();
+        assert_eq!(ids, [998, 999, 0, 1]);
+        let path = folder.path().join("wide.bin");
+        let facts = ShardFacts {
+            dtype: Dtype::Uint32,
+            vocab_size: 1000,
+            eot_id: None,
+            eot: Eot::None,
+            part: None,
+            tokenizer_sha256: String::new(),
+        };
+        let sealed = ShardWriter::create(&path, facts).unwrap().seal(vec![]).unwrap();
+        SealedShard::publish(vec![sealed]).unwrap();
+        let error = ShardReader::open(&path).unwrap().read(0, 1, &mut ids).unwrap_err();
+        assert!(matches!(error, Error::DtypeTooNarrow { .. }), "{error}");
+    }
+
+    #[test]
     fn bare_file_is_read_as_16_bits() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("bare.bin");
         std::fs::write(&path, [1, 0, 2, 1]).unwrap();
-        let mut ids = Vec::new();
+        let mut ids: Vec<TokenId> = Vec::new();
         ShardReader::open(&path).unwrap().read(0, 9, &mut ids).unwrap();
         assert_eq!(ids, [1, 258]);
         std::fs::write(&path, [1, 0, 2]).unwrap();
