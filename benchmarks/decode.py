@@ -26,10 +26,10 @@ import numpy as np
 from cyclopts import App, Parameter
 from numpy.typing import NDArray
 
-import encode
 import harness
-from harness import RESULTS, SEPARATOR, Contender
+from harness import RESULTS, Contender
 from tables import table
+from vocabularies import GPT2, ranks
 
 if TYPE_CHECKING:
     from minillm.tokenizer import Tokenizer
@@ -141,8 +141,7 @@ def minillm_tokenizer(vocabulary: Path) -> Tokenizer:
     """The vocabulary in minillm."""
     from minillm.tokenizer import Tokenizer
 
-    ranks = vocabulary / encode.RANKS
-    return Tokenizer.from_ranks(ranks, {SEPARATOR: encode.END_OF_TEXT_ID}, pattern="gpt2")
+    return Tokenizer.from_ranks(vocabulary / GPT2.file, GPT2.special_tokens, pattern="gpt2")
 
 
 def listed(base: Ids, n_ids: int) -> list[int]:
@@ -167,7 +166,7 @@ def prepare_gigatoken(base: Ids, vocabulary: Path, n_ids: int) -> Decode:
     """An array of 32 bits, the only kind that it takes."""
     import gigatoken
 
-    tokenizer = gigatoken.Tokenizer.from_tiktoken(vocabulary / encode.RANKS)
+    tokenizer = gigatoken.Tokenizer.from_tiktoken(vocabulary / GPT2.file)
     ids = np.resize(base, n_ids).astype(np.uint32)
     return lambda: tokenizer.decode(ids)
 
@@ -178,9 +177,9 @@ def prepare_tiktoken(base: Ids, vocabulary: Path, n_ids: int) -> Decode:
 
     encoding = tiktoken.Encoding(
         "r50k",
-        pat_str=encode.GPT2_PATTERN,
-        mergeable_ranks=encode.ranks(vocabulary),
-        special_tokens={SEPARATOR: encode.END_OF_TEXT_ID},
+        pat_str=GPT2.regex,
+        mergeable_ranks=ranks(vocabulary / GPT2.file),
+        special_tokens=GPT2.special_tokens,
     )
     ids = listed(base, n_ids)
     return lambda: encoding.decode_bytes(ids)

@@ -14,7 +14,6 @@ the size of the parent. Mapped files count where they are resident.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -49,6 +48,17 @@ class Contender:
     package: str
     """The distribution whose version is recorded."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+    """The interpreter of the environment that holds it."""
+
+    @property
+    def version(self) -> str | None:
+        """The version of its package; None if that is not installed."""
+        code = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+        done = subprocess.run(
+            [self.python, "-c", code, self.package], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
 
 
 def timed(job: Callable[[], Result]) -> tuple[Result, Sample]:
@@ -145,6 +155,7 @@ def measure(
     *,
     repeats: int,
     max_seconds: float = float("inf"),
+    timeout_s: float | None = None,
 ) -> Measured:
     """Runs each contender `repeats` times, interleaved, each in a process of its own.
 
@@ -157,6 +168,7 @@ def measure(
         repeats: Samples per contender.
         max_seconds: A contender whose samples took this long together gets no more of them. The
             first is never cut short.
+        timeout_s: A process that takes longer is ended, and counts as failed.
     """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     failed: dict[str, str] = {}
@@ -168,7 +180,7 @@ def measure(
             if contender.name in failed or spent_s >= max_seconds:
                 continue
             try:
-                own.append(_run_worker(str(script), contender, arguments))
+                own.append(_run_worker(str(script), contender, arguments, timeout_s))
             except RuntimeError as error:
                 failed[contender.name] = str(error)
                 say(f"error: {error}")
@@ -190,20 +202,26 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _run_worker(script: str, contender: Contender, arguments: Sequence[str]) -> Sample:
+def _run_worker(
+    script: str, contender: Contender, arguments: Sequence[str], timeout_s: float | None
+) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "sample.json"
-        command = [sys.executable, script, *arguments]
+        command = [contender.python, script, *arguments]
         command += ["--worker", contender.name, "--report", str(report)]
         started = time.perf_counter()
-        done = subprocess.run(
-            command,
-            env={**os.environ, **contender.environment},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                env={**os.environ, **contender.environment},
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{contender.name} took longer than {timeout_s} s") from None
         process_s = time.perf_counter() - started
         if done.returncode != 0:
             end = done.stderr.strip()[-2000:]
@@ -272,7 +290,7 @@ def rows_of(contenders: Sequence[Contender], measured: Measured) -> dict[str, di
             continue
         row: dict[str, Any] = {
             "package": contender.package,
-            "version": importlib.metadata.version(contender.package),
+            "version": contender.version,
         }
         for key in own[0]:
             values = [sample[key] for sample in own]
@@ -335,21 +353,12 @@ def chosen(
     limit = {"RAYON_NUM_THREADS": str(threads)} if threads else {}
     present = []
     for contender in (known[name] for name in only or known):
-        if is_installed(contender.package):
+        if contender.version is not None:
             environment = {**contender.environment, **limit}
             present.append(replace(contender, environment=environment))
         else:
             say(f"{contender.name} is left out: the package `{contender.package}` is not installed")
     return present
-
-
-def is_installed(package: str) -> bool:
-    """Whether a distribution of this name is there."""
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def threads() -> int:

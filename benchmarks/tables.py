@@ -74,6 +74,8 @@ def table(path: Path) -> str:
     Of a result that names a baseline, the times over the baseline's have a column too.
     """
     result = json.loads(path.read_text())
+    if "cells" in result:
+        return cells_table(result)
     rows: dict[str, dict[str, Any]] = result["contenders"]
     keys = [key for key in SHOWN if any(key in row for row in rows.values())]
     baseline = rows.get(result.get("baseline"))
@@ -96,6 +98,34 @@ def work_of(result: dict[str, Any], row: dict[str, Any]) -> tuple[float, str]:
     if "written" in row:
         return row["written"], "tokens"
     return result["corpus"]["bytes"] / 1e6, "MB"
+
+
+def cells_table(result: dict[str, Any]) -> str:
+    """Milliseconds of everyone in every cell, and how many times the best rival's speed ours is."""
+    cells: dict[str, dict[str, Any]] = result["cells"]
+    versions = {
+        name: row["version"]
+        for found in cells.values()
+        for name, row in found["contenders"].items()
+    }
+    titles = [name if name == "minillm" else f"{name} {versions[name]}" for name in versions]
+    lines = ["| | " + " | ".join([*titles, "times as fast"]) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(titles) + 1))
+    for label, found in cells.items():
+        rows = found["contenders"]
+        shown = [
+            f"{1e3 * rows[name]['wall_s']['median']:.3g} ms" if name in rows else "failed"
+            for name in versions
+        ]
+        ratio = f"{found['times_as_fast']:.3g}x" if "times_as_fast" in found else ""
+        lines.append(f"| {label} | " + " | ".join([*shown, ratio]) + " |")
+    machine = result["machine"]
+    said = (
+        f"To {result['question']}: {result['text_bytes']:,} bytes each, 1 thread, medians of"
+        f" {result['repeats']} interleaved processes with {result['calls']} calls each, on"
+        f" {machine['cpu']}, Python {machine['python']}; over the faster rival."
+    )
+    return "\n".join([*lines, "", said, ""])
 
 
 def cell(key: str, numbers: dict[str, float] | None, work: tuple[float, str]) -> str:

@@ -29,9 +29,7 @@ from cyclopts import App, Parameter
 import harness
 from harness import RESULTS, SEPARATOR, Contender
 from tables import table
-
-END_OF_TEXT_ID = 50_256
-"""GPT-2's, which its file of ranks does not hold."""
+from vocabularies import GPT2
 
 CONTENDERS = (
     Contender("minillm", "minillm"),
@@ -61,14 +59,13 @@ NANOGPT = """
     import sys
     import numpy as np
     import tiktoken
-    vocabulary, corpus, out, sync = sys.argv[1:]
     from tiktoken.load import load_tiktoken_bpe
-    pattern = r"'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+    vocabulary, pattern, end_of_text, corpus, out, sync = sys.argv[1:]
     encoding = tiktoken.Encoding(
         "r50k",
         pat_str=pattern,
         mergeable_ranks=load_tiktoken_bpe(vocabulary),
-        special_tokens={"<|endoftext|>": 50256},
+        special_tokens={"<|endoftext|>": int(end_of_text)},
     )
     with open(corpus, encoding="utf-8", newline="") as file:
         documents = file.read().split("<|endoftext|>")
@@ -139,7 +136,7 @@ def work(contender: str, corpus: Path, tokenizer: Path, *, sync: bool) -> harnes
             COMMANDS[contender](text, tokenizer, out, "yes" if sync else "no")
         )
         ids = np.fromfile(out, "<u2")
-    eot = END_OF_TEXT_ID
+    eot = GPT2.eot_id
     if tokenizer.suffix != ".tiktoken":
         eot = tokenizer_json_id(tokenizer)
     ids = ids[ids != eot]
@@ -180,7 +177,7 @@ def as_json(tokenizer: Path) -> Path:
     if not made.exists():
         code = (
             "import sys; from minillm.tokenizer import Tokenizer; "
-            f"specials = {{{SEPARATOR!r}: {END_OF_TEXT_ID}}}; "
+            f"specials = {{{SEPARATOR!r}: {GPT2.eot_id}}}; "
             "Tokenizer.from_ranks(sys.argv[1], specials, pattern='gpt2').save(sys.argv[2])"
         )
         subprocess.run([sys.executable, "-c", code, str(tokenizer), str(made)], check=True)
@@ -200,7 +197,8 @@ def gigatoken(corpus: Path, tokenizer: Path, out: Path, sync: str) -> list[str]:
 
 def nanogpt(corpus: Path, tokenizer: Path, out: Path, sync: str) -> list[str]:
     """The way of nanoGPT's `prepare.py`, on documents of a local file."""
-    return [*python(NANOGPT), str(tokenizer), str(corpus), str(out), sync]
+    known = [str(tokenizer), GPT2.regex, str(GPT2.eot_id)]
+    return [*python(NANOGPT), *known, str(corpus), str(out), sync]
 
 
 def python(code: str) -> list[str]:

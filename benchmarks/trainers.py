@@ -23,8 +23,8 @@ from typing import Any, Literal, TypeAlias
 
 import harness
 from harness import SEPARATOR, Contender
+from vocabularies import GPT2_PATTERN
 
-GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 BYTES_AND_SEPARATOR = 257
 ANY_LENGTH = 1 << 20
 

@@ -1,3 +1,4 @@
+import base64
 import json
 import random
 import subprocess
@@ -83,7 +84,8 @@ def test_a_contender_that_fails_is_reported_and_the_others_are_kept(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "script", ["train_bpe.py", "train_phases.py", "train_memory.py", "train_growth.py"]
+    "script",
+    ["train_bpe.py", "train_phases.py", "train_memory.py", "train_growth.py", "encode.py"],
 )
 def test_a_corpus_that_does_not_exist_is_named(script: str) -> None:
     stderr = run(script, "missing.txt", status=2)
@@ -115,6 +117,24 @@ def test_phases_are_measured_and_learn_the_same_tokens(corpus: Path, tmp_path: P
     for threads in ("1 thread", "all threads"):
         assert set(result["derived"][threads]["share_of_counting"]) == {"300", "400"}
         assert result["derived"][threads]["time_400_over_300"] > 0
+
+
+def test_hostile_texts_are_measured_and_rivals_give_the_same_ids(tmp_path: Path) -> None:
+    tokens = [bytes([byte]) for byte in range(256)] + [b"aa", b"aaaa"]
+    lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens)]
+    (tmp_path / "tiktoken").mkdir()
+    for name in ("r50k_base", "cl100k_base"):
+        (tmp_path / "tiktoken" / f"{name}.tiktoken").write_text("\n".join(lines))
+    out = tmp_path / "hostile.json"
+
+    run("hostile.py", f"--vocabularies={tmp_path}", "--text-bytes=900", "--texts=a", f"--out={out}")
+
+    cells = json.loads(out.read_text())["cells"]
+    assert set(cells) == {"gpt2, a", "cl100k, a"}
+    for cell in cells.values():
+        assert set(cell["contenders"]) == {"minillm", "tiktoken", "gigatoken"}
+        assert cell["agree"]
+        assert cell["times_as_fast"] > 0
 
 
 def test_bounded_memory_is_measured_and_learns_the_same_tokens(
@@ -191,16 +211,44 @@ def test_growing_text_is_cut_at_the_end_of_a_document(
 
 
 @pytest.mark.data
+@pytest.mark.parametrize("vocabulary", ["gpt2", "learned"])
 def test_encoding_is_measured_and_rivals_give_the_same_ids(
-    corpus: Path, tmp_path: Path, data_dir: Path
+    vocabulary: str, corpus: Path, tmp_path: Path, data_dir: Path
 ) -> None:
-    out = tmp_path / "result.json"
+    options = [f"--vocabularies={data_dir / 'parity'}", f"--vocabulary={vocabulary}"]
+    options += ["--threads=1", f"--out-dir={tmp_path}", f"--image={tmp_path / 'plot.svg'}"]
 
-    run("encode.py", corpus, f"--vocabulary={data_dir / 'parity'}", "--threads=2", f"--out={out}")
+    run("encode.py", f"tiny={corpus}", *options)
 
-    rows = json.loads(out.read_text())["contenders"]
-    assert set(rows) == {"minillm", "tiktoken", "tokenizers", "gigatoken"}
+    rows = json.loads((tmp_path / f"encode-{vocabulary}-tiny-1.json").read_text())["contenders"]
+    learners = {"rustbpe"} if vocabulary == "learned" else set()
+    assert set(rows) == {"minillm", "tiktoken", "tokenizers", "gigatoken"} | learners
     assert len({row["ids_sha256"] for row in rows.values()}) == 1
+    assert (tmp_path / "plot.svg").read_text().count("tiktoken") == 1
+
+
+def test_an_environment_beside_that_does_not_exist_is_named(corpus: Path) -> None:
+    stderr = run("encode.py", corpus, "--beside=/no/such/python", status=2)
+
+    assert stderr == "error: `/no/such/python` is not a file\n"
+
+
+def test_a_rival_of_another_environment_is_run_by_its_interpreter(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import harness
+
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho ran >>{tmp_path}/log\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    rival = harness.Contender("rival", "pytest", python=str(python))
+
+    measured = harness.measure(BENCHMARKS / "train_bpe.py", [rival], [str(corpus)], repeats=1)
+
+    assert rival.version == pytest.__version__
+    assert list(measured.failed) == ["rival"]  # no trainer has that name
+    assert (tmp_path / "log").read_text() == "ran\n" * 2
 
 
 @pytest.mark.data

@@ -7,12 +7,15 @@ vocabulary has.
 
 import base64
 import json
+import random
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minillm import _core
 from minillm.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.data
@@ -32,12 +35,13 @@ SPECIALS = {
 
 
 class Trio(NamedTuple):
-    """One vocabulary in three programs; tiktoken cannot have SmolLM2's.
+    """One vocabulary in three programs, in ours also with a table; tiktoken cannot have SmolLM2's.
 
     SmolLM2 lacks the tokens of some bytes: Hugging Face leaves them out, we refuse the text.
     """
 
     ours: Tokenizer
+    tabled: Tokenizer
     tiktoken: object
     hugging_face: object
     texts: st.SearchStrategy
@@ -57,7 +61,38 @@ def trio(request, data_dir, tmp_path_factory):
         three = smollm2(data_dir / "parity/smollm2-tokenizer", folder)
     else:
         three = ranked(request.param, data_dir / "parity", folder)
-    return Trio(*three, random_texts(three[0]))
+    ours, *others = three
+    tabled = ours if request.param == "smollm2" else with_table(ours, folder)
+    return Trio(ours, tabled, *others, random_texts(ours))
+
+
+def with_table(tokenizer, folder):
+    """The tokenizer with a table of pre-tokens of random text, as training makes one.
+
+    Such a table holds every byte, so SmolLM2's vocabulary can have none.
+    """
+    trained = _core.train(
+        iter([random_text(tokenizer, random.Random(-1), 50_000)]),
+        300,
+        smaller_sizes=[],
+        base=None,
+        special_tokens=[],
+        specials_first=False,
+        pattern=tokenizer.pattern,
+        tie_break="lex",
+        min_frequency=1,
+        max_token_bytes=None,
+        weights=(),
+        threads=2,
+        max_memory=None,
+        temp_dir=None,
+        table_entries=_core.TABLE_ENTRIES,
+        progress=_core.Progress(),
+    )
+    table = trained.table.refitted(tokenizer.bpe)
+    assert len(table) > 1000
+    table.save(folder / "trained.table", tokenizer.bpe)
+    return Tokenizer._of(tokenizer.bpe.with_table(folder / "trained.table"))
 
 
 def ranked(name, parity, folder):
@@ -98,15 +133,50 @@ def smollm2(parity, folder):
     return Tokenizer.load(folder / "tokenizer.json"), None, theirs
 
 
-def check(trio, text):
-    """All three give the same ids, ours also when they are cached and in a batch."""
+def expected_ids(trio, text):
+    """What the others agree on."""
     expected = trio.hugging_face.encode(text, add_special_tokens=False).ids
     if trio.tiktoken is not None:
         assert trio.tiktoken.encode(text, allowed_special="all") == expected
-    for _ in range(2):
-        assert trio.ours.encode(text, allowed_special="all") == expected
+    return expected
+
+
+def check(trio, text):
+    """All three give the same ids, ours also when they are cached, in a table and in a batch."""
+    expected = expected_ids(trio, text)
+    for tokenizer in (trio.ours, trio.ours, trio.tabled, trio.tabled):
+        assert tokenizer.encode(text, allowed_special="all") == expected
     ids, _ = trio.ours.encode_batch([text] * 3, allowed_special="all", threads=2)
     assert ids.tolist() == expected * 3
+
+
+def random_text(tokenizer, generator, n_pieces):
+    """As `random_texts`, but as long as one likes: tokens, characters and white space in a row."""
+    ordinary = sorted(tokenizer.vocab.keys() - tokenizer.special_tokens.values())
+    tokens = generator.choices(ordinary, k=n_pieces)
+    spans = [(0, 0x80), (0, 0x800), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xE000, 0x10FFFF)]
+    pieces = []
+    for token in tokens:
+        pieces.append(tokenizer.decode([token]))
+        low, high = generator.choice(spans)
+        characters = generator.choices(range(low, high), k=generator.randint(0, 6))
+        pieces.append("".join(map(chr, characters)) + generator.choice(["", "", " ", "\n", " \n "]))
+    return "".join(pieces)
+
+
+def check_long(trio, seed, folder):
+    """A text of several blocks has the same ids on any threads, on disk too, table or none."""
+    text = trio.known(random_text(trio.ours, random.Random(seed), 60_000))
+    expected = expected_ids(trio, text)
+    (folder / "text.txt").write_text(text, newline="")
+    for tokenizer in (trio.ours, trio.tabled):
+        for threads in (1, 2, 3):
+            ids, _ = tokenizer.encode_batch([text], disallowed_special=(), threads=threads)
+            assert ids.tolist() == expected
+            found = tokenizer.encode_files(
+                [folder / "text.txt"], folder / "text.bin", eot="none", threads=threads
+            )
+            assert np.fromfile(folder / "text.bin", found.train.dtype).tolist() == expected
 
 
 def random_texts(tokenizer):
@@ -130,6 +200,16 @@ def test_ids_of_random_text_are_equal(trio, data):
 @given(data=st.data())
 def test_ids_of_much_random_text_are_equal(trio, data):
     check(trio, trio.known(data.draw(trio.texts)))
+
+
+def test_ids_of_a_long_text_are_equal_on_any_threads_in_any_blocks(trio, tmp_path):
+    check_long(trio, 0, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 26))
+def test_ids_of_many_long_texts_are_equal_on_any_threads_in_any_blocks(trio, seed, tmp_path):
+    check_long(trio, seed, tmp_path)
 
 
 @settings(max_examples=500, deadline=None)

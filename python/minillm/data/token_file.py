@@ -136,15 +136,21 @@ class TokenFile:
                 "\nhint: encode the text again with `minillm-bpe encode`"
             )
 
-    def check_vocabulary(self, vocab_size: int) -> None:
-        """Refuses ids that a vocabulary of `vocab_size` does not have.
+    def check_ids(self, vocab_size: int) -> None:
+        """Refuses ids that have changed since they were written, or that a vocabulary lacks.
 
-        Reads the whole file once, at the speed of the disk: an id out of range would otherwise
-        stop training hours later, on a GPU without a word about the cause.
+        Reads the whole file once, at the speed of the disk: changed ids would only make a worse
+        model, and one out of range would stop training hours later, on a GPU without a word about
+        the cause. Ids that fit their checksums are below `vocab_size` of the manifest, as they
+        were when they were written; others are looked at one by one.
 
         Raises:
-            ValueError: Naming the first such id and its position.
+            ValueError: Naming the first block that differs from its checksum, or the first id
+                beyond `vocab_size` and its position.
         """
+        self.verify()
+        if self.manifest is not None and self.manifest.vocab_size <= vocab_size:
+            return
         for start in range(0, len(self), SCAN_TOKENS):
             piece = self.ids[start : start + SCAN_TOKENS]
             if int(piece.max()) >= vocab_size:

@@ -15,7 +15,7 @@ from torch import Tensor
 from minillm.checkpoint import model_tensors
 from minillm.config import ModelConfig
 from minillm.interop.architectures import Architecture
-from minillm.model import Transformer, model_size
+from minillm.model import Transformer
 
 SHOWN = 3
 """Names in a message; a broken file may lack thousands."""

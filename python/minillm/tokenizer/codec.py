@@ -92,7 +92,7 @@ class Codec(Vocabulary):
 
     def encode_batch(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | bytes],
         *,
         allowed_special: AllowedSpecial = frozenset(),
         disallowed_special: DisallowedSpecial = "all",
@@ -105,7 +105,8 @@ class Codec(Vocabulary):
         A single long text is shared among the threads, too.
 
         Args:
-            texts: A list, best of a few megabytes and more.
+            texts: A list, best of a few megabytes and more. UTF-8 in `bytes` is encoded where it
+                lies; a `str` that is not ASCII is first turned into it.
             allowed_special: As for `encode`, and so are the next two.
             disallowed_special: Special tokens that no text must hold.
             errors: What becomes of lone surrogates.
@@ -115,16 +116,16 @@ class Codec(Vocabulary):
             ValueError: As for `encode`; it names the text by its index.
         """
         refuse_out_of_range(threads=threads)
-        if isinstance(texts, str):
+        if isinstance(texts, str | bytes):
             raise ValueError(f"texts is {texts!r:.60}, expected a list of texts")
         if errors != "strict":
-            texts = [encodable(text, errors) for text in texts]
+            texts = [text if isinstance(text, bytes) else encodable(text, errors) for text in texts]
         allowed = allowed_names_of_batch(self._bpe, texts, allowed_special, disallowed_special)
         return _core.encode_batch(self._bpe, texts, allowed, threads or cores())
 
     def encode_batch_to_lists(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | bytes],
         *,
         allowed_special: AllowedSpecial = frozenset(),
         disallowed_special: DisallowedSpecial = "all",

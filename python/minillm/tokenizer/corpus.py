@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -42,6 +43,15 @@ def cores() -> int:
     """Number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def warn_of_temp_dir(temp_dir: object, max_memory: int | None) -> None:
+    """Says that a folder was named for what finds no room, and that all will find room."""
+    if temp_dir is not None and max_memory is None:
+        warnings.warn(
+            f"temp_dir `{temp_dir}` has no effect: nothing goes to disk without max_memory",
+            stacklevel=3,
+        )
 
 
 def _names_file(item: FilePath) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import final
 
 from minillm import _core
-from minillm.tokenizer.corpus import Corpus, cores, files_or_texts
+from minillm.tokenizer.corpus import Corpus, cores, files_or_texts, warn_of_temp_dir
 from minillm.tokenizer.files import FilePath
 from minillm.tokenizer.inputs import TEXT_FIELD, Files
 from minillm.tokenizer.special import END_OF_TEXT, refuse_text
@@ -61,6 +61,7 @@ class Counts:
         refuse_out_of_range(threads=threads)
         refuse_out_of_64_bits(weights=weights, max_memory=[max_memory or 0])
         refuse_text(special_tokens)
+        warn_of_temp_dir(temp_dir, max_memory)
         texts = files_or_texts(corpus, field=field)
         counts = _core.Counts.of(
             texts,

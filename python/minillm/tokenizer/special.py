@@ -50,7 +50,10 @@ def allowed_names(
 
 
 def allowed_names_of_batch(
-    bpe: _core.Bpe, texts: Sequence[str], allowed: AllowedSpecial, disallowed: DisallowedSpecial
+    bpe: _core.Bpe,
+    texts: Sequence[str | bytes],
+    allowed: AllowedSpecial,
+    disallowed: DisallowedSpecial,
 ) -> list[str] | None:
     """As `allowed_names`, once no disallowed token is found in any of `texts`."""
     chosen, refused = _chosen_and_refused(bpe, allowed, disallowed)
@@ -70,10 +73,13 @@ def _chosen_and_refused(
     return chosen, refused
 
 
-def _refuse(where: str, text: str, token: str, at_byte: int) -> NoReturn:
-    position = len(text.encode()[:at_byte].decode())
+def _refuse(where: str, text: str | bytes, token: str, at_byte: int) -> NoReturn:
+    if isinstance(text, bytes):
+        place = f"byte {at_byte}"
+    else:
+        place = f"character {len(text.encode()[:at_byte].decode())}"
     error = ValueError(
-        f"{where} holds the special token {token!r} at character {position}, "
+        f"{where} holds the special token {token!r} at {place}, "
         "which is neither allowed nor declared ordinary text"
     )
     error.add_note(f"to encode it as its id, pass allowed_special={{{token!r}}} or 'all'")

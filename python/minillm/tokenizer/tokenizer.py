@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, final
 
 from minillm import _core
 from minillm.tokenizer.codec import Codec
-from minillm.tokenizer.corpus import Corpus, cores, files_or_texts
+from minillm.tokenizer.corpus import Corpus, cores, files_or_texts, warn_of_temp_dir
 from minillm.tokenizer.files import FilePath
 from minillm.tokenizer.inputs import TEXT_FIELD, Files
 from minillm.tokenizer.special import END_OF_TEXT, refuse_text
@@ -79,6 +79,7 @@ class Tokenizer(Codec):
             OSError: If a file cannot be read, or `temp_dir` not be written to.
         """
         refuse_text(special_tokens)
+        warn_of_temp_dir(temp_dir, max_memory)
         return learned(
             files_or_texts(corpus, field=field),
             vocab_size,

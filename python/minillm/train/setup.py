@@ -115,7 +115,7 @@ def open_data(
             continue
         if tokenizer is not None:
             shard.check_tokenizer(tokenizer.sha256, source)
-        shard.check_vocabulary(vocab_size)
+        shard.check_ids(vocab_size)
     return Data(train, val, tokenizer, tokenizer_path)
 
 

@@ -28,7 +28,7 @@ static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap()
 /// is behind that number.
 static HEADER: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     let empty = CountsFile {
-        counts: Counts::from_pairs([]),
+        counts: Counts::from_pairs([]).unwrap(),
         pattern: Pattern::Named(NamedPattern::Gpt2),
         special_tokens: vec![],
     };

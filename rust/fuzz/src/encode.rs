@@ -40,7 +40,8 @@ fn trained(named: NamedPattern) -> Vocab {
     let mut words = Vec::new();
     let cut = |word: &[u8]| words.push((word.to_vec(), 1));
     PreTokenizer::new(&pattern).unwrap().for_each(TEXT.as_bytes(), cut).unwrap();
-    let counts = Counts::from_pairs(words.iter().map(|(word, count)| (word.as_slice(), *count)));
+    let counts =
+        Counts::from_pairs(words.iter().map(|(word, count)| (word.as_slice(), *count))).unwrap();
     let options = TrainOptions {
         vocab_size: 1500,
         smaller_sizes: vec![],

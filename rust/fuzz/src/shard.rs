@@ -11,6 +11,7 @@
 use std::{fs, path::PathBuf, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
+use minillm_bpe::progress::Progress;
 use minillm_bpe::shard::{Dtype, Eot, SealedShard, ShardFacts, ShardReader, ShardWriter};
 use minillm_fuzz::Bounded;
 use tempfile::TempDir;
@@ -92,7 +93,7 @@ fuzz_target!(|data: &[u8]| {
     };
     assert_eq!(bytes, files[0]);
     let starts = reader.document_starts();
-    if reader.verify().is_err() {
+    if reader.verify(&Progress::default()).is_err() {
         return;
     }
     let starts = starts.unwrap();

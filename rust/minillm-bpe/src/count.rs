@@ -318,7 +318,8 @@ mod tests {
     fn counts_above_32_bits_add_up() {
         let big = u64::from(u32::MAX);
         let long = b"a pre-token of more than fifteen bytes".as_slice();
-        let counts = Counts::from_pairs([(&b"a"[..], big), (b"a", big), (long, big), (long, 1)]);
+        let counts =
+            Counts::from_pairs([(&b"a"[..], big), (b"a", big), (long, big), (long, 1)]).unwrap();
         assert_eq!(
             sorted(&counts),
             BTreeMap::from([(b"a".to_vec(), 2 * big), (long.to_vec(), big + 1)])

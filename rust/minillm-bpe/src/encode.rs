@@ -6,6 +6,7 @@
 //! one thread at a time, is bounded, and never changes what comes out.
 
 mod batch;
+mod filter;
 mod merge;
 mod state;
 mod stream;
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::pretokenize::PreTokenizer;
+use crate::progress::Stop;
 use crate::shard::check_width;
 use crate::special::{Segment, SpecialTokens};
 use crate::{Result, TokenId, Vocab, ids::Id};
@@ -65,7 +67,7 @@ impl Shared {
         pre_token: &[u8],
         out: &mut Vec<I>,
     ) -> Result<()> {
-        let is_maybe_whole = self.tables.may_be_whole(pre_token.len());
+        let is_maybe_whole = self.tables.may_be_whole(pre_token);
         match is_maybe_whole.then(|| self.vocab.id(pre_token)).flatten() {
             Some(id) => {
                 out.push(I::of(id));
@@ -125,7 +127,7 @@ impl Encoder {
 
     /// Appends the ids of `text`, in which nothing is a special token.
     ///
-    /// Any bytes encode. Takes linear time, and n log n in the length of a single long pre-token.
+    /// Any bytes encode, in linear time, a single long pre-token as well.
     ///
     /// # Errors
     ///
@@ -213,9 +215,10 @@ impl Encoder {
         Ok(ids)
     }
 
-    /// A state for one thread that encodes much, with so many bytes for what it meets.
-    pub(crate) fn new_state<I: Id>(&self, max_bytes: usize) -> State<I> {
-        I::pool(&self.shared.pools).new_state(max_bytes)
+    /// A state for one thread that encodes much, with so many bytes for what it meets. Heeds `stop`
+    /// even within a pre-token.
+    pub(crate) fn new_state<I: Id>(&self, max_bytes: usize, stop: Stop) -> State<I> {
+        I::pool(&self.shared.pools).new_state(max_bytes, stop)
     }
 
     /// Lends `work` a state of an earlier call.
@@ -248,12 +251,11 @@ impl Encoder {
         out: &mut Vec<I>,
     ) -> Result<()> {
         let shared = &*self.shared;
-        let scanned = shared.pre_tokenizer.for_each_span(text, |start, end| {
-            state.push(shared, text, start, end, out);
+        let scanned = shared.pre_tokenizer.for_each_block(text, |block| {
+            state.append(shared, text, block, out);
         });
         // Whatever happened, nothing of this text may wait until the next.
-        let finished = state.finish(shared, text, out);
-        scanned.and(finished)
+        scanned.and(state.take_failure())
     }
 }
 

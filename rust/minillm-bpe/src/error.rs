@@ -149,6 +149,10 @@ pub enum Error {
     #[error("weights: {reason}")]
     Weights { reason: String },
 
+    /// Counts of nothing.
+    #[error("a counted pre-token is empty, expected one byte or more")]
+    EmptyPreToken,
+
     /// Weights, or damaged counts, that make a corpus longer than can be counted.
     #[error("with its weights, the corpus has more bytes than 64 bits can tell")]
     TooManyBytes,

@@ -6,6 +6,9 @@
 /// Longest text that is a key.
 pub(crate) const MAX_BYTES: usize = 15;
 
+/// Keys are less.
+pub(crate) const END: u128 = 16 << 120;
+
 /// `text[start..end]` as a number, its length in the top byte; [`None`] if it has more than
 /// [`MAX_BYTES`] bytes. Never 0 but for the empty text.
 #[inline]

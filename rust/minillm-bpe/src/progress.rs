@@ -3,6 +3,7 @@
 //! The worker writes, whoever watches reads about ten times a second: nothing is called back, so
 //! the crate neither knows nor waits for its audience.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crate::{Error, Result};
@@ -29,7 +30,21 @@ pub struct Progress {
     phase: AtomicU8,
     done: AtomicU64,
     total: AtomicU64,
-    cancel: AtomicBool,
+    stop: Stop,
+}
+
+/// The wish to stop, for who is too deep in the work to count it; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`] if the watcher wants the work to stop.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.load(Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
 }
 
 impl Progress {
@@ -48,12 +63,17 @@ impl Progress {
     #[inline]
     pub fn advance(&self, units: u64) -> Result<()> {
         self.done.fetch_add(units, Relaxed);
-        if self.cancel.load(Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+        self.stop.check()
+    }
+
+    /// The wish to stop alone.
+    pub(crate) fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// Asks the worker to stop at its next [`advance`](Self::advance).
     pub fn cancel(&self) {
-        self.cancel.store(true, Relaxed);
+        self.stop.0.store(true, Relaxed);
     }
 
     /// What is being done.

@@ -9,6 +9,7 @@
 //! where they can be relied upon, and `.NAME.lock` keeps others away.
 
 mod document;
+mod held;
 mod join;
 mod lock;
 mod options;

@@ -9,7 +9,7 @@ use crate::corpus::Corpus;
 use crate::errors::to_py;
 use crate::progress::Progress;
 use crate::text::{parse_pattern, pattern_text};
-use crate::work::{released, watched};
+use crate::work::{interruptible, released, watched};
 
 /// Counts in memory, and how their text was cut.
 #[pyclass(frozen, module = "minillm._core")]
@@ -61,11 +61,11 @@ impl Counts {
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        released(py, || self.0.save(&path))
+        interruptible(py, |progress| self.0.save_watched(&path, progress))
     }
 
     fn plus(&self, py: Python<'_>, other: &Self) -> PyResult<Self> {
-        released(py, || self.0.plus(&other.0)).map(Self)
+        interruptible(py, |progress| self.0.plus(&other.0, progress)).map(Self)
     }
 
     fn __len__(&self) -> usize {

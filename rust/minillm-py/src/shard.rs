@@ -6,16 +6,17 @@ use minillm_bpe::shard::{
     Dtype, EncodeOptions, Eot, JoinedManifest, Part, ShardReader, ShardReport as Report,
     encode_files as encode, join, unfinished,
 };
-use minillm_bpe::{AllowedSpecial, TokenId};
-use numpy::{IntoPyArray, PyArray1};
+use minillm_bpe::{AllowedSpecial, Id, Result};
+use numpy::PyUntypedArray;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::batch::IdVec;
 use crate::bpe::Bpe;
 use crate::corpus::Corpus;
 use crate::errors::to_py;
 use crate::progress::Progress;
-use crate::work::{released, watched};
+use crate::work::{interruptible, released, watched};
 
 /// What was written into one token file.
 #[pyclass(frozen, get_all, module = "minillm._core")]
@@ -149,21 +150,26 @@ impl Shard {
 
     /// Reads everything and compares it with the checksums of the manifest.
     fn verify(&mut self, py: Python<'_>) -> PyResult<()> {
-        released(py, || self.0.verify())
+        interruptible(py, |progress| self.0.verify(progress))
     }
 
-    /// Up to `count` ids from `start` on.
+    /// Up to `count` ids from `start` on, of the file's own type.
     fn read<'py>(
         &mut self,
         py: Python<'py>,
         start: u64,
         count: usize,
-    ) -> PyResult<Bound<'py, PyArray1<TokenId>>> {
-        let ids = released(py, || {
-            let mut ids = Vec::new();
-            self.0.read(start, count, &mut ids)?;
-            Ok(ids)
+    ) -> PyResult<Bound<'py, PyUntypedArray>> {
+        let ids = released(py, || match self.0.dtype() {
+            Dtype::Uint16 => read(&mut self.0, start, count).map(IdVec::Two),
+            Dtype::Uint32 => read(&mut self.0, start, count).map(IdVec::Four),
         })?;
-        Ok(ids.into_pyarray(py))
+        Ok(ids.into_array(py))
     }
+}
+
+fn read<I: Id>(shard: &mut ShardReader, start: u64, count: usize) -> Result<Vec<I>> {
+    let mut ids = Vec::new();
+    shard.read(start, count, &mut ids)?;
+    Ok(ids)
 }

@@ -58,6 +58,15 @@ pub fn watched<T: Send>(
     })
 }
 
+/// [`watched`], for work whose progress nobody looks at.
+pub fn interruptible<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&Progress) -> Result<T> + Send,
+) -> PyResult<T> {
+    let progress = Progress::default();
+    watched(py, &progress, || work(&progress), || Ok(()))
+}
+
 /// A panic is our own bug: an ordinary exception, unlike the one that `PyO3` would raise.
 fn internal(panic: &(dyn Any + Send)) -> PyErr {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from minillm._core import ShardWriter
 from minillm.data import TokenFile
 
 MANIFEST = {
@@ -97,12 +98,33 @@ def test_another_tokenizer_is_refused(write, tmp_path):
         tokens.check_tokenizer("b" * 64, tmp_path / "tokenizer.json")
 
 
-def test_id_beyond_the_vocabulary_is_named_with_its_position(write, monkeypatch):
+@pytest.fixture
+def written(tmp_path):
+    """A token file with its checksums, of a vocabulary of 300."""
+    writer = ShardWriter(tmp_path / "a.bin", vocab_size=300, eot_id=299, tokenizer_sha256="a" * 64)
+    writer.push([1, 2, 3, 4], 4)
+    writer.finish([])
+    return tmp_path / "a.bin"
+
+
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_id_beyond_the_vocabulary_is_named_with_its_position(written, has_manifest, monkeypatch):
     monkeypatch.setattr("minillm.data.token_file.SCAN_TOKENS", 2)
-    tokens = TokenFile(write())
-    tokens.check_vocabulary(300)
+    if not has_manifest:
+        written.with_suffix(".json").unlink()
+    tokens = TokenFile(written)
+    tokens.check_ids(300)
     with pytest.raises(ValueError, match="id 299 at position 4 is beyond the vocabulary of 299"):
-        tokens.check_vocabulary(299)
+        tokens.check_ids(299)
+
+
+def test_a_flipped_bit_is_found_before_training(written):
+    tokens = TokenFile(written)
+    ids = bytearray(written.read_bytes())
+    ids[4] ^= 1
+    written.write_bytes(ids)
+    with pytest.raises(ValueError, match=r"a\.bin: `block_xxh3` \[0\] is \w+, but the file has"):
+        tokens.check_ids(300)
 
 
 def test_identity_changes_with_the_contents(tmp_path):

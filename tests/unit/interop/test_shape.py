@@ -56,7 +56,8 @@ def test_fields_that_nobody_can_express_are_named(fields, words):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"dropout": 0.1, "attention_dropout": 0.1, "init_std": 0.5, "attention_backend": "reference"},
+        {"dropout": 0.1, "attention_dropout": 0.1, "init_std": 0.5},
+        {"attention_backend": "reference", "depth": 2},
         {**GPT2, "rope_theta": 77.0},  # idle: positions are a table
     ],
 )

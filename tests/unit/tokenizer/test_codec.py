@@ -310,15 +310,28 @@ def test_a_batch_of_nothing_is_empty(tokenizer):
     assert tokenizer.encode_batch_to_lists([]) == []
 
 
-def test_a_string_is_no_batch(tokenizer):
-    with pytest.raises(ValueError, match="texts is 'abc', expected a list of texts"):
-        tokenizer.encode_batch("abc")
+@pytest.mark.parametrize("text", ["abc", b"abc"])
+def test_a_string_is_no_batch(tokenizer, text):
+    with pytest.raises(ValueError, match=r"texts is b?'abc', expected a list of texts"):
+        tokenizer.encode_batch(text)
+
+
+def test_a_batch_of_bytes_is_as_one_of_strings(tokenizer):
+    texts = ["low", "", TEXT, "é"]
+    expected = tokenizer.encode_batch_to_lists(texts)
+    as_bytes = [text.encode() for text in texts]
+    assert tokenizer.encode_batch_to_lists(as_bytes) == expected
+    assert tokenizer.encode_batch_to_lists(as_bytes[:2] + texts[2:]) == expected
+    ids, _ = tokenizer.encode_batch([b"low", b"\xff\xfe"], errors="replace")
+    assert tokenizer.decode_bytes(ids) == b"low\xff\xfe"
 
 
 def test_special_text_in_a_batch_is_refused_by_its_place(tokenizer):
     texts = ["a", f"naïve{EOT}"]
     with pytest.raises(ValueError, match=r"^texts\[1\] holds .*endoftext.* at character 5"):
         tokenizer.encode_batch(texts)
+    with pytest.raises(ValueError, match=r"^texts\[1\] holds .*endoftext.* at byte 6"):
+        tokenizer.encode_batch([text.encode() for text in texts])
     with pytest.raises(ValueError, match=r"^texts\[1\] holds"):
         tokenizer.encode_batch(texts, disallowed_special=[EOT, EOT])
     ids, _ = tokenizer.encode_batch(texts, allowed_special="all")

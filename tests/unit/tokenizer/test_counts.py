@@ -1,4 +1,5 @@
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,14 @@ def test_negative_numbers_are_refused_by_name(files, name, value):
         Counts.of(files, **{name: value})
     with pytest.raises(ValueError, match=f"{name} is -1, expected 0 to"):
         Tokenizer.train(files, 262, **{name: value})
+
+
+def test_a_temporary_folder_without_a_bound_is_said_to_have_no_effect(files):
+    message = "temp_dir `.` has no effect: nothing goes to disk without max_memory"
+    for train in (Counts.of, partial(Tokenizer.train, vocab_size=262)):
+        with pytest.warns(UserWarning, match=message) as warned:
+            train(files, temp_dir=".")
+        assert warned[0].filename == __file__
 
 
 def test_bounded_memory_changes_nothing(files):

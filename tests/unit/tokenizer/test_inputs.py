@@ -201,6 +201,14 @@ def test_the_field_is_chosen(folder, capsys):
     assert "warning: --field `title` has no effect: no file is jsonl" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("always:temp_dir")
+@pytest.mark.parametrize("verb", [("train", "--vocab-size", 260), ("count", "--out", "b.counts")])
+def test_a_temporary_folder_without_a_bound_is_said_to_have_no_effect(folder, verb, capsys):
+    (folder / "a.txt").write_text("low lower")
+    assert run(*verb, "a.txt", "--temp-dir", ".", "--quiet") == 0
+    assert "warning: temp_dir `.` has no effect: nothing goes" in capsys.readouterr().err
+
+
 def test_a_separator_is_chosen(folder):
     (folder / "a.txt").write_text("low<|end|>lower<|end|>lowest")
     Tokenizer.train("a.txt", 257, special_tokens=["<|end|>"]).save("tokenizer.json")

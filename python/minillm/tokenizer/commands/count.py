@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.types import UInt16, UInt64
 
 from minillm import _core
-from minillm.tokenizer.corpus import cores
+from minillm.tokenizer.corpus import cores, warn_of_temp_dir
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.outputs import prepare
@@ -54,6 +54,7 @@ def count(
     """
     inputs = Files.or_stdin(files, field=field)
     warn_of_field(field, inputs)
+    warn_of_temp_dir(temp_dir, max_memory)
     prepare(out, [out], read=inputs.on_disk)
     began = time.monotonic()
     progress = _core.Progress()

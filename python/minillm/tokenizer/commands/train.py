@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 
 from minillm import _core
 from minillm.messages import UsageError, say, with_hint
-from minillm.tokenizer.corpus import cores
+from minillm.tokenizer.corpus import cores, warn_of_temp_dir
 from minillm.tokenizer.files import write_atomically
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.memory import Memory
@@ -101,6 +101,7 @@ def train(
     texts = Files.of(()) if from_counts else Files.or_stdin(files, field=field)
     held_out_files = Files.of(held_out, field=field)
     warn_of_field(field, texts, held_out_files)
+    warn_of_temp_dir(temp_dir, max_memory)
     read = list(files) if from_counts else texts.on_disk
     _refuse_what_is_trained_on(held_out_files.paths, read)
     base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]

@@ -80,7 +80,11 @@ impl CountsFile {
     }
 
     /// [`save`](Self::save), unless `progress` is cancelled before it is done.
-    pub(super) fn save_watched(&self, path: &Path, progress: &Progress) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save), and [`Error::Interrupted`].
+    pub fn save_watched(&self, path: &Path, progress: &Progress) -> Result<()> {
         let counts = &self.counts;
         let mut writer = Writer::create(
             path,
@@ -116,8 +120,9 @@ impl CountsFile {
     ///
     /// # Errors
     ///
-    /// [`Error::BadCounts`] if their text was cut in two ways; [`Error::TooManyBytes`].
-    pub fn plus(&self, other: &Self) -> Result<Self> {
+    /// [`Error::BadCounts`] if their text was cut in two ways; [`Error::TooManyBytes`];
+    /// [`Error::Interrupted`] if `progress` is cancelled.
+    pub fn plus(&self, other: &Self, progress: &Progress) -> Result<Self> {
         let differ = cut_differs(
             (&other.pattern, &other.special_tokens),
             (&self.pattern, &self.special_tokens),
@@ -126,10 +131,10 @@ impl CountsFile {
         if let Some(reason) = differ {
             return Err(Error::BadCounts { path: PathBuf::from("counts"), reason });
         }
-        let sum = |a: u64, b: u64| a.checked_add(b).ok_or(Error::TooManyBytes);
-        sum(self.counts.covered_bytes()?, other.counts.covered_bytes()?)?;
-        let mut counts = Counts::from_pairs(self.counts.iter().chain(other.counts.iter()));
-        counts.corpus_bytes = sum(self.counts.corpus_bytes, other.counts.corpus_bytes)?;
+        let pairs = self.counts.iter().chain(other.counts.iter());
+        let mut counts = Counts::from_pairs_watched(pairs, progress)?;
+        let corpus_bytes = self.counts.corpus_bytes.checked_add(other.counts.corpus_bytes);
+        counts.corpus_bytes = corpus_bytes.ok_or(Error::TooManyBytes)?;
         let (pattern, special_tokens) = (self.pattern.clone(), self.special_tokens.clone());
         Ok(Self { counts, pattern, special_tokens })
     }
@@ -408,7 +413,7 @@ pub(super) mod tests {
 
     pub(in crate::count) fn file(pairs: &[(&[u8], u64)]) -> CountsFile {
         CountsFile {
-            counts: Counts::from_pairs(pairs.iter().copied()),
+            counts: Counts::from_pairs(pairs.iter().copied()).unwrap(),
             pattern: Pattern::Named(NamedPattern::Gpt2),
             special_tokens: vec!["<|endoftext|>".to_owned()],
         }

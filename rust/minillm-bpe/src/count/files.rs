@@ -202,7 +202,7 @@ mod tests {
         let message = sum(&[&a], &[2]).unwrap_err().to_string();
         assert_eq!(message, format!("{}: {reason}", a.display()));
         let load = |path| CountsFile::load(path).unwrap();
-        assert!(matches!(load(&a).plus(&load(&b)), Err(Error::TooManyBytes)));
+        assert!(matches!(load(&a).plus(&load(&b), &Progress::default()), Err(Error::TooManyBytes)));
     }
 
     #[test]
@@ -210,9 +210,9 @@ mod tests {
         let one = file(&[(b"x", 1), (b"a text of more than sixteen bytes", 2)]);
         let other = file(&[(b"x", 5), (b"y", 1)]);
         let expected = file(&[(b"x", 6), (b"y", 1), (b"a text of more than sixteen bytes", 2)]);
-        assert_eq!(bytes_of(&one.plus(&other).unwrap()), bytes_of(&expected));
+        assert_eq!(bytes_of(&one.plus(&other, &Progress::default()).unwrap()), bytes_of(&expected));
         let uncut = CountsFile { pattern: Pattern::None, ..other };
-        let message = one.plus(&uncut).unwrap_err().to_string();
+        let message = one.plus(&uncut, &Progress::default()).unwrap_err().to_string();
         assert_eq!(message, "counts: counted with pattern `none`, the others with `gpt2`");
     }
 

@@ -1,7 +1,7 @@
 //! Distinct pre-tokens with their counts, as tightly as they can be walked through.
 
 use super::table::Tally;
-use crate::{Error, Result};
+use crate::{Error, Result, progress::Progress};
 
 /// Distinct pre-tokens with their counts, in no particular order.
 #[derive(Debug, Default)]
@@ -15,12 +15,35 @@ pub struct Counts {
 
 impl Counts {
     /// Takes counts as they are; a pre-token that comes twice counts twice.
-    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a [u8], u64)>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyPreToken`]; [`Error::TooManyBytes`] if the sum of [`covered_bytes`] does not fit
+    /// 64 bits.
+    ///
+    /// [`covered_bytes`]: Self::covered_bytes
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a [u8], u64)>) -> Result<Self> {
+        Self::from_pairs_watched(pairs, &Progress::default())
+    }
+
+    /// [`from_pairs`](Self::from_pairs), unless `progress` is cancelled before it is done.
+    pub(super) fn from_pairs_watched<'a>(
+        pairs: impl IntoIterator<Item = (&'a [u8], u64)>,
+        progress: &Progress,
+    ) -> Result<Self> {
         let mut tally = Tally::default();
+        let mut covered = 0_u64;
         for (text, count) in pairs {
+            if text.is_empty() {
+                return Err(Error::EmptyPreToken);
+            }
+            let bytes = count.checked_mul(text.len() as u64);
+            let sum = bytes.and_then(|bytes| covered.checked_add(bytes));
+            covered = sum.ok_or(Error::TooManyBytes)?;
             tally.add(text, count);
+            progress.advance(0)?;
         }
-        tally.into_counts()
+        Ok(tally.into_counts())
     }
 
     /// Room for just so many pre-tokens, and bytes of their text.
@@ -117,6 +140,26 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_pre_token_is_refused() {
+        let error = Counts::from_pairs([(&b"a"[..], 1), (b"", 1)]).unwrap_err();
+        assert_eq!(error.to_string(), "a counted pre-token is empty, expected one byte or more");
+    }
+
+    #[test]
+    fn counts_that_64_bits_do_not_hold_are_refused() {
+        let most = u64::MAX / 16;
+        let long = &b"sixteen letters."[..];
+        assert!(Counts::from_pairs([(long, most)]).is_ok());
+        for pairs in [
+            [(long, most), (long, 1)],
+            [(b"a", u64::MAX), (b"a", 1)],
+            [(long, most + 1), (b"a", 0)],
+        ] {
+            assert!(matches!(Counts::from_pairs(pairs), Err(Error::TooManyBytes)));
+        }
+    }
 
     #[test]
     fn ends_pass_32_bits() {

@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::{AllowedSpecial, Encoder, SpecialMatcher, State};
 use crate::shard::check_width;
 use crate::special::Segment;
-use crate::{Result, TokenId, at_work, ids::Id};
+use crate::{Result, TokenId, at_work, huge_pages, ids::Id};
 
 /// What a thread takes at a time: some milliseconds of work. (Tests have short texts.)
 const TASK_BYTES: usize = if cfg!(test) { 16 } else { 1 << 18 };
+
+/// Room for as many ids is made at once; more than most text has in English.
+const BYTES_PER_ID: usize = 4;
 
 /// A text, or a part of one.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +174,9 @@ impl Encoder {
         pieces: &[PieceOf<'_>],
         specials: &SpecialMatcher,
     ) -> Result<Output<I>> {
-        let mut output = Output { ids: Vec::new(), ends: Vec::with_capacity(pieces.len()) };
+        let n_bytes: usize = pieces.iter().map(|(_, piece)| piece.len()).sum();
+        let ids = huge_pages::vec_with_room(I::default(), 0, n_bytes / BYTES_PER_ID);
+        let mut output = Output { ids, ends: Vec::with_capacity(pieces.len()) };
         for (_, piece) in pieces {
             match *piece {
                 Piece::Text(text) => self.encode_with(state, specials, text, &mut output.ids)?,

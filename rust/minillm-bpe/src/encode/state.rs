@@ -3,23 +3,23 @@
 
 use std::{
     num::NonZero,
-    ops::Range,
     sync::{Arc, Mutex},
 };
 
 use super::{
     Shared,
     merge::Scratch,
-    table::{LongTable, ShortTable},
+    table::{LongTable, MAX_LONG_BYTES, ShortTable},
     trained::{Sets, TrainedTable},
 };
-use crate::{Error, Result, ids::Id, key};
+use crate::{Error, Result, ids::Id, key, pretokenize::Block, progress::Stop};
 
 /// Memory of one state, unless many threads share a budget.
 const STATE_BYTES: usize = 32 << 20;
 
-/// How many pre-tokens are looked up together, while the memory for as many is on its way.
-const GROUP: usize = 32;
+/// How many pre-tokens are looked up together, while the memory for as many is on its way: about as
+/// many as the scanner finds at a time.
+const GROUP: usize = 256;
 
 /// The top byte of what waits in place of a key, if the pre-token is too long for one; then come 56
 /// bits of length and 64 of start.
@@ -33,110 +33,107 @@ pub(crate) struct State<I: Id> {
     short: ShortTable<I>,
     short_bytes: usize,
     long: LongTable<I>,
-    waiting: Waiting,
+    group: Group<I>,
     scratch: Scratch,
     ids: Vec<I>,
     /// The first thing that went wrong in this text.
     failure: Option<Error>,
 }
 
-/// Pre-tokens whose slots are being fetched. One group waits while the other one is collected, so
-/// that the requests spread over the time that the scanner takes to find the next ones.
+/// Pre-tokens whose slots are being fetched.
 #[derive(Debug)]
-struct Waiting {
-    /// Key and hash.
-    groups: [(u128, u64); 2 * GROUP],
-    /// How many have come so far in this text.
-    n_pushed: usize,
+struct Group<I> {
+    keys: [u128; GROUP],
+    hashes: [u64; GROUP],
+    /// Room for the ids of all of them.
+    ids: Vec<I>,
 }
 
-impl Default for Waiting {
-    fn default() -> Self {
-        Self { groups: [(0, 0); 2 * GROUP], n_pushed: 0 }
+impl<I: Id> Group<I> {
+    fn new() -> Self {
+        let ids = vec![I::default(); ShortTable::<I>::MAX_IDS * GROUP];
+        Self { keys: [0; GROUP], hashes: [0; GROUP], ids }
     }
 }
 
 impl<I: Id> State<I> {
     /// Tables of its own that together never exceed about `max_bytes` (and never much less than
     /// 128 KiB), behind the shared one.
-    fn new(trained: Option<Arc<ShortTable<I>>>, max_bytes: usize) -> Self {
+    fn new(trained: Option<Arc<ShortTable<I>>>, max_bytes: usize, stop: Stop) -> Self {
         let short_bytes = max_bytes / 2;
         Self {
             trained,
             short: ShortTable::new(short_bytes),
             short_bytes,
             long: LongTable::new(max_bytes / 4),
-            waiting: Waiting::default(),
-            scratch: Scratch::default(),
+            group: Group::new(),
+            scratch: Scratch::new(stop),
             ids: Vec::new(),
             failure: None,
         }
     }
 
-    /// Takes the next pre-token of `text`, and appends the ids of a group whose turn it is.
-    #[inline]
-    pub(super) fn push(
+    /// Appends the ids of the pre-tokens of `block`, which are some of `text`.
+    #[inline(never)]
+    pub(super) fn append(
         &mut self,
         shared: &Shared,
         text: &[u8],
-        start: usize,
-        end: usize,
+        block: Block<'_>,
         out: &mut Vec<I>,
     ) {
-        let next = if let Some(key) = key::of_span(text, start, end) {
-            let hash = key::hash(key);
-            self.trained.as_deref().unwrap_or(&self.short).prefetch(hash);
-            (key, hash)
-        } else {
-            self.long_key(text, start, end)
-        };
-        let at = self.waiting.n_pushed;
-        self.waiting.groups[at % (2 * GROUP)] = next;
-        self.waiting.n_pushed = at + 1;
-        if (at + 1).is_multiple_of(GROUP) && at >= GROUP {
-            let first = (at + 1) % (2 * GROUP);
-            self.append(shared, text, first..first + GROUP, out);
+        for block in block.split(GROUP) {
+            self.fetch(text, block);
+            let n = block.ends().len();
+            let mut at = 0;
+            while at < n {
+                let Self { trained, short, group: Group { keys, hashes, ids }, .. } = self;
+                let table = trained.as_deref().unwrap_or(short);
+                let (n_found, n_ids) = table.find(&keys[at..n], &hashes[at..n], ids);
+                out.extend_from_slice(&ids[..n_ids]);
+                at += n_found;
+                if at < n {
+                    self.append_one(shared, text, self.group.keys[at], self.group.hashes[at], out);
+                    at += 1;
+                }
+            }
         }
     }
 
-    #[inline(never)]
-    fn long_key(&self, text: &[u8], start: usize, end: usize) -> (u128, u64) {
-        let hash = LongTable::<I>::hash(&text[start..end]);
-        self.long.prefetch(hash);
-        (LONG | ((end - start) as u128) << 64 | start as u128, hash)
+    /// Makes keys of the pre-tokens, and asks for the memory where they are looked for first.
+    fn fetch(&mut self, text: &[u8], block: Block<'_>) {
+        let Self { trained, short, long, group, .. } = self;
+        let table = trained.as_deref().unwrap_or(short);
+        let mut start = block.start;
+        for ((key, hash), end) in group.keys.iter_mut().zip(&mut group.hashes).zip(block.ends()) {
+            if let Some(short_key) = key::of_span(text, start, end) {
+                *key = short_key;
+                *hash = key::hash(short_key);
+                table.prefetch(*hash);
+            } else {
+                *key = LONG | ((end - start) as u128) << 64 | start as u128;
+                *hash = LongTable::<I>::hash(&text[start..end]);
+                long.prefetch(*hash);
+            }
+            start = end;
+        }
     }
 
-    /// Appends the ids of all that wait: `text` is at its end.
+    /// Takes the first thing that went wrong in this text; its ids are of no use then.
     ///
     /// # Errors
     ///
-    /// The first of this text; its ids are of no use then.
-    pub(super) fn finish(&mut self, shared: &Shared, text: &[u8], out: &mut Vec<I>) -> Result<()> {
-        let n_pushed = std::mem::take(&mut self.waiting.n_pushed);
-        let n_begun = n_pushed % GROUP;
-        if n_pushed >= GROUP {
-            // The last group that is whole waits still.
-            let first = (n_pushed - n_begun - GROUP) % (2 * GROUP);
-            self.append(shared, text, first..first + GROUP, out);
-        }
-        let first = (n_pushed - n_begun) % (2 * GROUP);
-        self.append(shared, text, first..first + n_begun, out);
+    /// That.
+    pub(super) fn take_failure(&mut self) -> Result<()> {
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    #[inline(never)]
-    fn append(&mut self, shared: &Shared, text: &[u8], group: Range<usize>, out: &mut Vec<I>) {
-        for at in group {
-            let (key, hash) = self.waiting.groups[at];
-            if key >= LONG {
-                self.append_long(shared, text, key, hash, out);
-                continue;
-            }
-            let trained = self.trained.as_ref();
-            let is_trained = trained.is_some_and(|trained| trained.append(key, hash, out));
-            if !is_trained && !self.short.append(key, hash, out) {
-                self.merge_short(shared, key, out);
-            }
+    /// Appends the ids of a pre-token that was not found at once.
+    fn append_one(&mut self, shared: &Shared, text: &[u8], key: u128, hash: u64, out: &mut Vec<I>) {
+        if key >= LONG {
+            self.append_long(shared, text, key, hash, out);
+        } else if !self.short.append(key, hash, out) {
+            self.merge_short(shared, key, out);
         }
     }
 
@@ -164,7 +161,11 @@ impl<I: Id> State<I> {
     ) {
         let (start, len) = (key as u64 as usize, ((key ^ LONG) >> 64) as usize);
         let pre_token = &text[start..start + len];
-        if !self.long.append(pre_token, hash, out) && self.merge(shared, pre_token) {
+        if pre_token.len() > MAX_LONG_BYTES {
+            // Nobody keeps it: no copy of its ids is made.
+            let merged = shared.merge(&mut self.scratch, pre_token, out);
+            self.note(merged);
+        } else if !self.long.append(pre_token, hash, out) && self.merge(shared, pre_token) {
             self.long.insert(pre_token, hash, &self.ids);
             out.extend_from_slice(&self.ids);
         }
@@ -173,13 +174,13 @@ impl<I: Id> State<I> {
     /// Finds the ids of a pre-token that was not met before.
     fn merge(&mut self, shared: &Shared, pre_token: &[u8]) -> bool {
         self.ids.clear();
-        match shared.merge(&mut self.scratch, pre_token, &mut self.ids) {
-            Ok(()) => true,
-            Err(error) => {
-                self.failure.get_or_insert(error);
-                false
-            }
-        }
+        let merged = shared.merge(&mut self.scratch, pre_token, &mut self.ids);
+        self.note(merged)
+    }
+
+    /// Whether all is well; else the text has failed.
+    fn note(&mut self, merged: Result<()>) -> bool {
+        merged.map_err(|error| self.failure.get_or_insert(error)).is_ok()
     }
 }
 
@@ -243,15 +244,15 @@ impl Pooled for u32 {
 }
 
 impl<I: Id> StatePool<I> {
-    /// A state for one thread, with so many bytes for what it meets.
-    pub(super) fn new_state(&self, max_bytes: usize) -> State<I> {
-        State::new(self.trained.clone(), max_bytes)
+    /// A state for one thread, with so many bytes for what it meets, that heeds `stop`.
+    pub(super) fn new_state(&self, max_bytes: usize, stop: Stop) -> State<I> {
+        State::new(self.trained.clone(), max_bytes, stop)
     }
 
     /// Lends a state to `work`.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut State<I>) -> T) -> T {
         let pooled = self.states.try_lock().ok().and_then(|mut states| states.pop());
-        let mut state = pooled.unwrap_or_else(|| self.new_state(STATE_BYTES));
+        let mut state = pooled.unwrap_or_else(|| self.new_state(STATE_BYTES, Stop::default()));
         let result = work(&mut state);
         if let Ok(mut states) = self.states.try_lock()
             && states.len() < self.max_states

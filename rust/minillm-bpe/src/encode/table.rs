@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{Result, huge_pages, ids::Id, key, prefetch::prefetch};
 
 /// Longest pre-token worth keeping: longer ones hardly ever come back.
-const MAX_LONG_BYTES: usize = 256;
+pub(super) const MAX_LONG_BYTES: usize = 256;
 
 /// The ids of a key. The last is how many there are; if that is more than fit before it, the first
 /// two say where they begin in the arena, 16 bits each.
@@ -48,6 +48,9 @@ impl<I: Id> ShortTable<I> {
     const MIN_SETS: usize = 1 << 10;
     /// Sets that are read and written at a time.
     const STRETCH: usize = 1 << 12;
+
+    /// A key has at most as many ids as bytes; one more slot is written to.
+    pub(super) const MAX_IDS: usize = key::MAX_BYTES + 1;
 
     /// Bytes of a set, in memory and in a file.
     pub(super) const SET_BYTES: usize = size_of::<Set<I>>();
@@ -155,6 +158,40 @@ impl<I: Id> ShortTable<I> {
         }
     }
 
+    /// Writes the ids of the first keys that are here to the head of `out`, which has room for
+    /// [`MAX_IDS`](Self::MAX_IDS) of each. Returns how many keys there were and how many ids; what
+    /// follows is no key, or is not here.
+    pub(super) fn find(&self, keys: &[u128], hashes: &[u64], out: &mut [I]) -> (usize, usize) {
+        let mut n_ids = 0;
+        for (n_keys, (&key, &hash)) in keys.iter().zip(hashes).enumerate() {
+            if key >= key::END {
+                return (n_keys, n_ids);
+            }
+            let mut at = self.home(hash);
+            let ids = loop {
+                let set = &self.sets[at];
+                // Which of the two it is, nobody can predict: no branch asks.
+                let second = usize::from(set.keys[1] == key);
+                if set.keys[second] == key {
+                    break set.ids[second].as_ref();
+                }
+                if set.keys[1] == 0 {
+                    return (n_keys, n_ids);
+                }
+                at = (at + 1) & (self.sets.len() - 1);
+            };
+            let count = ids[inline_ids::<I>()].id() as usize;
+            if count > inline_ids::<I>() {
+                out[n_ids..][..count].copy_from_slice(self.in_arena(ids, count));
+            } else {
+                // All 16 bytes: a copy of known size, where one of `count` would branch.
+                out[n_ids..][..ids.len()].copy_from_slice(ids);
+            }
+            n_ids += count;
+        }
+        (keys.len(), n_ids)
+    }
+
     /// Appends the ids of `key` if it is here.
     #[inline]
     pub(super) fn append(&self, key: u128, hash: u64, out: &mut Vec<I>) -> bool {
@@ -182,9 +219,13 @@ impl<I: Id> ShortTable<I> {
             out.extend_from_slice(ids);
             out.truncate(out.len() - ids.len() + count);
         } else {
-            let start = ids[0].id() as usize | (ids[1].id() as usize) << 16;
-            out.extend_from_slice(&self.arena[start..start + count]);
+            out.extend_from_slice(self.in_arena(ids, count));
         }
+    }
+
+    fn in_arena(&self, ids: &[I], count: usize) -> &[I] {
+        let start = ids[0].id() as usize | (ids[1].id() as usize) << 16;
+        &self.arena[start..start + count]
     }
 
     /// Whether there is room for one more key, now or after growth; at most three slots in four

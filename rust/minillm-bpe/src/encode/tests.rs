@@ -6,6 +6,7 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::pretokenize::{NamedPattern, Pattern};
+use crate::progress::Progress;
 use crate::{Decoder, Error, reference};
 
 const GPT2: Pattern = Pattern::Named(NamedPattern::Gpt2);
@@ -232,6 +233,37 @@ fn a_megabyte_of_one_character_is_not_quadratic() {
         assert_eq!(decoded, text);
         assert!(ids.len() < 8000, "a million bytes are about 7,800 tokens of 128");
     }
+}
+
+#[test]
+fn a_vocabulary_that_decides_from_the_far_end_has_the_ids_of_the_reference() {
+    // Each merge takes what the one to its left wants, and ranks before it: what comes last decides
+    // what becomes of the first.
+    let chain: Vec<u8> = (b'A'..=b'z').collect();
+    let merges: Vec<_> = chain.windows(2).rev().map(|two| (vec![two[0]], vec![two[1]])).collect();
+    let results = merges.iter().map(|(left, right)| [&left[..], right].concat());
+    let tokens = bytes().into_iter().chain((256..).zip(results)).collect();
+    let vocab = Vocab::new(tokens, merges, vec![], Pattern::None).unwrap();
+    for n in [chain.len(), chain.len() - 1] {
+        let text = chain[..n].repeat(3);
+        let expected = reference::encode::encode_ordinary(&vocab, &text).unwrap();
+        assert_eq!(ordinary(&encoder(&vocab), &text), expected);
+    }
+}
+
+#[test]
+fn a_long_pre_token_is_left_when_that_is_wished() {
+    // Without a merge of what is in it, it would fall apart at once.
+    let tokens = bytes().into_iter().chain([(256, b"yy".to_vec())]).collect();
+    let merges = vec![(b"y".to_vec(), b"y".to_vec())];
+    let vocab = Vocab::new(tokens, merges, vec![], Pattern::None).unwrap();
+    let (encoder, progress) = (encoder(&vocab), Progress::default());
+    let mut state = encoder.new_state::<u16>(1 << 16, progress.stop());
+    let mut ids = Vec::new();
+    encoder.encode_ordinary_with(&mut state, &[b'y'; 100], &mut ids).unwrap();
+    progress.cancel();
+    let error = encoder.encode_ordinary_with(&mut state, &[b'y'; 300], &mut ids).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! They began as `encoder.json` and `vocab.bpe`. Tokens are written in the
 //! [byte alphabet](super::byte_alphabet), special tokens as they are.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::byte_alphabet;
 use super::vocab_entries::{VocabEntries, WrittenVocab};
@@ -24,8 +24,9 @@ pub fn read(
     let entries: VocabEntries = serde_json::from_str(vocab_json).map_err(|error| {
         Error::Format { field: "vocab.json".to_owned(), reason: error.to_string() }
     })?;
-    let special_texts: HashSet<&str> = specials.iter().map(|(text, _)| &text[..]).collect();
-    let tokens = entries.into_tokens(&special_texts, "vocab.json")?;
+    let special_ids: HashMap<&str, Option<TokenId>> =
+        specials.iter().map(|(text, id)| (&text[..], *id)).collect();
+    let tokens = entries.into_tokens(&special_ids, "vocab.json")?;
     Vocab::new(tokens, read_merges(merges_txt)?, specials, pattern)
 }
 

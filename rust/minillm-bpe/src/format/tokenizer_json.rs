@@ -7,7 +7,7 @@
 //! Read are byte-level BPE files; `decoder`, `post_processor`, `padding` and `truncation` are
 //! passed over, because they act before or after what an encoder does here.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -209,7 +209,8 @@ pub enum Normalizer {
 /// Reads a vocabulary; one that [`to_json`] wrote comes back equal. Linear in the text.
 ///
 /// Every added token becomes a special token, whether the file calls it special or not: either
-/// way it is never split and never comes from merges.
+/// way it is never split and never comes from merges. One that `model.vocab` has too must have the
+/// same id there: Hugging Face takes that one in silence, and the file would not say what it means.
 ///
 /// # Errors
 ///
@@ -233,8 +234,8 @@ pub fn read(text: &str, normalizer: Normalizer) -> Result<Vocab> {
     let pattern = pre_tokenizer::read(&file.pre_tokenizer)?;
     let Model { vocab: entries, merges, ignore_merges, minillm: facts, .. } = file.model;
 
-    let specials: HashSet<&str> =
-        file.added_tokens.iter().map(|token| &token.content[..]).collect();
+    let specials: HashMap<&str, Option<TokenId>> =
+        file.added_tokens.iter().map(|token| (&token.content[..], Some(token.id))).collect();
     let tokens = entries.into_tokens(&specials, "model.vocab")?;
     let specials = file.added_tokens.into_iter().map(|token| (token.content, token.id));
     let merges = merges.into_iter().enumerate().map(|(index, entry)| {
@@ -415,7 +416,14 @@ mod tests {
                 "model.vocab: token \"q r\" (id 70)",
             ),
             (|file| file["model"]["vocab"]["q"] = json!(u32::MAX), "id 4294967295 is too large"),
-            (|file| file["added_tokens"][0]["id"] = json!(4), "id 4 already stands for b\" a\""),
+            (
+                |file| file["added_tokens"][0]["id"] = json!(95),
+                "model.vocab: token \"<a b>\" has id 90 here, but 95 as a special token",
+            ),
+            (
+                |file| file["added_tokens"][1] = json!({ "id": 4, "content": "<new>" }),
+                "id 4 already stands for b\" a\"",
+            ),
             (
                 |file| file["added_tokens"][0]["lstrip"] = json!(true),
                 "added_tokens[0].lstrip: is set",

@@ -1,6 +1,6 @@
 //! The object `{"token": id, ...}` that GPT-2's `vocab.json` and Hugging Face's `model.vocab` are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -45,13 +45,24 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 impl VocabEntries {
     /// Ids and bytes of the tokens. `specials` are written as they are, all else in the byte
     /// alphabet; `field` is what messages call the object.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] for a token that is not in the alphabet, or a special token with another id
+    /// than here.
     pub(super) fn into_tokens(
         self,
-        specials: &HashSet<&str>,
+        specials: &HashMap<&str, Option<TokenId>>,
         field: &str,
     ) -> Result<Vec<(TokenId, Vec<u8>)>> {
         let tokens = self.0.into_iter().map(|(text, id)| {
-            if specials.contains(&text[..]) {
+            if let Some(special) = specials.get(&text[..]) {
+                if let Some(special) = special.filter(|&special| special != id) {
+                    let reason = format!(
+                        "token {text:?} has id {id} here, but {special} as a special token"
+                    );
+                    return Err(Error::Format { field: field.to_owned(), reason });
+                }
                 return Ok((id, text.into_bytes()));
             }
             let bytes = byte_alphabet::decode(&text).map_err(|character| Error::Format {

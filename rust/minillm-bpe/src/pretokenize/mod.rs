@@ -145,6 +145,38 @@ impl Pattern {
     }
 }
 
+/// Consecutive pre-tokens, as they are found together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block<'b> {
+    /// Where the first one begins.
+    pub(crate) start: usize,
+    base: usize,
+    /// Where each one ends, from `base` on.
+    ends: &'b [u16],
+}
+
+impl<'b> Block<'b> {
+    fn of_one(start: usize, end: usize) -> Self {
+        Self { start, base: end, ends: &[0] }
+    }
+
+    /// Where each one ends; the next one begins there.
+    #[inline]
+    pub(crate) fn ends(self) -> impl ExactSizeIterator<Item = usize> + 'b {
+        self.ends.iter().map(move |&end| self.base + usize::from(end))
+    }
+
+    /// The same in blocks of at most `n`.
+    pub(crate) fn split(self, n: usize) -> impl Iterator<Item = Self> + 'b {
+        let mut start = self.start;
+        self.ends.chunks(n).map(move |ends| {
+            let block = Self { start, ends, ..self };
+            start = block.ends().last().unwrap_or(start);
+            block
+        })
+    }
+}
+
 /// A pattern made ready to cut text; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PreTokenizer {
@@ -201,13 +233,35 @@ impl PreTokenizer {
     /// [`Error::Pattern`] when the regex engine gives up on a text.
     #[inline]
     pub fn for_each_span(&self, text: &[u8], mut visit: impl FnMut(usize, usize)) -> Result<()> {
+        self.for_each_block(text, |block| {
+            let mut start = block.start;
+            for end in block.ends() {
+                visit(start, end);
+                start = end;
+            }
+        })
+    }
+
+    /// [`for_each_span`](Self::for_each_span), some pre-tokens at a time.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub(crate) fn for_each_block(
+        &self,
+        text: &[u8],
+        mut visit: impl FnMut(Block<'_>),
+    ) -> Result<()> {
         match &self.engine {
-            Engine::Gpt2(path) => wide::for_each_span(text, wide::Gpt2, *path, visit),
-            Engine::Cl100k(rules, path) => wide::for_each_span(text, *rules, *path, visit),
-            Engine::O200k(rules, path) => wide::for_each_span(text, *rules, *path, visit),
-            Engine::Regex(regex) => general::for_each_span(regex, text, visit)?,
+            Engine::Gpt2(path) => wide::for_each_block(text, wide::Gpt2, *path, visit),
+            Engine::Cl100k(rules, path) => wide::for_each_block(text, *rules, *path, visit),
+            Engine::O200k(rules, path) => wide::for_each_block(text, *rules, *path, visit),
+            Engine::Regex(regex) => {
+                general::for_each_span(regex, text, |start, end| visit(Block::of_one(start, end)))?;
+            }
             Engine::Whole if text.is_empty() => {}
-            Engine::Whole => visit(0, text.len()),
+            Engine::Whole => visit(Block::of_one(0, text.len())),
         }
         Ok(())
     }
@@ -225,20 +279,50 @@ impl PreTokenizer {
     /// The largest `i <= upto` where `text[..i]` and `text[i..]` are cut apart exactly as they are
     /// together, whatever follows `text`. [`None`] if there is none, or none is known.
     ///
-    /// Such places are those before ASCII white space that an ASCII letter or digit precedes: in
-    /// every published pattern the pre-token of the letter or digit ends there, for none takes
-    /// white space behind either, and the next one begins there, whatever came before. The last
-    /// run of white space to the left is followed by that letter or digit on both sides of the
-    /// cut, so what it gives up does not change either.
+    /// There are three kinds of such places, true of every published pattern:
+    ///
+    /// - Before ASCII white space behind an ASCII letter or digit, the pre-token of the letter or
+    ///   digit ends, for none takes white space behind either, and the next one begins there,
+    ///   whatever came before. The last run of white space to the left is followed by that letter
+    ///   or digit on both sides of the cut, so what it gives up does not change either.
+    /// - Before a space or tab behind any character that is not white space, for the same reasons.
+    ///   (Line ends are taken by punctuation.)
+    /// - Behind a line end that stands between two characters that are not white space, unless the
+    ///   second is a slash: whatever took the line end takes nothing more but line ends and
+    ///   slashes, and a line end that stands alone ends a pre-token, be it the last or not.
+    ///
+    /// So Chinese, which has no spaces, is cut between its lines.
     pub fn safe_cut(&self, text: &[u8], upto: usize) -> Option<usize> {
         if !matches!(self.pattern, Pattern::Named(_)) {
             return None;
         }
         let last = upto.min(text.len().checked_sub(1)?);
-        (1..=last)
-            .rev()
-            .find(|&i| text[i - 1].is_ascii_alphanumeric() && b" \t\n\r".contains(&text[i]))
+        (1..=last).rev().find(|&i| match (text[i - 1], text[i]) {
+            (before, b' ' | b'\t' | b'\n' | b'\r') if before.is_ascii_alphanumeric() => true,
+            (_, b' ' | b'\t') => ends_visibly(&text[..i]),
+            (b'\n', after) => {
+                after != b'/' && begins_visibly(&text[i..]) && ends_visibly(&text[..i - 1])
+            }
+            _ => false,
+        })
     }
+}
+
+/// Whether the last character is there to its last byte, and is not white space.
+fn ends_visibly(text: &[u8]) -> bool {
+    let longest = text.len().min(4);
+    (1..=longest).any(|n| is_visible(&text[text.len() - n..]))
+}
+
+/// Whether the first character is there to its last byte, and is not white space.
+fn begins_visibly(text: &[u8]) -> bool {
+    (1..=text.len().min(4)).any(|n| is_visible(&text[..n]))
+}
+
+/// Whether this is one character, and not white space.
+fn is_visible(bytes: &[u8]) -> bool {
+    let mut characters = std::str::from_utf8(bytes).unwrap_or_default().chars();
+    characters.next().is_some_and(|only| !only.is_whitespace()) && characters.next().is_none()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Eot;
+use super::held::HeldIds;
 use super::writer::ShardWriter;
 use crate::corpus::Block;
 use crate::encode::State;
@@ -30,6 +31,13 @@ pub(super) struct Job<I> {
     pub(super) block: Block,
     ids: Vec<I>,
     parts: Vec<Part>,
+}
+
+impl<I> Job<I> {
+    /// Whether it has so much memory that it should not be kept for the next block.
+    pub(super) fn is_large(&self, block_bytes: usize) -> bool {
+        self.block.bytes.capacity().max(self.ids.capacity()) > 4 * block_bytes
+    }
 }
 
 impl<I> Default for Job<I> {
@@ -105,7 +113,7 @@ impl Cutter {
     }
 }
 
-/// Where documents go.
+/// Where documents go. Of any length: nothing of it is held in memory but a few megabytes.
 pub(super) struct DocumentSink<I> {
     pub(super) train: ShardWriter,
     /// The writer for validation, and its fraction of the documents.
@@ -114,12 +122,13 @@ pub(super) struct DocumentSink<I> {
     eot: (Eot, Option<TokenId>),
     /// Pieces between separators that hold nothing but ASCII white space.
     pub(super) n_blank: u64,
-    open: Document<I>,
+    open: Document,
+    /// What of the open document is not written.
+    held: HeldIds<I>,
 }
 
 /// The document that has begun and not ended.
-struct Document<I> {
-    ids: Vec<I>,
+struct Document {
     bytes: u64,
     is_blank: bool,
     /// Whether some of it is written.
@@ -127,37 +136,40 @@ struct Document<I> {
     hash: Xxh3,
 }
 
-impl<I: Id> Document<I> {
-    fn new() -> Self {
-        Self {
-            ids: Vec::new(),
-            bytes: 0,
-            is_blank: true,
-            is_begun: false,
-            hash: Xxh3::with_seed(SPLIT_SEED),
-        }
+impl Document {
+    /// One of which so many bytes are written.
+    fn begun(bytes: u64) -> Self {
+        let is_begun = bytes > 0;
+        let hash = Xxh3::with_seed(SPLIT_SEED);
+        Self { bytes, is_blank: !is_begun, is_begun, hash }
     }
 
     /// Writes what is there of it, and before the first of it the id that begins it, if any.
-    fn write(&mut self, writer: &mut ShardWriter, eot: (Eot, Option<TokenId>)) -> Result<()> {
+    fn write<I: Id>(
+        &mut self,
+        held: &mut HeldIds<I>,
+        writer: &mut ShardWriter,
+        eot: (Eot, Option<TokenId>),
+    ) -> Result<()> {
         if let (Eot::Prepend, Some(id), false) = (eot.0, eot.1, self.is_begun) {
             writer.push(&[id])?;
         }
         self.is_begun = true;
-        writer.push(&self.ids)?;
-        self.ids.clear();
-        Ok(())
+        held.drain(|ids| writer.push(ids))
     }
 }
 
 impl<I: Id> DocumentSink<I> {
+    /// Begins, or goes on behind `written_bytes` bytes of a document.
     pub(super) fn new(
         train: ShardWriter,
         val: Option<(ShardWriter, f64)>,
         eot: (Eot, Option<TokenId>),
         n_blank: u64,
+        written_bytes: u64,
     ) -> Self {
-        Self { train, val, eot, n_blank, open: Document::new() }
+        let held = HeldIds::new(train.folder());
+        Self { train, val, eot, n_blank, open: Document::begun(written_bytes), held }
     }
 
     /// The writers, that for training first.
@@ -170,9 +182,11 @@ impl<I: Id> DocumentSink<I> {
         self.train.written() + self.val.as_ref().map_or(0, |(writer, _)| writer.written())
     }
 
-    /// Whether the next byte begins a document.
-    pub(super) fn is_between_documents(&self) -> bool {
-        self.open.bytes == 0
+    /// Bytes of the document that has begun, if all of it that came is written, and nothing else
+    /// is to be remembered of it; 0 between documents.
+    pub(super) fn written_bytes(&self) -> Option<u64> {
+        let is_written = self.open.is_begun && self.val.is_none();
+        (is_written || self.open.bytes == 0).then_some(self.open.bytes)
     }
 
     /// Takes the parts of the next block.
@@ -181,12 +195,12 @@ impl<I: Id> DocumentSink<I> {
             let bytes = &job.block.bytes[part.bytes.clone()];
             self.open.bytes += bytes.len() as u64;
             self.open.is_blank &= bytes.iter().all(u8::is_ascii_whitespace);
-            self.open.ids.extend_from_slice(&job.ids[part.ids.clone()]);
+            self.held.push(&job.ids[part.ids.clone()])?;
             if self.val.is_some() {
                 self.open.hash.update(bytes);
             } else if !self.open.is_blank {
-                // Nothing is left to decide: a document of any length passes through.
-                self.open.write(&mut self.train, self.eot)?;
+                // Nothing is left to decide: the document passes through.
+                self.open.write(&mut self.held, &mut self.train, self.eot)?;
             }
             match part.end {
                 End::Rest => {}
@@ -198,8 +212,9 @@ impl<I: Id> DocumentSink<I> {
     }
 
     fn end_document(&mut self, by_separator: bool) -> Result<()> {
-        let mut document = std::mem::replace(&mut self.open, Document::new());
+        let mut document = std::mem::replace(&mut self.open, Document::begun(0));
         if document.is_blank {
+            self.held.clear();
             // Nothing between two separators counts; nothing behind the last one does not.
             self.n_blank += u64::from(by_separator || document.bytes > 0);
             return Ok(());
@@ -208,7 +223,7 @@ impl<I: Id> DocumentSink<I> {
             Some((val, fraction)) if is_below(document.hash.digest(), *fraction) => val,
             _ => &mut self.train,
         };
-        document.write(writer, self.eot)?;
+        document.write(&mut self.held, writer, self.eot)?;
         if let (Eot::Append, Some(id)) = self.eot {
             writer.push(&[id])?;
         }

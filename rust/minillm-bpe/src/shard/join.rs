@@ -12,6 +12,7 @@ use super::writer::check_name;
 use super::{
     Dtype, Eot, FORMAT, FORMAT_VERSION, Manifest, PartFacts, SourceFacts, TOOL, Totals, beside,
 };
+use crate::progress::Progress;
 use crate::staged::Staged;
 use crate::{Error, Result, TokenId};
 
@@ -130,7 +131,7 @@ fn open(path: &Path, out: &Path) -> Result<Found> {
         return Err(refuse(path, "it lies in another folder than the manifest is to lie in"));
     }
     let mut reader = ShardReader::open(path)?;
-    reader.verify()?;
+    reader.verify(&Progress::default())?;
     let json = beside(path).1;
     let mut manifests = reader.manifests().cloned();
     let (Some(manifest), None) = (manifests.next(), manifests.next()) else {

@@ -34,11 +34,16 @@ const PATIENCE: Duration = Duration::from_millis(100);
 ///
 /// A document is what stands between two separators, byte for byte; pieces of nothing but ASCII
 /// white space are skipped. It is for validation if a hash of its bytes is low enough, whatever
-/// its place and neighbours. Holds a few blocks in memory, and where there is a validation part,
-/// the ids of one document. Files get their names only when all of them are complete.
+/// its place and neighbours. Files get their names only when all of them are complete.
 ///
-/// Every [`EncodeOptions::sync_every`] bytes, what is written is made to last and the state is saved.
-/// With [`EncodeOptions::resume`], a run that was stopped later goes on from there, and the files
+/// Holds a few blocks in memory, and 8 MB of the ids of a document that may be for validation: what
+/// is more waits on the disk. A block is a megabyte, and ends where no pre-token does otherwise
+/// ([`safe_cut`](crate::pretokenize::PreTokenizer::safe_cut)). A stretch without such a place, of one
+/// letter perhaps or under a pattern that has none, is held whole: at most twice in bytes, and once
+/// in ids, so 2 to 4 bytes of memory for one of text where ids have 16 bits.
+///
+/// Every [`EncodeOptions::sync_every`] bytes, what is written is made to last and the state is saved,
+/// be it in the middle of a document; with a validation part, at the next end of one. With [`EncodeOptions::resume`], a run that was stopped later goes on from there, and the files
 /// are the same, byte for byte.
 ///
 /// # Errors
@@ -85,7 +90,7 @@ fn encode_files_as<I: Id>(
     let encode = |state: &mut State<I>, job: &mut Job<I>| {
         cutter.encode(encoder, state, lists[job.block.source], job)
     };
-    let new_state = || encoder.new_state(CACHE_BYTES / threads);
+    let new_state = || encoder.new_state(CACHE_BYTES / threads, progress.stop());
     let done = in_order(reader, threads, new_state, encode, progress, |job| {
         run.commit(numbers[job.block.source], job)
     });
@@ -230,8 +235,9 @@ fn commit_in_order<I>(
             commit(&job)?;
             progress.advance(job.block.bytes.len() as u64)?;
             next += 1;
-            // When the sources are at their end, nobody takes it any more.
-            let _ = free.send(job);
+            // A block that could not be cut was long; its memory is not for all that come. When the
+            // sources are at their end, nobody takes it any more.
+            let _ = free.send(if job.is_large(BLOCK_BYTES) { Job::default() } else { job });
         }
     }
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use super::join::JoinedManifest;
 use super::sealed_json::Sealed;
 use super::{Dtype, FORMAT, FORMAT_VERSION, Manifest, Totals, beside, misfit};
+use crate::progress::Progress;
 use crate::staged::unfinished_path;
-use crate::{Error, Result, TokenId};
+use crate::{Error, Result, TokenId, ids::Id};
 use one_file::OneFile;
 
 /// A shard that is open for reading.
@@ -97,8 +98,12 @@ impl ShardReader {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if a file cannot be read.
-    pub fn read(&mut self, start: u64, count: usize, out: &mut Vec<TokenId>) -> Result<()> {
+    /// [`Error::Io`] if a file cannot be read; [`Error::DtypeTooNarrow`] if the ids have 32 bits and
+    /// `out` 16.
+    pub fn read<I: Id>(&mut self, start: u64, count: usize, out: &mut Vec<I>) -> Result<()> {
+        if I::DTYPE.width() < self.dtype.width() {
+            return Err(Error::DtypeTooNarrow { vocab_size: TokenId::MAX });
+        }
         let (mut start, mut left) = (start, count);
         for (first, file) in &mut self.files {
             if left > 0 && start < *first + file.tokens {
@@ -143,9 +148,9 @@ impl ShardReader {
     ///
     /// # Errors
     ///
-    /// [`Error::Shard`] names the first block that differs.
-    pub fn verify(&mut self) -> Result<()> {
-        self.files.iter_mut().try_for_each(|(_, file)| file.verify())
+    /// [`Error::Shard`] names the first block that differs; [`Error::Interrupted`].
+    pub fn verify(&mut self, progress: &Progress) -> Result<()> {
+        self.files.iter_mut().try_for_each(|(_, file)| file.verify(progress))
     }
 }
 
@@ -244,10 +249,10 @@ mod tests {
     fn any_range_is_read() {
         let folder = TempDir::new().unwrap();
         let mut reader = ShardReader::open(&shard(&folder)).unwrap();
-        reader.verify().unwrap();
+        reader.verify(&Progress::default()).unwrap();
         assert_eq!(reader.tokens(), N_TOKENS as u64);
         assert_eq!(reader.document_starts().unwrap(), [0, 100]);
-        let mut ids = Vec::new();
+        let mut ids: Vec<TokenId> = Vec::new();
         reader.read(998, 4, &mut ids).unwrap();
         assert_eq!(ids, [998, 999, 0, 1]);
         ids.clear();
@@ -257,11 +262,32 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_16_bits_are_read_as_they_are_and_wider_ones_are_not() {
+        let folder = TempDir::new().unwrap();
+        let mut ids: Vec<u16> = Vec::new();
+        ShardReader::open(&shard(&folder)).unwrap().read(998, 4, &mut ids).unwrap();
+        assert_eq!(ids, [998, 999, 0, 1]);
+        let path = folder.path().join("wide.bin");
+        let facts = ShardFacts {
+            dtype: Dtype::Uint32,
+            vocab_size: 1000,
+            eot_id: None,
+            eot: Eot::None,
+            part: None,
+            tokenizer_sha256: String::new(),
+        };
+        let sealed = ShardWriter::create(&path, facts).unwrap().seal(vec![]).unwrap();
+        SealedShard::publish(vec![sealed]).unwrap();
+        let error = ShardReader::open(&path).unwrap().read(0, 1, &mut ids).unwrap_err();
+        assert!(matches!(error, Error::DtypeTooNarrow { .. }), "{error}");
+    }
+
+    #[test]
     fn bare_file_is_read_as_16_bits() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("bare.bin");
         std::fs::write(&path, [1, 0, 2, 1]).unwrap();
-        let mut ids = Vec::new();
+        let mut ids: Vec<TokenId> = Vec::new();
         ShardReader::open(&path).unwrap().read(0, 9, &mut ids).unwrap();
         assert_eq!(ids, [1, 258]);
         std::fs::write(&path, [1, 0, 2]).unwrap();
@@ -307,7 +333,8 @@ mod tests {
         // In the middle block, which opening does not read.
         bytes[BLOCK_BYTES + 5] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        let message = ShardReader::open(&path).unwrap().verify().unwrap_err().to_string();
+        let message =
+            ShardReader::open(&path).unwrap().verify(&Progress::default()).unwrap_err().to_string();
         assert!(message.contains("train.bin: `block_xxh3` [1] is "), "{message}");
         bytes[0] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
@@ -317,7 +344,7 @@ mod tests {
         let path = shard(&folder);
         std::fs::write(path.with_extension("idx"), [7; 16]).unwrap();
         let mut reader = ShardReader::open(&path).unwrap();
-        for result in [reader.verify(), reader.document_starts().map(|_| ())] {
+        for result in [reader.verify(&Progress::default()), reader.document_starts().map(|_| ())] {
             let message = result.unwrap_err().to_string();
             assert!(message.ends_with("train.idx: `idx_xxh3` is not the checksum of the file"));
         }

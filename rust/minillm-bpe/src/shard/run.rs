@@ -2,7 +2,9 @@
 //!
 //! Whatever moment a process ends at, the state that was saved last tells the next one which prefix
 //! of the files is to be relied upon, and what was read for it. What follows depends on nothing
-//! else: states are saved between documents, where no encoder remembers anything.
+//! else: states are saved at the ends of blocks, where no encoder remembers anything. What the
+//! document that is open there needs, its length and its first id, is in the state. Not so where some
+//! documents are for validation, which all of the bytes decide: there, states are saved between them.
 
 use std::path::Path;
 
@@ -11,7 +13,7 @@ use super::lock::Lock;
 use super::recipe::Recipe;
 use super::skip::{Kind, Tracker};
 use super::state::SavedState;
-use super::writer::publish_files;
+use super::writer::{ShardProgress, publish_files};
 use super::{
     EncodeOptions, EncodeReport, PartFacts, ShardFacts, ShardReader, ShardReport, ShardWriter,
     SourceFacts,
@@ -79,7 +81,7 @@ impl<'o, I: Id> Run<'o, I> {
             sources = part.cut(&options.out, sources, &recipe.sources, tokens)?;
         }
         let saved = if options.resume { SavedState::load(&options.out)? } else { None };
-        let mut run = if let Some(saved) = saved {
+        let (sink, tracker, source_bytes) = if let Some(saved) = saved {
             expect(&recipe, &saved.recipe, options)?;
             let Some(shards) = &saved.shards else {
                 return publish(&saved, options).map(Begun::Done);
@@ -89,42 +91,29 @@ impl<'o, I: Id> Run<'o, I> {
                 Some(shard) => ShardWriter::resume(path, facts, shard),
                 None => ShardWriter::begin(path, facts),
             };
-            let sink = sink(&recipe, facts, options, saved.n_blank, &mut writer)?;
+            let resumed = (saved.n_blank, saved.document_bytes);
+            let sink = sink(&recipe, facts, options, resumed, &mut writer)?;
             let (tracker, left) = Tracker::resume(saved.position, sources, &options.out, progress)?;
             sources = left;
-            Self::new(options, recipe, sink, tracker, kinds, saved.source_bytes, locks)
+            (sink, tracker, saved.source_bytes)
         } else {
             SavedState::remove(&options.out)?;
-            let sink = sink(&recipe, facts, options, 0, &mut ShardWriter::begin)?;
-            let source_bytes = vec![0; kinds.len()];
-            Self::new(options, recipe, sink, Tracker::new(), kinds, source_bytes, locks)
+            let sink = sink(&recipe, facts, options, (0, 0), &mut ShardWriter::begin)?;
+            (sink, Tracker::new(), vec![0; kinds.len()])
         };
-        run.written_before = run.sink.written();
-        run.written_saved = run.written_before;
-        Ok(Begun::Running(run, sources))
-    }
-
-    fn new(
-        options: &'o EncodeOptions,
-        recipe: Recipe,
-        sink: DocumentSink<I>,
-        tracker: Tracker,
-        kinds: Vec<Kind>,
-        source_bytes: Vec<u64>,
-        locks: Vec<Lock>,
-    ) -> Self {
-        let (written_before, written_saved) = (0, 0);
-        Self {
+        let written = sink.written();
+        let run = Self {
             options,
             recipe,
             sink,
             tracker,
             kinds,
             source_bytes,
-            written_before,
-            written_saved,
+            written_before: written,
+            written_saved: written,
             _locks: locks,
-        }
+        };
+        Ok(Begun::Running(run, sources))
     }
 
     /// Takes the next block, which is of the source of number `source`.
@@ -133,18 +122,25 @@ impl<'o, I: Id> Run<'o, I> {
         self.source_bytes[source] += job.block.bytes.len() as u64;
         self.tracker.advance(source, self.kinds[source], &job.block);
         let unsaved = self.sink.written() - self.written_saved;
-        if unsaved >= self.options.sync_every && self.sink.is_between_documents() {
+        if unsaved >= self.options.sync_every
+            && let Some(document_bytes) = self.sink.written_bytes()
+        {
             let shards = self.sink.writers().map(ShardWriter::progress).collect::<Result<_>>()?;
-            self.state(Some(shards)).save(&self.options.out)?;
+            self.state(document_bytes, Some(shards)).save(&self.options.out)?;
             self.written_saved = self.sink.written();
         }
         Ok(())
     }
 
-    fn state(&self, shards: Option<Vec<super::writer::ShardProgress>>) -> SavedState {
-        let position = self.tracker.position();
-        let source_bytes = self.source_bytes.clone();
-        SavedState::new(self.recipe.clone(), position, source_bytes, self.sink.n_blank, shards)
+    fn state(&self, document_bytes: u64, shards: Option<Vec<ShardProgress>>) -> SavedState {
+        SavedState {
+            recipe: self.recipe.clone(),
+            position: self.tracker.position(),
+            source_bytes: self.source_bytes.clone(),
+            n_blank: self.sink.n_blank,
+            document_bytes,
+            shards,
+        }
     }
 
     /// Bytes that the files will probably have; [`None`] if the length of a source is not known.
@@ -173,7 +169,7 @@ impl<'o, I: Id> Run<'o, I> {
             let sources = format!("`{}`", names.join("`, `"));
             return Err(Error::NoDocuments { path: out.clone(), sources });
         }
-        let state = self.state(None);
+        let state = self.state(0, None);
         let read = self.recipe.sources.iter().zip(&self.source_bytes);
         let facts: Vec<SourceFacts> =
             read.map(|(source, &bytes)| SourceFacts { path: source.path.clone(), bytes }).collect();
@@ -206,7 +202,7 @@ fn sink<I: Id>(
     recipe: &Recipe,
     facts: ShardFacts,
     options: &EncodeOptions,
-    n_blank: u64,
+    (n_blank, document_bytes): (u64, u64),
     writer: &mut dyn FnMut(&Path, ShardFacts) -> Result<ShardWriter>,
 ) -> Result<DocumentSink<I>> {
     let part = |is_val| options.part.map(|_| PartFacts { is_val, recipe: recipe.clone() });
@@ -216,7 +212,7 @@ fn sink<I: Id>(
         let val = writer(path, ShardFacts { part: part(true), ..facts })?;
         Ok::<_, Error>((val, options.val_fraction))
     });
-    Ok(DocumentSink::new(train, val.transpose()?, eot, n_blank))
+    Ok(DocumentSink::new(train, val.transpose()?, eot, n_blank, document_bytes))
 }
 
 /// Gives the complete files their names, if they have not got them yet, and ends the run.

@@ -13,13 +13,11 @@ use crate::Result;
 use crate::staged::{self, Staged, unfinished_path};
 
 const FORMAT: &str = "minillm.encode-state";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// A moment at which all that was written is on the disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SavedState {
-    format: String,
-    format_version: u32,
     /// What the run was about.
     pub(super) recipe: Recipe,
     /// How far the sources were read.
@@ -28,24 +26,23 @@ pub(super) struct SavedState {
     pub(super) source_bytes: Vec<u64>,
     /// Pieces that were skipped.
     pub(super) n_blank: u64,
+    /// Bytes of the document that has begun, all of which are written; 0 between documents.
+    pub(super) document_bytes: u64,
     /// How far the files were, that for training first; none if all of them are complete and want
     /// nothing but their names.
     pub(super) shards: Option<Vec<ShardProgress>>,
 }
 
-impl SavedState {
-    pub(super) fn new(
-        recipe: Recipe,
-        position: Position,
-        source_bytes: Vec<u64>,
-        n_blank: u64,
-        shards: Option<Vec<ShardProgress>>,
-    ) -> Self {
-        let format = FORMAT.to_owned();
-        let format_version = FORMAT_VERSION;
-        Self { format, format_version, recipe, position, source_bytes, n_blank, shards }
-    }
+/// A state as it is written.
+#[derive(Serialize)]
+struct Written<'s> {
+    format: &'static str,
+    format_version: u32,
+    #[serde(flatten)]
+    state: &'s SavedState,
+}
 
+impl SavedState {
     /// What the run that writes `out` saved last; [`None`] if it did not yet.
     ///
     /// # Errors
@@ -65,7 +62,8 @@ impl SavedState {
     pub(super) fn save(&self, out: &Path) -> Result<()> {
         let path = path(out);
         let mut file = Staged::unfinished(&path)?;
-        file.write(seal(&path, self)?.as_bytes())?;
+        let written = Written { format: FORMAT, format_version: FORMAT_VERSION, state: self };
+        file.write(seal(&path, &written)?.as_bytes())?;
         file.sync()?;
         file.publish()
     }

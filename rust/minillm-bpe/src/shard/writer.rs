@@ -13,7 +13,7 @@ use super::{
     BLOCK_BYTES, Dtype, Eot, FORMAT, FORMAT_VERSION, Manifest, PartFacts, SourceFacts, beside,
     check_width, hex, misfit,
 };
-use crate::staged::{Staged, unfinished_path};
+use crate::staged::{Staged, folder_of, unfinished_path};
 use crate::{Error, Result, TokenId, ids::Id};
 
 /// Bytes of the index that wait for being written together.
@@ -70,10 +70,12 @@ pub struct Totals {
     pub bytes: u64,
 }
 
-/// How far a shard is on the disk, at the end of a document.
+/// How far a shard is on the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ShardProgress {
     pub(super) totals: Totals,
+    /// Where the present document starts.
+    document_start: u64,
     /// Checksum of the checksums of all blocks, the last one being as long as it is.
     bin_xxh3: String,
     idx_xxh3: String,
@@ -142,7 +144,7 @@ impl ShardWriter {
         writer.block_written = writer.block.len();
         for_each_block(&writer.idx, idx_bytes, |starts| writer.idx_xxh3.update(starts))?;
         writer.totals = totals;
-        writer.document_start = totals.tokens;
+        writer.document_start = progress.document_start;
         for (staged, found, expected) in [
             (&writer.bin, writer.blocks_xxh3(), &progress.bin_xxh3),
             (&writer.idx, hex(writer.idx_xxh3.digest()), &progress.idx_xxh3),
@@ -200,6 +202,11 @@ impl ShardWriter {
         Ok(())
     }
 
+    /// The folder of its files.
+    pub(super) fn folder(&self) -> &Path {
+        folder_of(&self.bin.path)
+    }
+
     /// How much there is so far.
     pub fn totals(&self) -> Totals {
         self.totals
@@ -220,6 +227,7 @@ impl ShardWriter {
         }
         Ok(ShardProgress {
             totals: self.totals,
+            document_start: self.document_start,
             bin_xxh3: self.blocks_xxh3(),
             idx_xxh3: hex(self.idx_xxh3.digest()),
         })

@@ -85,7 +85,7 @@ mod tests {
             threads in 1_usize..4,
         ) {
             let counts = texts.iter().map(|(text, count)| (text.as_bytes(), *count));
-            let words = Words::<u16>::new(&Counts::from_pairs(counts), threads).unwrap();
+            let words = Words::<u16>::new(&Counts::from_pairs(counts).unwrap(), threads).unwrap();
             let mut exact = BTreeMap::new();
             for part in words.parts.iter().cloned() {
                 words.for_each_pair_in(part, |pair, _, n| *exact.entry(pair).or_insert(0) += n);

@@ -47,7 +47,7 @@ fn the_course_example_merges_as_published() {
     let mut options = options(257 + 6, TieBreak::Lex);
     options.pattern = Pattern::Regex(r"\S+".to_owned());
     let words: Vec<(&[u8], u64)> = vec![(b"low", 5), (b"lower", 2), (b"widest", 3), (b"newest", 6)];
-    let counts = Counts::from_pairs(words);
+    let counts = Counts::from_pairs(words).unwrap();
     let trained = train_counts(&counts, &options, &Progress::default()).unwrap();
     let found: Vec<String> = merges(&trained).iter().map(|(a, b)| format!("{a} {b}")).collect();
     assert_eq!(found, ["s t", "e st", "o w", "l ow", "w est", "n e"], "{text}");
@@ -66,7 +66,8 @@ fn ties_follow_the_chosen_order() {
 #[test]
 fn counts_above_32_bits_decide() {
     let big = u64::from(u32::MAX);
-    let counts = Counts::from_pairs([(&b"ab"[..], big * 4), (b"cd", big * 4 + 1), (b"ef", 7)]);
+    let counts =
+        Counts::from_pairs([(&b"ab"[..], big * 4), (b"cd", big * 4 + 1), (b"ef", 7)]).unwrap();
     let trained = train_counts(&counts, &options(259, TieBreak::Lex), &Progress::default());
     let trained = trained.unwrap();
     assert_eq!(merges(&trained)[0], ("c".to_owned(), "d".to_owned()));
@@ -77,7 +78,7 @@ fn counts_above_32_bits_decide() {
 fn special_tokens_are_neither_counted_nor_learned() {
     let mut options = options(300, TieBreak::Lex);
     options.special_tokens.push("ab".to_owned());
-    let counts = Counts::from_pairs([(&b"ab"[..], 9), (b"abc", 3)]);
+    let counts = Counts::from_pairs([(&b"ab"[..], 9), (b"abc", 3)]).unwrap();
     let trained = train_counts(&counts, &options, &Progress::default()).unwrap();
     assert_eq!(merges(&trained)[0], ("b".to_owned(), "c".to_owned()));
     assert!(merges(&trained).iter().all(|(a, b)| format!("{a}{b}") != "ab"));
@@ -98,7 +99,7 @@ fn the_table_holds_the_most_frequent_pre_tokens() {
     let words = (0..400).map(|n| (format!(" word{n}"), 1000 - n));
     let words: Vec<(Vec<u8>, u64)> =
         words.map(|(text, count)| (text.into_bytes(), count)).collect();
-    let counts = Counts::from_pairs(words.iter().map(|(text, count)| (&text[..], *count)));
+    let counts = Counts::from_pairs(words.iter().map(|(text, count)| (&text[..], *count))).unwrap();
     let few = TrainOptions { table_entries: 300, ..options(500, TieBreak::Lex) };
     let trained = train_counts(&counts, &few, &Progress::default()).unwrap();
     assert_table_is_true(&trained);
@@ -187,7 +188,7 @@ proptest! {
         max_token_bytes in prop_oneof![Just(None), (2_usize..6).prop_map(Some)],
         (threads, spare) in (1_usize..6, prop_oneof![Just(None), (0_u64..4000).prop_map(Some)]),
     ) {
-        let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n)));
+        let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n))).unwrap();
         let options = TrainOptions {
             min_frequency,
             max_token_bytes,

@@ -26,6 +26,7 @@ mod words;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use super::Block;
 use characters::Asks;
 pub(super) use gpt2::Gpt2;
 use lanes::{Lanes, Portable, WIDTH};
@@ -95,13 +96,13 @@ impl Path {
 /// is awkward is not scanned twice.
 const SCALAR_STRETCH: usize = 4 * WIDTH;
 
-/// Calls `visit` with start and end of each pre-token of `text`, in order.
+/// Calls `visit` with the pre-tokens of `text`, in order, some at a time.
 #[inline]
-pub(in crate::pretokenize) fn for_each_span<R: Rules>(
+pub(in crate::pretokenize) fn for_each_block<R: Rules>(
     text: &[u8],
     rules: R,
     path: Path,
-    mut visit: impl FnMut(usize, usize),
+    mut visit: impl FnMut(Block<'_>),
 ) {
     let mut start = 0;
     let mut batch = Batch { begins: [0; BATCH], len: 0 };
@@ -114,15 +115,14 @@ pub(in crate::pretokenize) fn for_each_span<R: Rules>(
             loop {
                 let base = cursor.base;
                 let state = fill(path, rules, text, &mut cursor, &mut batch);
-                for &at in &batch.begins[..batch.len] {
-                    let end = base + usize::from(at);
-                    visit(start, end);
-                    start = end;
+                if let Some(&last) = batch.begins[..batch.len].last() {
+                    visit(Block { start, base, ends: &batch.begins[..batch.len] });
+                    start = base + usize::from(last);
                 }
                 match state {
                     State::Full => {}
                     State::End => {
-                        visit(start, text.len());
+                        visit(Block::of_one(start, text.len()));
                         return;
                     }
                     State::Unclear => break,
@@ -133,7 +133,7 @@ pub(in crate::pretokenize) fn for_each_span<R: Rules>(
         };
         while start < text.len() && start < resume {
             let end = rules.pre_token_end(text, start);
-            visit(start, end);
+            visit(Block::of_one(start, end));
             start = end;
         }
     }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::pretokenize::{NamedPattern, Pattern};
+use crate::progress::Stop;
 use crate::shard::{Eot, ShardReader};
 use crate::{Decoder, END_OF_TEXT, Vocab};
 
@@ -57,7 +58,7 @@ fn run(sources: Vec<Source>, options: &EncodeOptions) -> Result<EncodeReport> {
 
 fn ids(path: &Path) -> Vec<TokenId> {
     let mut shard = ShardReader::open(path).unwrap();
-    shard.verify().unwrap();
+    shard.verify(&Progress::default()).unwrap();
     let mut ids = Vec::new();
     shard.read(0, usize::MAX, &mut ids).unwrap();
     ids
@@ -286,7 +287,7 @@ fn a_panic_of_a_thread_ends_the_others() {
     let specials = SpecialTokens::new(&[END_OF_TEXT.to_owned()]).unwrap();
     let text = reader("ab b<|endoftext|>".repeat(50).as_bytes());
     let reader = CorpusReader::new(vec![text], 32, specials, encoder.pre_tokenizer().clone());
-    let new_state = || encoder.new_state::<u16>(1 << 16);
+    let new_state = || encoder.new_state::<u16>(1 << 16, Stop::default());
     let encode = |_: &mut State<u16>, job: &mut Job<u16>| {
         assert!(job.block.index != 3, "a bug");
         Ok(())

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::super::{Dtype, Manifest, beside, check_width, hex, misfit};
-use crate::{Error, Result, TokenId};
+use crate::progress::Progress;
+use crate::{Error, Result, ids::Id};
 
 /// One file of ids that is open for reading, with its manifest if it has one.
 #[derive(Debug)]
@@ -42,21 +43,16 @@ impl OneFile {
         Ok(reader)
     }
 
-    /// Appends up to `count` ids from position `start` on; fewer only at the end.
-    pub(super) fn read(&mut self, start: u64, count: usize, out: &mut Vec<TokenId>) -> Result<()> {
+    /// Appends up to `count` ids from position `start` on; fewer only at the end. They must fit.
+    pub(super) fn read<I: Id>(&mut self, start: u64, count: usize, out: &mut Vec<I>) -> Result<()> {
         let left = self.tokens.saturating_sub(start);
         let count = usize::try_from(left).map_or(count, |left| left.min(count));
         let width = self.dtype.width();
         let bytes = self.read_bytes(start.min(self.tokens) * width as u64, count * width)?;
+        let ids = bytes.chunks_exact(width);
         match self.dtype {
-            Dtype::Uint16 => out.extend(
-                bytes.chunks_exact(2).map(|id| TokenId::from(u16::from_le_bytes([id[0], id[1]]))),
-            ),
-            Dtype::Uint32 => out.extend(
-                bytes
-                    .chunks_exact(4)
-                    .map(|id| TokenId::from_le_bytes([id[0], id[1], id[2], id[3]])),
-            ),
+            Dtype::Uint16 => out.extend(ids.map(|id| I::of(<u16 as Id>::from_le(id).id()))),
+            Dtype::Uint32 => out.extend(ids.map(|id| I::of(<u32 as Id>::from_le(id)))),
         }
         Ok(())
     }
@@ -75,11 +71,12 @@ impl OneFile {
     }
 
     /// Reads everything and compares it with the manifest's checksums.
-    pub(super) fn verify(&mut self) -> Result<()> {
+    pub(super) fn verify(&mut self, progress: &Progress) -> Result<()> {
         let Some(manifest) = &self.manifest else { return Ok(()) };
         let n_blocks = manifest.block_xxh3.len();
         for block in 0..n_blocks {
             self.check_block(block)?;
+            progress.advance(0)?;
         }
         self.check_index()
     }

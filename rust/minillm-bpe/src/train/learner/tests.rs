@@ -14,7 +14,7 @@ use crate::{count::Counts, reference};
 type Words = Vec<(Vec<u8>, u64)>;
 
 fn train(words: &Words, options: &TrainOptions) -> Result<Trained> {
-    let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n)));
+    let counts = Counts::from_pairs(words.iter().map(|(word, n)| (word.as_slice(), *n))).unwrap();
     train_counts(&counts, options, &Progress::default())
 }
 

@@ -222,6 +222,18 @@ fn state_is_kept_only_where_there_is_one() {
 }
 
 #[test]
+fn state_is_saved_inside_of_a_document_unless_it_may_be_for_validation() {
+    let text = "ab b ".repeat(200);
+    for (val_fraction, expected) in [(0.0, true), (0.3, false)] {
+        let folder = TempDir::new().unwrap();
+        let options = EncodeOptions { sync_every: 0, ..options(&folder, val_fraction, 2) };
+        run(vec![broken(text.as_bytes(), 900)], &options).unwrap_err();
+        let saved = unfinished(&options.out).unwrap();
+        assert_eq!(saved.is_some_and(|bytes| bytes > 500), expected);
+    }
+}
+
+#[test]
 fn other_options_and_inputs_are_refused_by_name() {
     let (_folder, good) = stopped();
     let cases = [
