@@ -224,7 +224,7 @@ def _run_worker(
             raise RuntimeError(f"{contender.name} took longer than {timeout_s} s") from None
         process_s = time.perf_counter() - started
         if done.returncode != 0:
-            end = done.stderr.strip()[-2000:]
+            end = done.stderr.strip().rpartition("\n")[2]  # of a traceback, what it is about
             raise RuntimeError(f"{contender.name} exited with {done.returncode}: {end}")
         sample: Sample = json.loads(report.read_text())
         return {**sample, "process_s": process_s}

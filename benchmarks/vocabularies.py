@@ -14,6 +14,11 @@ from pathlib import Path
 from harness import SEPARATOR
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""As OpenAI published it, and as other libraries know it by its text."""
+
+R50K_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+"""The same splits in the form of tiktoken, whose engine overflows on a million spaces otherwise."""
+
 CL100K_PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
     r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
@@ -40,7 +45,7 @@ class Vocabulary:
         return {SEPARATOR: self.eot_id}
 
 
-GPT2 = Vocabulary("gpt2", "tiktoken/r50k_base.tiktoken", "gpt2", GPT2_PATTERN, 50_256)
+GPT2 = Vocabulary("gpt2", "tiktoken/r50k_base.tiktoken", "gpt2", R50K_PATTERN, 50_256)
 CL100K = Vocabulary("cl100k", "tiktoken/cl100k_base.tiktoken", "cl100k", CL100K_PATTERN, 100_257)
 LEARNED = Vocabulary("learned", "", "gpt2", GPT2_PATTERN, N_LEARNED)
 VOCABULARIES = {one.name: one for one in (GPT2, CL100K, LEARNED)}

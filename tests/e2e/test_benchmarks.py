@@ -161,6 +161,7 @@ def test_the_bound_is_a_part_of_the_peak_without_one(varied: Path, tmp_path: Pat
     assert 0.7 * peak < result["max_memory_bytes"] < 1.1 * peak
 
 
+@pytest.mark.slow  # transformers takes 18 s to import and to start five processes
 def test_generation_is_measured_and_rivals_write_the_same_tokens(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     out = tmp_path / "result.json"

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from minillm.checkpoint import latest_checkpoint
-from minillm.infer import generate, load_run
+from minillm.config import SampleConfig
+from minillm.infer import Generation, load_run
 from minillm.pretrain import run
 from minillm.train.metrics import read_metrics
 
@@ -16,6 +17,8 @@ EXPERTS = {
     "model__balance_rate": "0.01",
     "model__dropout": "0",
 }
+
+GREEDY = SampleConfig(temperature=0.0, max_new_tokens=20)
 
 
 @pytest.fixture
@@ -44,9 +47,9 @@ def test_bias_moves_once_per_optimizer_step_and_is_saved(trained):
 
 def test_cached_generation_equals_uncached(trained):
     loaded = load_run(trained)
-    options = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0, "stop_ids": ()}
     ids = list(b"Tom saw")
-    cached = list(generate(loaded.model, ids, max_new_tokens=20, **options))
+    cached = [new.id for new in Generation(loaded.model, [ids], GREEDY, seeds=[0], stop_ids=())]
+    assert len(cached) == 20
     with torch.no_grad():
         for token in cached:
             assert loaded.model(torch.tensor([ids]))[0, -1].argmax() == token
@@ -56,6 +59,5 @@ def test_cached_generation_equals_uncached(trained):
 def test_generation_with_damaged_experts_is_refused(trained):
     model = load_run(trained).model
     model.layers[1].ffn.experts.up_proj.data[:] = float("nan")
-    options = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0, "stop_ids": ()}
     with pytest.raises(ValueError, match="logits are not finite: its weights are damaged"):
-        list(generate(model, [1, 2, 3], max_new_tokens=20, **options))
+        list(Generation(model, [[1, 2, 3]], GREEDY, seeds=[0], stop_ids=()))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from minillm.infer import generate, load_run, prompt_ids
+from minillm.config import SampleConfig
+from minillm.infer import Generation, load_run, prompt_ids
 from minillm.interop import (
     read_hugging_face,
     read_run,
@@ -79,17 +80,10 @@ def load_theirs(folder):
 
 
 def greedy_text(loaded, prompt):
-    ids = generate(
-        loaded.model,
-        prompt_ids(loaded.tokenizer, prompt),
-        max_new_tokens=24,
-        temperature=0,
-        top_k=0,
-        top_p=1.0,
-        seed=0,
-        stop_ids=(loaded.tokenizer.eot_id,),
-    )
-    return prompt + loaded.tokenizer.decode(list(ids))
+    config = SampleConfig(temperature=0.0, max_new_tokens=24)
+    ids, end = prompt_ids(loaded.tokenizer, prompt), loaded.tokenizer.eot_id
+    drawn = Generation(loaded.model, [ids], config, seeds=[0], stop_ids=(end,))
+    return prompt + loaded.tokenizer.decode([new.id for new in drawn if new.finish != "stop"])
 
 
 @pytest.fixture(autouse=True)

@@ -243,7 +243,7 @@ def test_large_lies_are_refused_in_under_a_second(lie, tmp_path):
 
 def test_ids_near_four_billion_take_no_memory(tmp_path):
     file = copy.deepcopy(FILES["listed"])
-    file["added_tokens"][0]["id"] = 2**32 - 2
+    file["added_tokens"][0]["id"] = file["model"]["vocab"][EOT] = 2**32 - 2
     found = load(json.dumps(file), tmp_path)
     began = time.perf_counter()
     ids = found.encode(f"low{EOT}", allowed_special="all")
