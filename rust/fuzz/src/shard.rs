@@ -84,7 +84,7 @@ fuzz_target!(|data: &[u8]| {
         assert_ne!(files, *SOUND, "a sound shard is refused");
         return;
     };
-    let mut ids = Vec::new();
+    let mut ids: Vec<u32> = Vec::new();
     reader.read(0, usize::MAX, &mut ids).unwrap();
     assert_eq!(ids.len() as u64, reader.tokens());
     let bytes: Vec<u8> = match reader.dtype() {
