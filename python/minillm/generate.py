@@ -23,6 +23,7 @@ from cyclopts.validators import Number
 from minillm import messages
 
 if TYPE_CHECKING:
+    from minillm.config import SampleConfig
     from minillm.infer import LoadedRun, NewToken
     from minillm.tokenizer import TextEncoder
 
@@ -110,7 +111,7 @@ def generate(
 
     loaded = load_run(run, device=str(choose_device(device)))
     known = {name: value for name, value in given.items() if value is not None}
-    settings = loaded.config.sample.model_copy(update=known)
+    settings = check_settings({**loaded.config.sample.model_dump(), **known})
     jobs = jobs_of(loaded, prompts, range(seed, seed + num_samples))
     began, n_tokens = time.perf_counter(), 0
     for start in range(0, len(jobs), batch_size):
@@ -127,6 +128,18 @@ def generate(
         n_tokens += print_in_order(shown, batch)
     elapsed_s = time.perf_counter() - began
     messages.say(f"{n_tokens} tokens in {elapsed_s:.1f} s, {n_tokens / elapsed_s:.0f} tokens/s")
+
+
+def check_settings(settings: dict[str, Any]) -> SampleConfig:
+    """The settings of the run and of the command line together, if they are within their bounds."""
+    from pydantic import ValidationError  # noqa: PLC0415  takes a while
+
+    from minillm.config import SampleConfig, format_validation_error  # noqa: PLC0415
+
+    try:
+        return SampleConfig.model_validate(settings)
+    except ValidationError as error:
+        raise messages.UsageError(format_validation_error(error)) from error
 
 
 def parse_biases(words: Sequence[str]) -> dict[int, float]:

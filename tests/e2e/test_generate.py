@@ -240,6 +240,11 @@ def test_missing_tokenizer(trained, call):
     assert "tokenizer.json` is missing" in err
 
 
+def test_settings_of_run_and_command_are_checked_together(trained, call):
+    code, _, err = call(trained, "--temperature", "inf")
+    assert (code, "`temperature` is inf, expected a finite number" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

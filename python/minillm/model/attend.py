@@ -43,6 +43,13 @@ def attend(
         softcap: Bound of the scores; 0 for none, and always 0 for `sdpa`.
         dropout: Share of the attention weights to drop; always 0 for `flex`.
     """
+    if backend == "sdpa" and queries.shape[2] == 1:
+        # The heads of a group see the same keys: as rows of one product they need no copy of them.
+        rows = queries.reshape(*keys.shape[:2], -1, queries.shape[-1])  # B G H/G K
+        mixed = functional.scaled_dot_product_attention(
+            rows, keys, values, attn_mask=mask.dense, dropout_p=dropout, scale=scale
+        )
+        return mixed.flatten(1, 2)[:, :, None]  # B H 1 Kv
     if backend == "sdpa":
         return functional.scaled_dot_product_attention(
             queries,

@@ -115,6 +115,8 @@ class KVCache:
                 f" the last {smallest}"
             )
         self.length = length
+        if length == 0:
+            self.starts = None
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forgets all rows but these, which are named in ascending order and close up."""

@@ -159,7 +159,7 @@ class MixtureOfExperts(nn.Module):
         rows = flat.index_select(0, tokens).to(_matmul_dtype(x))  # M D
         rows = self.experts(rows, counts.cumsum(0).int())
         weighted = rows * weights.flatten().index_select(0, order)[:, None]  # M D, float32
-        out = torch.zeros_like(flat, dtype=torch.float32).index_add(0, tokens, weighted)  # N D
+        out = torch.zeros_like(flat, dtype=weighted.dtype).index_add(0, tokens, weighted)  # N D
         out = out.to(rows.dtype).view_as(x)  # B T D
         return out if self.shared_experts is None else out + self.shared_experts(x)
 

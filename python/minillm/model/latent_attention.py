@@ -75,10 +75,9 @@ class LatentAttention(nn.Module):
         kept = torch.cat((latents, place_keys), dim=-1).transpose(1, 2)  # B 1 T L+R
         if cache is not None:
             kept, _ = cache.write(self.layer, kept, kept[..., :0])  # B 1 S L+R
-        # Making keys and values costs nope + v channels per cached position, mixing latents as they
-        # are 2 L - nope - v more per query and position. Few queries: leave the latents alone.
-        is_short = cache is not None and 2 * x.shape[1] <= config.d_head_nope + config.d_head_v
-        path = self.attend_absorbed if is_short else self.attend_plain
+        # One query: making every position's keys and values again would cost far more than it.
+        is_decoding = cache is not None and x.shape[1] == 1
+        path = self.attend_absorbed if is_decoding else self.attend_plain
         mixed = path(content, place, kept, mask)  # B H T Kv
         out: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))  # B T D
         return out

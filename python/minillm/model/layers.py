@@ -11,7 +11,9 @@ from torch.nn import functional
 from minillm.config import ModelConfig
 from minillm.model.init import DEFAULT_STD, draw
 
-_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
+    torch.ops.mkldnn, "_linear_pointwise"
+)
 
 
 def linear(
@@ -24,7 +26,8 @@ def linear(
     own compiler calls the same operator; it has no gradient.
     """
     is_plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-    is_eager = not torch.compiler.is_compiling()  # which chooses its own kernels
+    # Compiled code chooses its own kernels, and autocast another type.
+    is_eager = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
     if is_plain and is_eager and torch.is_inference_mode_enabled() and _HAS_ONEDNN:
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return out

@@ -83,7 +83,7 @@ class Transformer(nn.Module):
         # In float32: the exponentials of 50,000 bfloat16 logits do not sum to anything useful.
         flat = logits.flatten(0, 1).float()  # N V
         loss = functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED)
-        return loss + take_penalty(self.layers)
+        return loss + take_penalty(self.layers) if self.training else loss
 
     def hidden(
         self,

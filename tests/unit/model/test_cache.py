@@ -100,6 +100,14 @@ def test_no_padding_is_no_starts():
     assert cache.starts is None
 
 
+def test_an_emptied_cache_forgets_the_padding():
+    cache = KVCache(CONFIG, 2, 4)
+    cache.pad(torch.tensor([0, 1]))
+    cache.advance(2)
+    cache.truncate(0)
+    assert cache.starts is None
+
+
 def test_rows_that_are_kept_close_up():
     config = ModelConfig(n_layers=2, n_heads=1, d_model=8, windows=(0, 4))
     cache = KVCache(config, 4, 6)

@@ -168,6 +168,22 @@ def test_evaluation_counts_nothing_and_adds_nothing():
     assert not any(layer.ffn.router.load.any() for layer in model.layers)
 
 
+def test_a_penalty_that_nobody_asked_for_reaches_no_later_evaluation():
+    model = Transformer(config(router_z_loss=0.1))
+    ids = torch.randint(40, (2, 16))
+    model(ids)
+    loss = model.eval()(ids, targets=ids)
+    torch.testing.assert_close(loss, reference.cross_entropy(model(ids), ids))
+
+
+def test_experts_compute_in_float64():
+    model = Transformer(config()).double().eval()
+    ids = torch.randint(40, (2, 16))
+    exact, rounded = model(ids), model.float()(ids)
+    assert exact.dtype == torch.float64
+    torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-5)
+
+
 def test_training_loss_adds_the_mean_penalty_of_the_layers_with_experts():
     fields = {"balance_rate": 0.3, "router_z_loss": 0.7, "n_dense_layers": 1}
     model = Transformer(config(**fields))
