@@ -20,6 +20,9 @@ use crate::{Error, Result, pretokenize::PreTokenizer, special::SpecialTokens};
 /// Bytes of the longest document that is held whole, where it cannot be cut.
 pub const LONGEST_DOCUMENT: usize = 1 << 30;
 
+/// What a block holds in memory for the end of each document. (Tests have small blocks.)
+const BYTES_PER_END: usize = if cfg!(test) { 1 } else { 64 };
+
 /// Where text comes from.
 pub enum Source {
     /// A file of any bytes.
@@ -177,6 +180,7 @@ impl CorpusReader {
             };
             block.bytes.clear();
             block.ends.clear();
+            let is_list = matches!(open, Open::Documents(_));
             match &mut open {
                 Open::Stream { name, stream } => self.fill_from_stream(block, name, stream)?,
                 Open::Documents(documents) => self.fill_from_documents(block, documents)?,
@@ -184,7 +188,8 @@ impl CorpusReader {
             if !block.ends_source {
                 self.open = Some(open);
             }
-            if !block.bytes.is_empty() {
+            // Documents without text are documents all the same: whoever skips them counts them.
+            if !block.bytes.is_empty() || (is_list && !block.ends.is_empty()) {
                 block.source = self.n_opened - 1;
                 block.index = self.n_blocks;
                 self.n_blocks += 1;
@@ -199,7 +204,8 @@ impl CorpusReader {
         documents: &mut dyn Iterator<Item = Result<Vec<u8>>>,
     ) -> Result<()> {
         (block.ends_document, block.ends_source) = (true, false);
-        while block.bytes.len() < self.block_bytes {
+        // A document without text takes memory, too: it is counted with what remembers its end.
+        while block.bytes.len() + BYTES_PER_END * block.ends.len() < self.block_bytes {
             let Some(document) = documents.next() else {
                 block.ends_source = true;
                 break;
@@ -378,13 +384,23 @@ mod tests {
     fn documents_of_an_iterator_stay_apart() {
         let documents = ["a", "b", "", "c"].map(|d| Ok(d.as_bytes().to_vec()));
         let source = Source::Documents("list".to_owned(), Box::new(documents.into_iter()));
-        let mut reader = reader(&[], 2, &[]);
+        let mut reader = reader(&[], 4, &[]);
         reader.sources = vec![source].into_iter();
         let found: Vec<Vec<Vec<u8>>> = blocks(reader)
             .iter()
             .map(|block| block.texts().map(<[u8]>::to_vec).collect())
             .collect();
         assert_eq!(found, [vec![b"a".to_vec(), b"b".to_vec()], vec![b"".to_vec(), b"c".to_vec()]]);
+    }
+
+    #[test]
+    fn documents_without_text_fill_blocks_too() {
+        let documents = (0..25).map(|_| Ok(vec![]));
+        let source = Source::Documents("list".to_owned(), Box::new(documents));
+        let mut reader = reader(&[], 10, &[]);
+        reader.sources = vec![source].into_iter();
+        let counts: Vec<usize> = blocks(reader).iter().map(|block| block.ends.len()).collect();
+        assert_eq!(counts, [10, 10, 5]);
     }
 
     #[test]

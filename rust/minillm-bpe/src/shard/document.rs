@@ -36,7 +36,8 @@ pub(super) struct Job<I> {
 impl<I> Job<I> {
     /// Whether it has so much memory that it should not be kept for the next block.
     pub(super) fn is_large(&self, block_bytes: usize) -> bool {
-        self.block.bytes.capacity().max(self.ids.capacity()) > 4 * block_bytes
+        let rest = self.block.ends.capacity().max(self.parts.capacity());
+        self.block.bytes.capacity().max(self.ids.capacity()).max(64 * rest) > 4 * block_bytes
     }
 }
 
@@ -52,6 +53,8 @@ struct Part {
     ids: Range<usize>,
     bytes: Range<usize>,
     end: End,
+    /// Separators that follow at once: documents of no bytes.
+    n_empty: u64,
 }
 
 /// What is behind a part.
@@ -83,6 +86,7 @@ impl Cutter {
                 ids: ids.len()..ids.len(),
                 bytes: at..at,
                 end: End::Rest,
+                n_empty: 0,
             };
             let mut part = begin(ids, at);
             for segment in self.tokens.split(text) {
@@ -93,7 +97,12 @@ impl Cutter {
                     }
                     Segment::Special(0) => {
                         at += self.tokens.tokens()[0].len();
-                        parts.push(Part { end: End::Separator, ..part });
+                        match parts.last_mut() {
+                            Some(last) if part.bytes.is_empty() && last.end == End::Separator => {
+                                last.n_empty += 1;
+                            }
+                            _ => parts.push(Part { end: End::Separator, ..part }),
+                        }
                         part = begin(ids, at);
                         continue;
                     }
@@ -195,18 +204,21 @@ impl<I: Id> DocumentSink<I> {
             let bytes = &job.block.bytes[part.bytes.clone()];
             self.open.bytes += bytes.len() as u64;
             self.open.is_blank &= bytes.iter().all(u8::is_ascii_whitespace);
-            self.held.push(&job.ids[part.ids.clone()])?;
-            if self.val.is_some() {
-                self.open.hash.update(bytes);
-            } else if !self.open.is_blank {
+            let ids = &job.ids[part.ids.clone()];
+            if self.val.is_none() && !self.open.is_blank {
                 // Nothing is left to decide: the document passes through.
                 self.open.write(&mut self.held, &mut self.train, self.eot)?;
+                self.train.push(ids)?;
+            } else {
+                self.open.hash.update(bytes);
+                self.held.push(ids)?;
             }
             match part.end {
                 End::Rest => {}
                 End::Separator => self.end_document(true)?,
                 End::Source => self.end_document(false)?,
             }
+            self.n_blank += part.n_empty;
         }
         Ok(())
     }

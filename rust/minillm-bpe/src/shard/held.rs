@@ -2,7 +2,7 @@
 //!
 //! That is settled by all of its bytes, so it is known at its end, and a document may be of any
 //! length. What does not fit a few megabytes lies in a file without a name, beside the files that
-//! are written: it is gone with the process, however that ends.
+//! are written: the system forgets it with the process.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -30,6 +30,13 @@ impl<I: Id> HeldIds<I> {
 
     /// Appends ids.
     pub(super) fn push(&mut self, ids: &[I]) -> Result<()> {
+        for some in ids.chunks(HELD_BYTES / size_of::<I>()) {
+            self.push_some(some)?;
+        }
+        Ok(())
+    }
+
+    fn push_some(&mut self, ids: &[I]) -> Result<()> {
         self.ids.extend_from_slice(ids);
         if size_of_val(&self.ids[..]) < HELD_BYTES {
             return Ok(());
@@ -76,7 +83,9 @@ impl<I: Id> HeldIds<I> {
 }
 
 fn bytes_of<I: Id>(ids: &[I]) -> Vec<u8> {
-    ids.iter().flat_map(|id| id.id().to_le_bytes().into_iter().take(size_of::<I>())).collect()
+    let mut bytes = Vec::with_capacity(size_of_val(ids));
+    bytes.extend(ids.iter().flat_map(|id| id.id().to_le_bytes().into_iter().take(size_of::<I>())));
+    bytes
 }
 
 #[cfg(test)]
