@@ -84,16 +84,8 @@ def prepare_gigatoken(corpus: Path, vocabulary: Vocabulary, folder: Path) -> Enc
     return encode
 
 
-def prepare_tiktoken(corpus: Path, vocabulary: Vocabulary, folder: Path) -> Encode:
-    """tiktoken: one call per document, or its own threads over documents."""
-    import tiktoken
-
-    encoding = tiktoken.Encoding(
-        vocabulary.name,
-        pat_str=vocabulary.regex,
-        mergeable_ranks=ranks(folder / "ranks.tiktoken"),
-        special_tokens=vocabulary.special_tokens,
-    )
+def by_documents(encoding: Any, corpus: Path) -> Encode:  # noqa: ANN401 - two rivals' own types
+    """One call per document, or a batch of them, with methods named as tiktoken names them."""
     texts = list(harness.documents(corpus))
     n_threads = harness.threads() or os.cpu_count() or 1
 
@@ -105,6 +97,19 @@ def prepare_tiktoken(corpus: Path, vocabulary: Vocabulary, folder: Path) -> Enco
         return lambda: flat(rows)
 
     return encode
+
+
+def prepare_tiktoken(corpus: Path, vocabulary: Vocabulary, folder: Path) -> Encode:
+    """tiktoken: one call per document, or its own threads over documents."""
+    import tiktoken
+
+    encoding = tiktoken.Encoding(
+        vocabulary.name,
+        pat_str=vocabulary.regex,
+        mergeable_ranks=ranks(folder / "ranks.tiktoken"),
+        special_tokens=vocabulary.special_tokens,
+    )
+    return by_documents(encoding, corpus)
 
 
 def prepare_tokenizers(corpus: Path, _: Vocabulary, folder: Path) -> Encode:
@@ -166,17 +171,7 @@ def prepare_bpe_openai(corpus: Path, _vocabulary: Vocabulary, _folder: Path) -> 
     import bpe_openai
 
     encoding = bpe_openai.get_encoding("cl100k_base")
-    texts = list(harness.documents(corpus))
-    n_threads = harness.threads() or os.cpu_count() or 1
-
-    def encode() -> Callable[[], Ids]:
-        if n_threads == 1:
-            rows = [encoding.encode_ordinary(text) for text in texts]
-        else:
-            rows = encoding.encode_ordinary_batch(texts, num_threads=n_threads)
-        return lambda: flat(rows)
-
-    return encode
+    return by_documents(encoding, corpus)
 
 
 PREPARE: dict[str, Callable[[Path, Vocabulary, Path], Encode]] = {

@@ -15,7 +15,7 @@ from torch import Tensor
 from minillm.checkpoint import model_tensors
 from minillm.config import ModelConfig
 from minillm.interop.architectures import Architecture
-from minillm.model import Transformer
+from minillm.model import build_on_meta
 
 SHOWN = 3
 """Names in a message; a broken file may lack thousands."""
@@ -34,8 +34,7 @@ class Slot(NamedTuple):
 
 def shapes_of(model: ModelConfig) -> dict[str, torch.Size]:
     """Each weight of a model of this shape; nothing is allocated."""
-    with torch.device("meta"):
-        return {name: tensor.shape for name, tensor in model_tensors(Transformer(model)).items()}
+    return {name: tensor.shape for name, tensor in model_tensors(build_on_meta(model)).items()}
 
 
 def slots(architecture: Architecture, n_layers: int, shapes: Shapes) -> Iterator[Slot]:
