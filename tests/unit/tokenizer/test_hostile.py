@@ -109,12 +109,12 @@ def test_a_disk_that_fills_during_a_spill_is_named(folder):
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("bounds", [(), ("--max-memory", "1MB", "--threads", "2")])
 @pytest.mark.parametrize("words", [("count",), ("train", "--vocab-size", "50000")])
-def test_a_process_that_is_ended_leaves_nothing(folder, ending, bounds, words):
+def test_a_process_that_is_ended_leaves_nothing(folder, ending, bounds, words, soon_s):
     with (folder / "big.txt").open("w") as file:
         for i in range(1_000_000):
             file.write(f"w{i * 7919 % 1_000_003}x{i} ")
     before = sorted(folder.rglob("*"))
-    files = ["big.txt"] * 40
+    files = ["big.txt"] * 1000
     process = subprocess.Popen(
         [*READY_COMMAND, *words, *files, "--out", "a.out", "--temp-dir", "runs", *bounds],
         stdout=subprocess.PIPE,
@@ -127,18 +127,18 @@ def test_a_process_that_is_ended_leaves_nothing(folder, ending, bounds, words):
     began = time.monotonic()
     process.send_signal(ending)
     _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - began < 1.5, "a second, and half of one to end Python"
+    assert time.monotonic() - began < soon_s
     if ending == signal.SIGINT:
         assert (process.returncode, errors.splitlines()[-1]) == (130, "error: interrupted")
     assert sorted(folder.rglob("*")) == before
 
 
-def test_an_error_in_one_file_does_not_wait_for_the_others(folder):
+def test_an_error_in_one_file_does_not_wait_for_the_others(folder, soon_s):
     (folder / "big.txt").write_text("word " * 4_000_000)
     began = time.monotonic()
     with pytest.raises(FileNotFoundError):
-        Counts.of([folder / "gone.txt", *[folder / "big.txt"] * 100], threads=2)
-    assert time.monotonic() - began < 2
+        Counts.of([folder / "gone.txt", *[folder / "big.txt"] * 2000], threads=2)
+    assert time.monotonic() - began < soon_s
 
 
 def test_standard_input_that_has_no_end_is_counted_until_ctrl_c(folder):

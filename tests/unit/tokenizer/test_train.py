@@ -196,9 +196,10 @@ Tokenizer.train({corpus}, 60_000)
 
 
 @pytest.mark.parametrize(
-    "corpus", ["'{file}'", "(f'x{{i}} ' for i in itertools.count())", "itertools.repeat('x y ')"]
+    "corpus",
+    ["['{file}'] * 500", "(f'x{{i}} ' for i in itertools.count())", "itertools.repeat('x y ')"],
 )
-def test_ctrl_c_stops_training_within_a_second(tmp_path, corpus):
+def test_ctrl_c_stops_training(tmp_path, corpus, soon_s):
     file = tmp_path / "big.txt"
     file.write_text("".join(f"w{i * 7919 % 1_000_003}x{i} " for i in range(1_500_000)))
     code = WAIT_FOR_CTRL_C.format(corpus=corpus.format(file=file))
@@ -210,7 +211,7 @@ def test_ctrl_c_stops_training_within_a_second(tmp_path, corpus):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert "KeyboardInterrupt" in errors
-    assert time.monotonic() - began < 1.5, "a second, and half of one to end Python"
+    assert time.monotonic() - began < soon_s
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
