@@ -1,8 +1,8 @@
 //! Memory that was freed goes back to the system.
 //!
-//! An allocator keeps some of what is freed, in the hope that it is soon wanted again; that of glibc
-//! all the more, the larger the pieces were that it has once taken back. Where memory is bounded,
-//! what is kept would count as held.
+//! An allocator keeps some of what is freed, in the hope that it is soon wanted again; that of
+//! glibc all the more, the larger the pieces were that it has once taken back. Where memory is
+//! bounded, what is kept would count as held.
 
 /// Gives back what the allocator holds and nobody uses.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -64,9 +64,10 @@ impl Encoder {
     ) -> Result<(Vec<I>, Vec<u64>)> {
         check_width(I::DTYPE, self.vocab().size())?;
         let specials = self.allow(allowed)?;
-        let pieces = self.pieces(texts, &specials);
         let threads = at_work(threads);
-        // One thread needs no tasks, and its ids no joining.
+        // One thread needs no pieces and no tasks, and its ids no joining.
+        let piece_bytes = if threads == 1 { usize::MAX } else { TASK_BYTES };
+        let pieces = self.pieces(texts, piece_bytes, &specials);
         let whole = || std::iter::once(0..pieces.len()).collect();
         let tasks = if threads == 1 { whole() } else { tasks(&pieces) };
         let mut outputs = self.run(&pieces, &tasks, &specials, threads)?;
@@ -88,10 +89,16 @@ impl Encoder {
         Ok((ids, offsets))
     }
 
-    fn pieces<'t>(&self, texts: &[&'t [u8]], specials: &SpecialMatcher) -> Vec<PieceOf<'t>> {
+    /// The texts, those of more than `piece_bytes` in parts.
+    fn pieces<'t>(
+        &self,
+        texts: &[&'t [u8]],
+        piece_bytes: usize,
+        specials: &SpecialMatcher,
+    ) -> Vec<PieceOf<'t>> {
         let mut pieces = Vec::with_capacity(texts.len());
         for (index, &text) in texts.iter().enumerate() {
-            if text.len() <= TASK_BYTES {
+            if text.len() <= piece_bytes {
                 pieces.push((index, Piece::Text(text)));
                 continue;
             }

@@ -2,7 +2,8 @@
 //!
 //! Up to [`SHORT`] bytes the lowest rank is found by looking at all of them: quadratic, and
 //! faster than any bookkeeping. Which parts are left is one bit a byte. Longer pre-tokens fall apart
-//! first, between bytes that no merge joins, and what is still longer then is for [`long`].
+//! first, between bytes that no merge joins, mostly into one or two, and what is still longer then
+//! is for [`long`].
 //! `reference::encode` is the slow twin of both.
 
 mod long;
@@ -45,38 +46,41 @@ pub(super) fn merge<I: Id>(
         return merge_short(tables, pre_token, out);
     }
     let mut start = 0;
-    for (end, two) in (1..).zip(pre_token.windows(2)) {
-        if !tables.may_join(two[0], two[1]) {
-            merge_stretch(tables, scratch, &pre_token[start..end], out)?;
-            start = end;
+    for end in 1..=pre_token.len() {
+        let last = pre_token[end - 1];
+        if pre_token.get(end).is_some_and(|&next| tables.may_join(last, next)) {
+            continue;
         }
-    }
-    merge_stretch(tables, scratch, &pre_token[start..], out)
-}
-
-/// Appends the ids of bytes between which all might join: mostly one or two.
-#[inline]
-fn merge_stretch<I: Id>(
-    tables: &Tables,
-    scratch: &mut Scratch,
-    stretch: &[u8],
-    out: &mut Vec<I>,
-) -> Result<()> {
-    match *stretch {
-        [only] => out.push(I::of(tables.known_byte_id(only)?)),
-        [left, right] => {
-            let merge = tables.byte_pair(left, right);
-            if merge.is_none() {
-                let ids = [tables.known_byte_id(left)?, tables.known_byte_id(right)?];
-                out.extend_from_slice(&ids.map(I::of));
-            } else {
-                out.push(I::of(merge.result));
+        match pre_token[start..end] {
+            [only] => out.push(I::of(tables.known_byte_id(only)?)),
+            [left, right] => {
+                let merge = tables.byte_pair(left, right);
+                if merge.is_none() {
+                    let ids = [tables.known_byte_id(left)?, tables.known_byte_id(right)?];
+                    out.extend_from_slice(&ids.map(I::of));
+                } else {
+                    out.push(I::of(merge.result));
+                }
             }
+            ref several => merge_several(tables, scratch, several, out)?,
         }
-        _ if stretch.len() <= SHORT => merge_short(tables, stretch, out)?,
-        _ => scratch.window.merge(tables, stretch, &scratch.stop, out)?,
+        start = end;
     }
     Ok(())
+}
+
+/// Appends the ids of bytes between which all might join.
+#[inline(never)]
+fn merge_several<I: Id>(
+    tables: &Tables,
+    scratch: &mut Scratch,
+    bytes: &[u8],
+    out: &mut Vec<I>,
+) -> Result<()> {
+    if bytes.len() <= SHORT {
+        return merge_short(tables, bytes, out);
+    }
+    scratch.window.merge(tables, bytes, &scratch.stop, out)
 }
 
 fn merge_short<I: Id>(tables: &Tables, pre_token: &[u8], out: &mut Vec<I>) -> Result<()> {

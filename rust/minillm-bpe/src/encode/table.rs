@@ -229,9 +229,11 @@ impl<I: Id> ShortTable<I> {
     }
 
     /// Whether there is room for one more key, now or after growth; at most three slots in four
-    /// are used.
+    /// are used, and the ids that no slot holds take no more than a quarter of all slots.
     pub(super) fn has_room(&self) -> bool {
-        4 * self.n_used < 3 * 2 * self.sets.len() || 2 * self.sets.len() <= self.max_sets
+        let is_roomy = 4 * self.n_used < 3 * 2 * self.sets.len();
+        (is_roomy || 2 * self.sets.len() <= self.max_sets)
+            && size_of_val(&self.arena[..]) < Self::SET_BYTES / 4 * self.max_sets.max(1)
     }
 
     /// Keeps a key that is not here, if it [has room](Self::has_room).

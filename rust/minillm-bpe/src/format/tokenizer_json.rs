@@ -2,7 +2,8 @@
 //!
 //! What is written loads in `tokenizers` and `transformers` and gives the same ids there. What
 //! only this crate knows (the pattern's name, the Unicode version of its tables, that merges come
-//! from ranks, how often each merge's pair occurred) stands in `model.minillm`, a place where other readers look for nothing.
+//! from ranks, how often each merge's pair occurred) stands in `model.minillm`, a place where other
+//! readers look for nothing.
 //!
 //! Read are byte-level BPE files; `decoder`, `post_processor`, `padding` and `truncation` are
 //! passed over, because they act before or after what an encoder does here.

@@ -39,12 +39,12 @@ pub(super) fn for_each_span(
     text: &[u8],
     mut visit: impl FnMut(usize, usize),
 ) -> Result<()> {
-    let (utf8, stand_ins) = as_utf8(text);
-    let mut stand_ins = stand_ins.iter().peekable();
+    let utf8 = as_utf8(text);
+    let mut stand_ins = stand_ins(text).peekable();
     let mut extra = 0;
     // Offset in `text` of an offset in `utf8`; called with growing offsets only.
     let mut original = |offset: usize| {
-        while stand_ins.next_if(|&&at| at < offset).is_some() {
+        while stand_ins.next_if(|&at| at < offset).is_some() {
             extra += STAND_IN_EXTRA;
         }
         offset - extra
@@ -67,19 +67,25 @@ pub(super) fn for_each_span(
     Ok(())
 }
 
-/// `text` with a stand-in for each invalid byte, and where in the result the stand-ins are.
-fn as_utf8(text: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
+/// `text` with a stand-in for each invalid byte.
+fn as_utf8(text: &[u8]) -> Cow<'_, str> {
     if let Ok(utf8) = str::from_utf8(text) {
-        return (Cow::Borrowed(utf8), Vec::new());
+        return Cow::Borrowed(utf8);
     }
     let mut utf8 = String::with_capacity(text.len() + text.len() / 8);
-    let mut stand_ins = Vec::new();
     for chunk in text.utf8_chunks() {
         utf8.push_str(chunk.valid());
-        for _ in chunk.invalid() {
-            stand_ins.push(utf8.len());
-            utf8.push(STAND_IN);
-        }
+        utf8.extend(chunk.invalid().iter().map(|_| STAND_IN));
     }
-    (Cow::Owned(utf8), stand_ins)
+    Cow::Owned(utf8)
+}
+
+/// Where in [`as_utf8`] the stand-ins are, found again rather than held.
+fn stand_ins(text: &[u8]) -> impl Iterator<Item = usize> {
+    let mut end = 0;
+    text.utf8_chunks().flat_map(move |chunk| {
+        let first = end + chunk.valid().len();
+        end = first + chunk.invalid().len() * STAND_IN.len_utf8();
+        (first..end).step_by(STAND_IN.len_utf8())
+    })
 }

@@ -310,13 +310,20 @@ impl PreTokenizer {
 
 /// Whether the last character is there to its last byte, and is not white space.
 fn ends_visibly(text: &[u8]) -> bool {
-    let longest = text.len().min(4);
+    let longest = match text.last() {
+        Some(last) if last.is_ascii() => 1,
+        _ => text.len().min(4),
+    };
     (1..=longest).any(|n| is_visible(&text[text.len() - n..]))
 }
 
 /// Whether the first character is there to its last byte, and is not white space.
 fn begins_visibly(text: &[u8]) -> bool {
-    (1..=text.len().min(4)).any(|n| is_visible(&text[..n]))
+    let longest = match text.first() {
+        Some(first) if first.is_ascii() => 1,
+        _ => text.len().min(4),
+    };
+    (1..=longest).any(|n| is_visible(&text[..n]))
 }
 
 /// Whether this is one character, and not white space.

@@ -38,13 +38,14 @@ const PATIENCE: Duration = Duration::from_millis(100);
 ///
 /// Holds a few blocks in memory, and 8 MB of the ids of a document that may be for validation: what
 /// is more waits on the disk. A block is a megabyte, and ends where no pre-token does otherwise
-/// ([`safe_cut`](crate::pretokenize::PreTokenizer::safe_cut)). A stretch without such a place, of one
-/// letter perhaps or under a pattern that has none, is held whole: at most twice in bytes, and once
-/// in ids, so 3 to 5 bytes of memory for one of text where ids have 16 bits.
+/// ([`safe_cut`](crate::pretokenize::PreTokenizer::safe_cut)). A stretch without such a place, of
+/// one letter perhaps or under a pattern that has none, is held whole: at most twice in bytes, and
+/// once in ids, so 3 to 5 bytes of memory for one of text where ids have 16 bits.
 ///
-/// Every [`EncodeOptions::sync_every`] bytes, what is written is made to last and the state is saved,
-/// be it in the middle of a document; with a validation part, at the next end of one. With [`EncodeOptions::resume`], a run that was stopped later goes on from there, and the files
-/// are the same, byte for byte.
+/// Every [`EncodeOptions::sync_every`] bytes, what is written is made to last and the state is
+/// saved, be it in the middle of a document; with a validation part, at the next end of one. With
+/// [`EncodeOptions::resume`], a run that was stopped later goes on from there, and the files are
+/// the same, byte for byte.
 ///
 /// # Errors
 ///

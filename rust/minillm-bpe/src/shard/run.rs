@@ -12,8 +12,8 @@ use super::document::{DocumentSink, Job};
 use super::lock::Lock;
 use super::recipe::Recipe;
 use super::skip::{Kind, Tracker};
-use super::state::SavedState;
-use super::writer::{ShardProgress, publish_files};
+use super::state::{self, SavedState};
+use super::writer::{SealedShard, ShardProgress, publish_files};
 use super::{
     EncodeOptions, EncodeReport, PartFacts, ShardFacts, ShardReader, ShardReport, ShardWriter,
     SourceFacts,
@@ -177,11 +177,13 @@ impl<'o, I: Id> Run<'o, I> {
         let val = val.map(|(val, _)| val.seal(facts.clone())).transpose()?;
         let mut shards = vec![train.seal(facts)?];
         shards.extend(val);
-        state.save(out)?;
-        for shard in &mut shards {
-            shard.keep();
+        let saved = state.save(out);
+        // What the state on the disk speaks of stays, even if saving failed behind its rename.
+        if saved.is_ok() || state::path(out).exists() {
+            shards.iter_mut().for_each(SealedShard::keep);
         }
         drop(shards);
+        saved?;
         publish(&state, self.options)
     }
 }

@@ -76,6 +76,7 @@ impl SavedState {
     }
 }
 
-fn path(out: &Path) -> PathBuf {
+/// Where the run that writes `out` saves its state.
+pub(super) fn path(out: &Path) -> PathBuf {
     hidden(out, "state")
 }

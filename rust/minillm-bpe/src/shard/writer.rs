@@ -13,7 +13,7 @@ use super::{
     BLOCK_BYTES, Dtype, Eot, FORMAT, FORMAT_VERSION, Manifest, PartFacts, SourceFacts, beside,
     check_width, hex, misfit,
 };
-use crate::staged::{Staged, folder_of, unfinished_path};
+use crate::staged::{Staged, folder_of, sync_folder, unfinished_path};
 use crate::{Error, Result, TokenId, ids::Id};
 
 /// Bytes of the index that wait for being written together.
@@ -225,6 +225,7 @@ impl ShardWriter {
             staged.sync()?;
             staged.keep(true);
         }
+        sync_folder(&self.bin.path)?;
         Ok(ShardProgress {
             totals: self.totals,
             document_start: self.document_start,

@@ -1,9 +1,9 @@
 //! The smaller vocabulary that is in a larger one: training adds tokens one after the other, so
 //! what it had when it was smaller is a prefix of what it has in the end.
 //!
-//! The last merge that stays is the one that made the last token that stays. Special tokens behind all others
-//! move down with the end; those elsewhere, as in a vocabulary that was trained on from another,
-//! keep their ids.
+//! The last merge that stays is the one that made the last token that stays. Special tokens behind
+//! all others move down with the end; those elsewhere, as in a vocabulary that was trained on from
+//! another, keep their ids.
 
 use std::collections::HashSet;
 

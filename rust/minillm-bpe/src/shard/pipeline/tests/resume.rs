@@ -51,6 +51,29 @@ fn list(texts: &[Vec<u8>], fails: bool) -> Source {
     Source::Documents("list".to_owned(), Box::new(texts.into_iter().map(Ok).chain(end)))
 }
 
+#[test]
+fn runs_are_resumed_within_a_document_however_its_end_is_marked() {
+    let document = "ab b a ".repeat(40);
+    let text = format!("ab<|endoftext|>{document}<|endoftext|>b a").into_bytes();
+    for eot in [Eot::Append, Eot::Prepend, Eot::None] {
+        for threads in [1, 3] {
+            let case = Case { eot, val_fraction: 0.0, threads };
+            let whole = TempDir::new().unwrap();
+            run(vec![reader(&text)], &case.options(&whole)).unwrap();
+            for at in [60, 150, 280] {
+                let folder = TempDir::new().unwrap();
+                let options = case.options(&folder);
+                run(vec![broken(&text, at)], &options).unwrap_err();
+                let saved = unfinished(&options.out).unwrap().unwrap();
+                assert!((20..text.len() as u64).contains(&saved), "{case:?}: {saved} of {at}");
+                let options = EncodeOptions { resume: true, ..options };
+                run(vec![reader(&text)], &options).unwrap();
+                assert_eq!(contents(folder.path()), contents(whole.path()), "{case:?}, {at}");
+            }
+        }
+    }
+}
+
 const TEXT: &str = "([ab]{1,9}|[ \\n]{1,3}|<\\|endoftext\\|>|<\\|end|<a b>|\u{e9}){0,60}";
 
 proptest! {
