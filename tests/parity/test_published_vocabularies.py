@@ -202,6 +202,11 @@ def test_ids_of_much_random_text_are_equal(trio, data):
     check(trio, trio.known(data.draw(trio.texts)))
 
 
+@pytest.mark.parametrize("text", ["x" + "\u00c3\u00c2" * 700, "\t" + " " * 2500, "ab" * 2000])
+def test_ids_of_one_long_pre_token_are_equal(trio, text):
+    check(trio, trio.known(text))
+
+
 def test_ids_of_a_long_text_are_equal_on_any_threads_in_any_blocks(trio, tmp_path):
     check_long(trio, 0, tmp_path)
 
