@@ -74,10 +74,16 @@ impl Window {
     ) -> Result<bool> {
         let mut rest = pre_token;
         let mut expected = None;
+        let mut merged: &[u8] = &[];
         loop {
             stop.check()?;
             let is_last = rest.len() <= window;
-            self.merge_whole(tables, if is_last { rest } else { &rest[..window] })?;
+            let text = if is_last { rest } else { &rest[..window] };
+            // What is long repeats itself more often than not: rulers, padding, one letter.
+            if text != merged {
+                self.merge_whole(tables, text)?;
+                merged = text;
+            }
             if expected.is_some_and(|id| id != self.parts[0].id) {
                 return Ok(false);
             }
