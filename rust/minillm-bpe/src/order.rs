@@ -10,6 +10,10 @@
 //!
 //! The order of a run must never change: [`Permutation::at`] is frozen, and a test holds values.
 
+mod mixture;
+
+pub use mixture::{MAX_SHARES, Mixture};
+
 /// Rounds of the network. Four already look random to a statistical test; six leave a margin.
 const ROUNDS: usize = 6;
 
