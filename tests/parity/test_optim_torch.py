@@ -42,6 +42,16 @@ def test_adamw_equals_torch_bit_for_bit(dtype, foreach):
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
+def test_fused_adamw_is_torchs_and_near_the_one_written_out(dtype, rtol):
+    options = {"betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
+    ours = trained(lambda p: AdamW(p, fused=True, **options), dtype)
+    theirs = trained(lambda p: torch.optim.AdamW(p, fused=True, **options), dtype)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    plain = trained(lambda p: AdamW(p, **options), dtype)
+    torch.testing.assert_close(ours, plain, rtol=rtol, atol=rtol)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])

@@ -80,12 +80,13 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
             "router_z_loss",
         )
     },
-    "optim.adamw_learning_rate": ("optim.name", ("muon",)),
-    "optim.betas": ("optim.name", ("adamw", "muon")),
-    "optim.eps": ("optim.name", ("adamw", "muon")),
-    "optim.momentum": ("optim.name", ("sgd", "muon")),
+    "optim.adamw_learning_rate": ("optim.name", ("muon", "normuon")),
+    "optim.betas": ("optim.name", ("adamw", "muon", "normuon")),
+    "optim.eps": ("optim.name", ("adamw", "muon", "normuon")),
+    "optim.fused": ("optim.name", ("adamw", "muon", "normuon")),
+    "optim.momentum": ("optim.name", ("sgd", "muon", "normuon")),
     "optim.decay_fraction": ("optim.schedule", ("wsd",)),
-    "optim.min_learning_rate_ratio": ("optim.schedule", ("cosine", "wsd")),
+    "optim.min_learning_rate_ratio": ("optim.schedule", ("cosine", "wsd", "linear")),
 }
 """Fields that only act while another one has one of these values, or, without any, is not 0."""
 

@@ -31,8 +31,8 @@ class DataConfig(Section):
 class OptimConfig(Section):
     """The optimizer, its learning rate over time, and gradient clipping."""
 
-    name: Literal["adamw", "sgd", "muon"] = Field(
-        "adamw", description="muon updates matrices itself and leaves the rest to adamw"
+    name: Literal["adamw", "sgd", "muon", "normuon"] = Field(
+        "adamw", description="muon and normuon update matrices and leave the rest to adamw"
     )
     learning_rate: PositiveFloat = Field(1e-3, description="highest learning rate of the schedule")
     adamw_learning_rate: PositiveFloat = Field(
@@ -40,15 +40,16 @@ class OptimConfig(Section):
         description="highest learning rate of what muon leaves to adamw (embeddings, head, "
         "vectors); learning_rate when absent",
     )
-    schedule: Literal["cosine", "wsd", "constant"] = Field(
-        "cosine", description="after the warm-up: half a cosine, flat then linear decay, or flat"
+    schedule: Literal["cosine", "wsd", "linear", "constant"] = Field(
+        "cosine",
+        description="after the warm-up: half a cosine, flat then linear decay, linear decay, flat",
     )
     warmup_steps: NonNegativeInt = Field(100, description="steps of linear warm-up from 0")
     decay_fraction: NonNegativeFloat = Field(
         0.7, le=1, description="wsd only: share of all steps that the final linear decay takes"
     )
     min_learning_rate_ratio: NonNegativeFloat = Field(
-        0.1, le=1, description="final learning rate over the highest (cosine and wsd)"
+        0.1, le=1, description="final learning rate over the highest (but for constant)"
     )
     weight_decay: NonNegativeFloat = Field(
         0.1, description="decoupled decay of matrices, per step and unit of learning rate"
@@ -56,10 +57,12 @@ class OptimConfig(Section):
     betas: tuple[Beta, Beta] = Field(
         (0.9, 0.95),
         strict=False,
-        description="adamw: decay per step of the mean and of the mean square of the gradient",
+        description="adamw: decay per step of the mean and of the mean square of the gradient; "
+        "normuon takes the second for its rows",
     )
     eps: PositiveFloat = Field(1e-8, description="adamw: added to the root of the mean square")
-    momentum: NonNegativeFloat = Field(0.95, lt=1, description="sgd and muon: decay per step")
+    fused: bool = Field(False, description="adamw by PyTorch's one kernel; rounds differently")
+    momentum: NonNegativeFloat = Field(0.95, lt=1, description="sgd, muon: decay per step")
     grad_clip: NonNegativeFloat = Field(
         1.0, description="largest global norm of the gradient; 0 does not clip"
     )

@@ -41,16 +41,23 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         {"params": params, **_options(role, config)} for role, params in by_role.items() if params
     ]
     if config.name == "adamw":
-        return AdamW(groups, betas=config.betas, eps=config.eps)
+        return AdamW(groups, betas=config.betas, eps=config.eps, fused=config.fused)
     if config.name == "sgd":
         return SGD(groups, momentum=config.momentum)
-    return Muon(groups, momentum=config.momentum, betas=config.betas, eps=config.eps)
+    return Muon(
+        groups,
+        momentum=config.momentum,
+        betas=config.betas,
+        eps=config.eps,
+        row_decay=config.betas[1] if config.name == "normuon" else 0.0,
+        fused=config.fused,
+    )
 
 
 def _options(role: Role, config: OptimConfig) -> dict[str, Any]:
     lr = config.learning_rate
     options: dict[str, Any] = {"role": role}
-    if config.name == "muon":
+    if config.name in ("muon", "normuon"):
         options["update"] = "muon" if role == "matrix" else "adamw"
         lr = config.learning_rate if role == "matrix" else config.adamw_learning_rate
     weight_decay = 0.0 if role == "vector" else config.weight_decay

@@ -8,6 +8,10 @@ coefficients these are; Liu et al., "Muon is Scalable for LLM Training", arXiv:2
 a root mean square of 1 / sqrt(max(M, N)), AdamW's updates have one of about 0.2, and with both at
 0.2 one learning rate and one weight decay serve both.
 
+Directions of even length still leave some rows of the update, the neurons, longer than others.
+NorMuon divides each row by a running mean of its size and then brings the whole matrix to 0.2
+again: Li et al., "NorMuon: Making Muon more efficient and scalable", arXiv:2510.05491, algorithm 1.
+
 Embeddings, the output head and vectors are no maps between hidden spaces; AdamW updates those, in
 the same optimizer, so that a checkpoint and a schedule see one.
 """
@@ -64,10 +68,12 @@ def muon_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> 
     Matrices of one shape are orthogonalized together: a model has few shapes and many layers.
 
     Args:
-        group: `params`, `lr`, `momentum` and `weight_decay`.
-        state: Of each matrix its `momentum`; filled in at its first step.
+        group: `params`, `lr`, `momentum`, `weight_decay`, and `row_decay`, which is 0 for Muon and
+            for NorMuon the decay per step of the mean square of each row.
+        state: Of each matrix its `momentum`, and for NorMuon `row_mean_square`; filled in at its
+            first step.
     """
-    lr, momentum = group["lr"], group["momentum"]
+    lr, momentum, row_decay = group["lr"], group["momentum"], group["row_decay"]
     by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
     for parameter in group["params"]:
         if parameter.grad is not None:
@@ -77,6 +83,8 @@ def muon_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> 
         for parameter, gradient in pairs:
             if not state[parameter]:
                 state[parameter]["momentum"] = torch.zeros_like(parameter)
+                if row_decay:
+                    state[parameter]["row_mean_square"] = torch.zeros_like(parameter[..., :1])
             mean = state[parameter]["momentum"].lerp_(gradient, 1 - momentum)
             updates.append(gradient.lerp(mean, momentum))  # Nesterov: one step ahead
         # A CPU with bfloat16 units gains a quarter by them, one without loses far more.
@@ -85,11 +93,30 @@ def muon_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> 
         scale = ADAMW_RMS * math.sqrt(max(shape[-2:]))
         for (parameter, _), direction in zip(pairs, directions, strict=True):
             parameter.mul_(1 - lr * group["weight_decay"])
-            parameter.add_(direction, alpha=-lr * scale)
+            if row_decay:
+                mean_square = state[parameter]["row_mean_square"]
+                direction = even_rows(direction, mean_square, decay=row_decay)  # noqa: PLW2901
+            parameter.add_(direction, alpha=-lr * (ADAMW_RMS if row_decay else scale))
+
+
+def even_rows(
+    direction: Float[Tensor, "*B M N"],
+    mean_square: Float[Tensor, "*B M 1"],
+    *,
+    decay: float,
+    eps: float = 1e-8,
+) -> Float[Tensor, "*B M N"]:
+    """Divides rows by a running size of theirs, and all by what makes the root mean square 1.
+
+    `mean_square`, of each row over the steps so far, is brought up to date in place.
+    """
+    mean_square.lerp_(direction.square().mean(dim=-1, keepdim=True), 1 - decay)
+    even = direction / (mean_square.sqrt() + eps)
+    return even / even.square().mean(dim=(-2, -1), keepdim=True).sqrt().clamp(min=eps)
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for matrices and AdamW for the rest, by parameter group.
+    """Muon, or with a `row_decay` NorMuon, for matrices and AdamW for the rest, by parameter group.
 
     A group says which by its `update`, "muon" (the default) or "adamw".
     """
@@ -103,6 +130,8 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         weight_decay: float = 0.1,
+        row_decay: float = 0.0,
+        fused: bool = False,
     ) -> None:
         """Takes parameters, or groups of them that may override each option.
 
@@ -110,6 +139,7 @@ class Muon(torch.optim.Optimizer):
             ValueError: If an option is out of range, or a group for muon holds a vector.
         """
         check_options(lr=lr, momentum=momentum, betas=betas, eps=eps, weight_decay=weight_decay)
+        check_options(betas=(row_decay, 0.0))
         defaults = {
             "update": "muon",
             "lr": lr,
@@ -117,6 +147,8 @@ class Muon(torch.optim.Optimizer):
             "betas": betas,
             "eps": eps,
             "weight_decay": weight_decay,
+            "row_decay": row_decay,
+            "fused": fused,
         }
         super().__init__(params, defaults)
         for group in self.param_groups:

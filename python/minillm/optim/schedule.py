@@ -65,13 +65,17 @@ def scheduled_learning_rate(
         return cosine_schedule(
             step, max_lr=max_lr, min_lr=min_lr, warmup_steps=warmup_steps, total_steps=total_steps
         )
-    if config.schedule == "wsd":
+    if config.schedule in ("wsd", "linear"):
+        # Linear is all decay: from the top of the warm-up in a straight line down.
+        decay_steps = round(config.decay_fraction * total_steps)
+        if config.schedule == "linear":
+            decay_steps = max(total_steps - warmup_steps, 0)
         return wsd_schedule(
             step,
             max_lr=max_lr,
             min_lr=min_lr,
             warmup_steps=warmup_steps,
-            decay_steps=round(config.decay_fraction * total_steps),
+            decay_steps=decay_steps,
             total_steps=total_steps,
         )
     return constant_schedule(step, max_lr=max_lr, warmup_steps=warmup_steps)

@@ -23,12 +23,14 @@ def groups_by_role(model: nn.Module, **fields) -> dict:
     return {group["role"]: group for group in optimizer.param_groups}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", AdamW), ("sgd", SGD), ("muon", Muon)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", AdamW), ("sgd", SGD), ("muon", Muon), ("normuon", Muon)]
+)
 def test_name_picks_the_optimizer(name, kind):
     assert isinstance(build_optimizer(Toy(), OptimConfig(name=name)), kind)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon", "normuon"])
 def test_every_trainable_parameter_is_in_the_group_of_its_role(name):
     model = Toy()
     groups = groups_by_role(model, name=name)
@@ -38,7 +40,7 @@ def test_every_trainable_parameter_is_in_the_group_of_its_role(name):
     assert ids["vector"] == {id(p) for p in (model.q_proj.bias, *model.norm.parameters())}
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon", "normuon"])
 def test_vectors_do_not_decay(name):
     groups = groups_by_role(Toy(), name=name, weight_decay=0.3)
     decay = {role: group["weight_decay"] for role, group in groups.items()}
@@ -75,7 +77,7 @@ def test_options_reach_the_optimizer():
     assert all(g["lr"] == g["max_lr"] == 0.5 for g in groups.values())
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon", "normuon"])
 def test_each_optimizer_lowers_a_loss(name):
     model = Toy()
     optimizer = build_optimizer(model, OptimConfig(name=name, learning_rate=0.02))

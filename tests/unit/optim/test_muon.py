@@ -80,3 +80,31 @@ def test_a_stack_of_matrices_is_updated_matrix_by_matrix():
     for parameters in ([stack], alone):
         Muon(parameters, lr=0.1).step()
     torch.testing.assert_close(stack.detach(), torch.stack([m.detach() for m in alone]))
+
+
+def test_normuon_is_the_published_rule():
+    start, gradients = torch.randn(3, 12, 8), torch.randn(5, 3, 12, 8)
+    parameter = torch.nn.Parameter(start.clone())
+    optimizer = Muon([parameter], lr=0.1, momentum=0.9, weight_decay=0.2, row_decay=0.8)
+    weight, mean = start.clone(), torch.zeros_like(start)
+    rows = torch.zeros(3, 12)
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        mean = 0.9 * mean + 0.1 * gradient
+        for layer in range(3):
+            looking_ahead = 0.1 * gradient[layer] + 0.9 * mean[layer]
+            update = orthogonalize(looking_ahead, dtype=torch.float32)
+            for row in range(12):
+                rows[layer, row] = 0.8 * rows[layer, row] + 0.2 * update[row].square().mean()
+                update[row] /= rows[layer, row].sqrt()
+            step = 0.2 * 0.1 * (12 * 8) ** 0.5 / update.norm()
+            weight[layer] -= 0.1 * 0.2 * weight[layer] + step * update
+    torch.testing.assert_close(parameter.detach(), weight, rtol=1e-5, atol=1e-6)
+
+
+def test_normuon_leaves_a_gradient_of_zero_at_zero():
+    parameter = torch.nn.Parameter(torch.ones(4, 4))
+    parameter.grad = torch.zeros(4, 4)
+    Muon([parameter], weight_decay=0.0, row_decay=0.9).step()
+    assert torch.equal(parameter.detach(), torch.ones(4, 4))

@@ -75,3 +75,17 @@ def test_groups_keep_their_own_height():
     optimizer = torch.optim.SGD(groups, lr=9.0)
     set_learning_rate(optimizer, OptimConfig(schedule="constant", warmup_steps=0), 3, 10)
     assert [group["lr"] for group in optimizer.param_groups] == [1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 0.0), (5, 0.5), (10, 1.0), (60, 0.55), (110, 0.1), (500, 0.1)]
+)
+def test_linear_goes_straight_down_from_the_warm_up(step, expected):
+    config = OptimConfig(schedule="linear", warmup_steps=10, min_learning_rate_ratio=0.1)
+    assert scheduled_learning_rate(config, step, 110, max_lr=1.0) == pytest.approx(expected)
+
+
+def test_linear_of_a_run_shorter_than_its_warm_up_still_ends():
+    config = OptimConfig(schedule="linear", warmup_steps=10, min_learning_rate_ratio=0.1)
+    rates = [scheduled_learning_rate(config, step, 5, max_lr=1.0) for step in range(7)]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.1, 0.1])
