@@ -33,7 +33,7 @@ pub(crate) struct State<I: Id> {
     short: ShortTable<I>,
     short_bytes: usize,
     long: LongTable<I>,
-    group: Group<I>,
+    group: Group,
     scratch: Scratch,
     ids: Vec<I>,
     /// The first thing that went wrong in this text.
@@ -42,18 +42,9 @@ pub(crate) struct State<I: Id> {
 
 /// Pre-tokens whose slots are being fetched.
 #[derive(Debug)]
-struct Group<I> {
+struct Group {
     keys: [u128; GROUP],
     hashes: [u64; GROUP],
-    /// Room for the ids of all of them.
-    ids: Vec<I>,
-}
-
-impl<I: Id> Group<I> {
-    fn new() -> Self {
-        let ids = vec![I::default(); ShortTable::<I>::MAX_IDS * GROUP];
-        Self { keys: [0; GROUP], hashes: [0; GROUP], ids }
-    }
 }
 
 impl<I: Id> State<I> {
@@ -66,7 +57,7 @@ impl<I: Id> State<I> {
             short: ShortTable::new(short_bytes),
             short_bytes,
             long: LongTable::new(max_bytes / 4),
-            group: Group::new(),
+            group: Group { keys: [0; GROUP], hashes: [0; GROUP] },
             scratch: Scratch::new(stop),
             ids: Vec::new(),
             failure: None,
@@ -87,11 +78,9 @@ impl<I: Id> State<I> {
             let n = block.ends().len();
             let mut at = 0;
             while at < n {
-                let Self { trained, short, group: Group { keys, hashes, ids }, .. } = self;
+                let Self { trained, short, group: Group { keys, hashes }, .. } = self;
                 let table = trained.as_deref().unwrap_or(short);
-                let (n_found, n_ids) = table.find(&keys[at..n], &hashes[at..n], ids);
-                out.extend_from_slice(&ids[..n_ids]);
-                at += n_found;
+                at += table.append_all(&keys[at..n], &hashes[at..n], out);
                 if at < n {
                     self.append_one(shared, text, self.group.keys[at], self.group.hashes[at], out);
                     at += 1;

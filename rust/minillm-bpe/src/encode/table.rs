@@ -158,38 +158,50 @@ impl<I: Id> ShortTable<I> {
         }
     }
 
-    /// Writes the ids of the first keys that are here to the head of `out`, which has room for
-    /// [`MAX_IDS`](Self::MAX_IDS) of each. Returns how many keys there were and how many ids; what
-    /// follows is no key, or is not here.
-    pub(super) fn find(&self, keys: &[u128], hashes: &[u64], out: &mut [I]) -> (usize, usize) {
-        let mut n_ids = 0;
-        for (n_keys, (&key, &hash)) in keys.iter().zip(hashes).enumerate() {
+    /// Appends the ids of the first keys that are here, and returns how many keys those were; what
+    /// follows is no key, or is not here. [`append`](Self::append) does the same for one.
+    pub(super) fn append_all(&self, keys: &[u128], hashes: &[u64], out: &mut Vec<I>) -> usize {
+        assert!(!self.sets.is_empty());
+        out.reserve(Self::MAX_IDS * keys.len());
+        let room = out.spare_capacity_mut().as_mut_ptr().cast::<I>();
+        let (mut n_found, mut n_ids) = (0, 0);
+        'keys: for (&key, &hash) in keys.iter().zip(hashes) {
             if key >= key::END {
-                return (n_keys, n_ids);
+                break;
             }
             let mut at = self.home(hash);
             let ids = loop {
-                let set = &self.sets[at];
+                // SAFETY: `at` is masked by the number of sets less one, and there is a set.
+                let set = unsafe { self.sets.get_unchecked(at) };
                 // Which of the two it is, nobody can predict: no branch asks.
                 let second = usize::from(set.keys[1] == key);
                 if set.keys[second] == key {
                     break set.ids[second].as_ref();
                 }
                 if set.keys[1] == 0 {
-                    return (n_keys, n_ids);
+                    break 'keys;
                 }
                 at = (at + 1) & (self.sets.len() - 1);
             };
             let count = ids[inline_ids::<I>()].id() as usize;
-            if count > inline_ids::<I>() {
-                out[n_ids..][..count].copy_from_slice(self.in_arena(ids, count));
-            } else {
-                // All 16 bytes: a copy of known size, where one of `count` would branch.
-                out[n_ids..][..ids.len()].copy_from_slice(ids);
+            // SAFETY: there is room for `MAX_IDS` ids of each key. Those before this one had fewer,
+            // and here are at most as many: 16 bytes of ids, or what `insert` found to be less
+            // (`from_bytes` takes no list that is not inline).
+            unsafe {
+                let room = room.add(n_ids);
+                if count > inline_ids::<I>() {
+                    room.copy_from_nonoverlapping(self.in_arena(ids, count).as_ptr(), count);
+                } else {
+                    // All 16 bytes: a copy of known size, where one of `count` would branch.
+                    room.copy_from_nonoverlapping(ids.as_ptr(), ids.len());
+                }
             }
             n_ids += count;
+            n_found += 1;
         }
-        (keys.len(), n_ids)
+        // SAFETY: so many were written behind the old end, in room that was reserved.
+        unsafe { out.set_len(out.len() + n_ids) };
+        n_found
     }
 
     /// Appends the ids of `key` if it is here.
@@ -238,8 +250,8 @@ impl<I: Id> ShortTable<I> {
 
     /// Keeps a key that is not here, if it [has room](Self::has_room).
     pub(super) fn insert(&mut self, key: u128, ids: &[I]) {
-        if !self.has_room() {
-            return;
+        if !self.has_room() || ids.len() >= Self::MAX_IDS {
+            return; // the second cannot be: a key has no more ids than bytes
         }
         if 4 * self.n_used >= 3 * 2 * self.sets.len() {
             self.grow();
