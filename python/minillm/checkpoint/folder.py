@@ -25,13 +25,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from minillm.checkpoint.files import (
-    replace_file,
-    sha256_of,
-    sync_folder,
-    write_file,
-    write_tensors,
-)
+from minillm.checkpoint.files import sha256_of, write_tensors
+from minillm.files import replace_file, sync, write_file
 
 FORMAT = "minillm.checkpoint"
 FORMAT_VERSION = 1
@@ -123,14 +118,14 @@ def save_checkpoint(
             },
         }
         write_file(aside / MANIFEST, _to_json(manifest))
-        sync_folder(aside)
+        sync(aside)
         if target.exists():  # a damaged one that resuming passed over
             _remove(target)
         aside.rename(target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    sync_folder(run_folder)
+    sync(run_folder)
     verify_checkpoint(target)
     replace_file(run_folder / "latest", f"{target.name}\n".encode())
     for path in [path for path in list_checkpoints(run_folder) if _step(path) <= step][:-keep]:

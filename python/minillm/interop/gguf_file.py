@@ -17,8 +17,9 @@ import numpy as np
 from torch import Tensor
 
 from minillm.config import ModelConfig
+from minillm.files import written_aside
 from minillm.interop.architectures import LLAMA, Architecture
-from minillm.interop.parts import Parts, written_aside
+from minillm.interop.parts import Parts, refuse_existing
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import to_theirs
 from minillm.messages import with_hint
@@ -64,6 +65,7 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
             its tokenizer does.
         OSError: If it cannot be written, or does not read back as it was written.
     """
+    refuse_existing(target)
     gguf = import_gguf()
     architecture = architecture_of(parts.model, source)
     name = architecture.gguf_name

@@ -21,10 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from minillm.checkpoint.files import write_file, write_tensors
+from minillm.checkpoint.files import write_tensors
 from minillm.config import ModelConfig, SampleConfig
+from minillm.files import write_file, written_aside
 from minillm.interop.architectures import ARCHITECTURES, Architecture
-from minillm.interop.parts import CHAT_TEMPLATE, Parts, written_aside
+from minillm.interop.parts import CHAT_TEMPLATE, Parts, refuse_existing
 from minillm.interop.shape import architecture_of, from_keys, to_keys
 from minillm.interop.weights import to_ours, to_theirs
 from minillm.messages import with_hint
@@ -111,6 +112,7 @@ def write_hugging_face(
         ValueError: If `target` exists, or no architecture of theirs computes this model.
         OSError: If it cannot be written, or does not read back as it was written.
     """
+    refuse_existing(target)
     architecture = architecture_of(parts.model, source)
     theirs = to_theirs(architecture, parts.model, parts.tensors)
     theirs = {name: _cast(name, tensor, dtype) for name, tensor in theirs.items()}

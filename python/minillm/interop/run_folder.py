@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import cast
 
 from minillm.checkpoint import model_tensors, save_checkpoint
-from minillm.checkpoint.files import write_file
 from minillm.config import Config, dump_yaml
+from minillm.files import write_file, written_aside
 from minillm.infer import load_run
-from minillm.interop.parts import CHAT_TEMPLATE, Parts, written_aside
+from minillm.interop.parts import CHAT_TEMPLATE, Parts, refuse_existing
 from minillm.tokenizer import Tokenizer
 
 
@@ -38,6 +38,7 @@ def write_run(target: Path, parts: Parts) -> None:
         ValueError: If `target` exists, or there is no tokenizer.
         OSError: If it cannot be written.
     """
+    refuse_existing(target)
     if parts.tokenizer is None:
         raise ValueError(
             f"`{target}` would be a run without a tokenizer: there is no tokenizer.json"

@@ -15,13 +15,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from minillm import _core
+from minillm.files import FilePath
 from minillm.tokenizer.codec import Codec, Ids
-from minillm.tokenizer.files import FilePath
 from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.vocabulary import bytes_lengths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,23 +69,20 @@ class TextEncoder(Protocol):
 
 
 @final
+@dataclass(frozen=True, eq=False)
 class ForeignTokenizer:
     """A `TextEncoder` whose ids come from another library; `text_encoder` makes one."""
 
-    def __init__(
-        self,
-        encode_all: EncodeAll,
-        vocab: Mapping[int, bytes],
-        special_ids: Iterable[int],
-        eot_id: int | None,
-        sha256: str,
-    ) -> None:
-        self.encode_all = encode_all
-        self.vocab = dict(vocab)
-        self.vocab_size = max(self.vocab) + 1
-        self.eot_id = eot_id
-        self.sha256 = sha256
-        self._special_ids = sorted(special_ids)
+    encode_all: EncodeAll
+    vocab: dict[int, bytes]
+    special_ids: Collection[int]
+    eot_id: int | None
+    sha256: str
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """Highest id + 1."""
+        return max(self.vocab) + 1
 
     def encode_ordinary(self, text: str) -> list[int]:
         """As the library encodes it, with no special tokens put before or behind."""
@@ -102,13 +102,7 @@ class ForeignTokenizer:
 
     def token_bytes_lengths(self) -> NDArray[np.int64]:
         """As `Tokenizer.token_bytes_lengths`."""
-        import numpy as np  # noqa: PLC0415  the commands do without it
-
-        lengths = np.zeros(self.vocab_size, dtype=np.int64)
-        for token_id, token in self.vocab.items():
-            lengths[token_id] = len(token)
-        lengths[self._special_ids] = 0
-        return lengths
+        return bytes_lengths(self.vocab, self.special_ids)
 
 
 def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # noqa: ANN401
@@ -191,12 +185,10 @@ def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
 
 
 def _of_codec(tokenizer: Codec, eot: str) -> ForeignTokenizer:
-    def encode_all(texts: list[str]) -> Iterable[Sequence[int]]:
-        return tokenizer.encode_batch_to_lists(texts, disallowed_special=())
-
-    specials = tokenizer.special_tokens
-    eot_id, sha256 = _eot_id(specials, eot), tokenizer.sha256
-    return ForeignTokenizer(encode_all, tokenizer.vocab, specials.values(), eot_id, sha256)
+    encode_all = partial(tokenizer.encode_batch_to_lists, disallowed_special=())
+    return _wrapped(
+        encode_all, tokenizer.vocab, tokenizer.special_tokens, eot, sha256=tokenizer.sha256
+    )
 
 
 def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
@@ -208,10 +200,8 @@ def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: A
         "vocab": sorted((token_id, token.hex()) for token_id, token in vocab.items()),
         "special_tokens": sorted(specials.items()),
     }
-    eot_id = _eot_id(specials, eot)
-    encode_all = encoding.encode_ordinary_batch
     sha256 = _sha256(json.dumps(facts))
-    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
+    return _wrapped(encoding.encode_ordinary_batch, vocab, specials, eot, sha256=sha256)
 
 
 def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
@@ -219,9 +209,8 @@ def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # no
     file = json.loads(serialized)
     for field in ("truncation", "padding"):
         if file[field] is not None:
-            raise ValueError(
-                f"the tokenizer's {field} is on, and would change the ids: turn it off"
-            )
+            problem = f"the tokenizer's {field} is on, and would change the ids"
+            raise ValueError(f"{problem}: turn it off")
     specials = {token["content"]: token["id"] for token in file["added_tokens"]}
     to_bytes = _token_bytes_by(file["decoder"])
     vocab = {
@@ -233,18 +222,25 @@ def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # no
         encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    eot_id, sha256 = _eot_id(specials, eot), _sha256(serialized)
-    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
+    return _wrapped(encode_all, vocab, specials, eot, sha256=_sha256(serialized))
 
 
 def _sha256(serialized: str) -> str:
     return hashlib.sha256(serialized.encode()).hexdigest()
 
 
-def _eot_id(specials: Mapping[str, int], eot: str | None) -> int | None:
+def _wrapped(
+    encode_all: EncodeAll,
+    vocab: dict[int, bytes],
+    specials: Mapping[str, int],
+    eot: str | None,
+    *,
+    sha256: str,
+) -> ForeignTokenizer:
     if eot is not None and eot not in specials:
         raise ValueError(f"eot is {eot!r}, but the special tokens are {sorted(specials)}")
-    return specials.get(END_OF_TEXT if eot is None else eot)
+    eot_id = specials.get(END_OF_TEXT if eot is None else eot)
+    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
 
 
 def _token_bytes_by(decoder: Mapping[str, Any] | None) -> Callable[[str], bytes]:
@@ -263,7 +259,7 @@ def _token_bytes_by(decoder: Mapping[str, Any] | None) -> Callable[[str], bytes]
 
 
 def _byte_level(token: str) -> bytes:
-    return bytes(_BYTES_OF[character] for character in token)
+    return bytes(map(_byte_alphabet().__getitem__, token))
 
 
 def _sentence_piece(token: str) -> bytes:
@@ -271,11 +267,9 @@ def _sentence_piece(token: str) -> bytes:
     return bytes.fromhex(byte[1]) if byte else token.replace("\u2581", " ").encode()
 
 
+@cache
 def _byte_alphabet() -> dict[str, int]:
-    """The byte of each of GPT-2's printable characters."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
-
-
-_BYTES_OF = _byte_alphabet()
+    """The byte of each of GPT-2's printable characters: its vocabulary without merges."""
+    single = _core.Bpe([(byte, bytes([byte])) for byte in range(256)], [], [], None)
+    alphabet: dict[str, int] = json.loads(single.to_gpt2_files()[0])
+    return alphabet

@@ -5,8 +5,6 @@ by path, so that it depends neither on the file system nor on the shell. What a 
 jsonl, packed or not, the extension knows by its suffix.
 """
 
-from __future__ import annotations
-
 import glob
 import os
 import sys
@@ -14,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePath
-from typing import cast
+from typing import Self, cast
 
+from minillm.files import FilePath
 from minillm.messages import UsageError, say, with_hint
-from minillm.tokenizer.files import FilePath
 
 STDIN = "-"
 TEXT_FIELD = "text"
@@ -45,7 +43,7 @@ class Files:
     n_each: list[int]
 
     @classmethod
-    def of(cls, given: Iterable[FilePath], *, field: str = TEXT_FIELD) -> Files:
+    def of(cls, given: Iterable[FilePath], *, field: str = TEXT_FIELD) -> Self:
         """The files that names, folders and patterns stand for.
 
         Raises:
@@ -60,7 +58,7 @@ class Files:
         return cls(paths=paths, field=field, stdin=stdin, n_each=[len(group) for group in groups])
 
     @classmethod
-    def or_stdin(cls, given: Sequence[FilePath], *, field: str) -> Files:
+    def or_stdin(cls, given: Sequence[FilePath], *, field: str) -> Self:
         """As `of`; standard input if nothing is given, unless it is a terminal."""
         if not given and sys.stdin.isatty():
             raise with_hint(

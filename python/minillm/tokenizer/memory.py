@@ -1,7 +1,5 @@
 """Amounts of memory as people write them: `500MB`, `2GiB`, or plain bytes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """What a person wants to see of a vocabulary: its longest tokens, and merges with their counts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """What a command may write: asked before the work, because afterwards hours may be lost."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path

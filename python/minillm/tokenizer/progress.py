@@ -4,8 +4,6 @@ The extension only counts; a thread here looks ten times a second and draws a ba
 stderr is no terminal, a plain line every few seconds takes its place, so that logs stay readable.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

@@ -5,15 +5,13 @@ other words, numbers get their units, and a list of mappings becomes a table in 
 without a library: it costs nothing to import, and a pipe gets the same lines as a terminal.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import resource
 import shutil
 import sys
+import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TextIO, TypeAlias, TypeGuard
 
 from minillm import _core
@@ -42,17 +40,6 @@ _LABELS = {
 }
 
 
-def count_report(counted: _core.CountReport, out: Path, *, elapsed_s: float) -> Report:
-    """What was counted, and what of it was on disk meanwhile."""
-    return {
-        "counts": str(out),
-        "bytes": counted.corpus_bytes,
-        "distinct_pre_tokens": counted.distinct_pre_tokens,
-        **spilled(counted),
-        **cost(elapsed_s),
-    }
-
-
 def spilled(result: _core.CountReport | _core.Trained) -> Report:
     """What went to disk because memory was bounded, if anything did."""
     if result.spills == 0:
@@ -60,31 +47,12 @@ def spilled(result: _core.CountReport | _core.Trained) -> Report:
     return {"spills": result.spills, "spilled_bytes": result.spilled_bytes}
 
 
-def encode_report(encoded: _core.Encoded, *, elapsed_s: float) -> Report:
-    """What was written, from how much text, in which time."""
-    shards = {"train": encoded.train} | ({"val": encoded.val} if encoded.val else {})
-    tokens = sum(shard.tokens for shard in shards.values())
-    report: Report = {"bytes": encoded.corpus_bytes, "dtype": encoded.train.dtype}
-    for name, shard in shards.items():
-        report |= {
-            name: str(shard.path),
-            f"{name}_tokens": shard.tokens,
-            f"{name}_documents": shard.documents,
-            f"{name}_bytes": shard.bytes,
-        }
-    return report | {
-        "blank_documents": encoded.blank_documents,
-        "bytes_per_token": encoded.corpus_bytes / tokens if tokens else None,
-        **cost(elapsed_s),
-    }
-
-
-def cost(elapsed_s: float) -> Row:
-    """What every report ends with."""
+def cost(began: float) -> Row:
+    """What every report ends with; `began` is a time of `time.monotonic`."""
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"elapsed_s": round(elapsed_s, 3), "peak_memory_bytes": peak}
+    return {"elapsed_s": round(time.monotonic() - began, 3), "peak_memory_bytes": peak}
 
 
 def readable(token: bytes) -> str:

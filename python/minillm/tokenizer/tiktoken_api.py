@@ -10,19 +10,16 @@ for without a pool, and `encode_with_unstable`, which tiktoken itself calls unst
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, NoReturn, final
+from typing import TYPE_CHECKING, NoReturn, Unpack, final
 
 from minillm.tokenizer.codec import Codec
-from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.special import END_OF_TEXT, SpecialOptions
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-NO_SPECIAL: frozenset[str] = frozenset()
 
 
 def as_tiktoken(tokenizer: Codec, name: str = "minillm") -> Encoding:
@@ -60,33 +57,14 @@ class Encoding:
         """The ids of `text`, where special tokens are ordinary text."""
         return self._tokenizer.encode_ordinary(_str(text), errors="replace")
 
-    def encode(
-        self,
-        text: str,
-        *,
-        allowed_special: Literal["all"] | AbstractSet[str] = NO_SPECIAL,
-        disallowed_special: Literal["all"] | Collection[str] = "all",
-    ) -> list[int]:
+    def encode(self, text: str, **special: Unpack[SpecialOptions]) -> list[int]:
         """The ids of `text`; a `ValueError` where it holds a disallowed special token."""
-        return self._tokenizer.encode(
-            _str(text),
-            allowed_special=allowed_special,
-            disallowed_special=disallowed_special,
-            errors="replace",
-        )
+        return self._tokenizer.encode(_str(text), errors="replace", **special)
 
-    def encode_to_numpy(
-        self,
-        text: str,
-        *,
-        allowed_special: Literal["all"] | AbstractSet[str] = NO_SPECIAL,
-        disallowed_special: Literal["all"] | Collection[str] = "all",
-    ) -> NDArray[np.uint32]:
+    def encode_to_numpy(self, text: str, **special: Unpack[SpecialOptions]) -> NDArray[np.uint32]:
         """As `encode`, but a lone surrogate is a `UnicodeEncodeError`."""
         try:
-            ids = self._tokenizer.encode_to_numpy(
-                _str(text), allowed_special=allowed_special, disallowed_special=disallowed_special
-            )
+            ids = self._tokenizer.encode_to_numpy(_str(text), **special)
         except ValueError:
             text.encode()  # raises what tiktoken raises, if that is the cause
             raise
@@ -97,20 +75,12 @@ class Encoding:
         return self.encode_batch(text, num_threads=num_threads, disallowed_special=())
 
     def encode_batch(
-        self,
-        text: list[str],
-        *,
-        num_threads: int = 8,
-        allowed_special: Literal["all"] | AbstractSet[str] = NO_SPECIAL,
-        disallowed_special: Literal["all"] | Collection[str] = "all",
+        self, text: list[str], *, num_threads: int = 8, **special: Unpack[SpecialOptions]
     ) -> list[list[int]]:
         """As `encode` for each text."""
+        texts = [_str(one) for one in text]
         return self._tokenizer.encode_batch_to_lists(
-            [_str(one) for one in text],
-            allowed_special=allowed_special,
-            disallowed_special=disallowed_special,
-            errors="replace",
-            threads=num_threads,
+            texts, errors="replace", threads=num_threads, **special
         )
 
     def encode_with_unstable(self, *_: object, **__: object) -> NoReturn:
@@ -157,20 +127,13 @@ class Encoding:
         return b"".join(parts).decode("utf-8"), offsets
 
     def decode_batch(
-        self,
-        batch: Sequence[Sequence[int]],
-        *,
-        errors: str = "replace",
-        num_threads: int = 8,
+        self, batch: Sequence[Sequence[int]], *, errors: str = "replace", num_threads: int = 8
     ) -> list[str]:
         """As `decode` for each."""
         return [self.decode(tokens, errors) for tokens in batch]
 
     def decode_bytes_batch(
-        self,
-        batch: Sequence[Sequence[int]],
-        *,
-        num_threads: int = 8,
+        self, batch: Sequence[Sequence[int]], *, num_threads: int = 8
     ) -> list[bytes]:
         """As `decode_bytes` for each."""
         return [self.decode_bytes(tokens) for tokens in batch]

@@ -1,7 +1,5 @@
 """Where token files go: what `minillm-bpe encode` and `Tokenizer.encode_files` settle first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

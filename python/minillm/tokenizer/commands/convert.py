@@ -4,17 +4,13 @@ Streams, so the size of the file does not matter. What is written has no manifes
 read none, and ours tells their files by the first bytes.
 """
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from minillm.tokenizer.files import written_aside
+from minillm.files import written_aside
 from minillm.tokenizer.id_reader import IdReader
 from minillm.tokenizer.layouts import LayoutName, write_header
 from minillm.tokenizer.outputs import prepare
@@ -29,8 +25,8 @@ def convert(
     *,
     to: LayoutName,
     out: Path,
-    json: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Write the ids of a token file as another program reads them.
 
@@ -46,8 +42,8 @@ def convert(
     began = time.monotonic()
     ids = IdReader(file)
     prepare(out, [out], read=[file])
-    dtype = np.dtype({"uint16": "<u2", "uint32": "<u4"}["uint16" if to == "nanogpt" else ids.dtype])
-    with written_aside(out) as target:
+    dtype = np.dtype("uint16" if to == "nanogpt" else ids.dtype).newbyteorder("<")
+    with written_aside(out) as aside, aside.open("wb") as target:
         write_header(target, to, dtype, len(ids))
         for start in range(0, len(ids), CONVERT_TOKENS):
             piece = ids.read(start, CONVERT_TOKENS)
@@ -59,7 +55,7 @@ def convert(
         "from": ids.layout,
         "dtype": dtype.name,
         "tokens": len(ids),
-        **cost(time.monotonic() - began),
+        **cost(began),
     }
     show(report, as_json=json, quiet=quiet)
 

@@ -1,14 +1,12 @@
 """`minillm-bpe decode`: a token file back to text."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
 
 from cyclopts.types import NonNegativeInt
 
-from minillm.tokenizer.files import named_in_errors
+from minillm.files import named_in_errors
 from minillm.tokenizer.id_reader import IdReader
 from minillm.tokenizer.tokenizer import Tokenizer
 

@@ -1,7 +1,5 @@
 """`minillm-bpe encode`: text to a token file."""
 
-from __future__ import annotations
-
 import errno
 import re
 import shutil
@@ -15,11 +13,11 @@ from cyclopts.types import UInt16
 
 from minillm import _core
 from minillm.messages import EXIT_RESUMABLE, UsageError, say
-from minillm.tokenizer.corpus import cores
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
+from minillm.tokenizer.limits import thread_count
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import encode_report, show, size
+from minillm.tokenizer.report import Report, cost, show, size
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import with_table
 from minillm.tokenizer.token_files import part_of, prepare_token_files
@@ -39,11 +37,11 @@ def encode(
     eot: Literal["append", "prepend", "none"] = "append",
     part: str | None = None,
     sync_every: Memory = 256_000_000,
-    resume: Annotated[bool, Parameter(negative=())] = False,
+    resume: bool = False,
     threads: UInt16 = 0,
-    table: bool = True,
-    json: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    table: Annotated[bool, Parameter(negative="--no-table")] = True,
+    json: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Turn text into a token file, its index and its manifest.
 
@@ -93,7 +91,7 @@ def encode(
                 val_out=val_out,
                 val_fraction=val_fraction,
                 dtype=None if dtype == "auto" else dtype,
-                threads=threads or cores(),
+                threads=thread_count(threads),
                 eot=eot,
                 separator=separator,
                 sync_every=sync_every,
@@ -119,8 +117,26 @@ def encode(
         say(
             f"warning: no document fell to `{encoded.val.path}`: {val_fraction} of them are too few"
         )
-    show(encode_report(encoded, elapsed_s=time.monotonic() - began), as_json=json, quiet=quiet)
+    show(_report(encoded) | cost(began), as_json=json, quiet=quiet)
     return 0
+
+
+def _report(encoded: _core.Encoded) -> Report:
+    """What was written, from how much text."""
+    report: Report = {"bytes": encoded.corpus_bytes, "dtype": encoded.train.dtype}
+    shards = {"train": encoded.train} | ({"val": encoded.val} if encoded.val else {})
+    for name, shard in shards.items():
+        report |= {
+            name: str(shard.path),
+            f"{name}_tokens": shard.tokens,
+            f"{name}_documents": shard.documents,
+            f"{name}_bytes": shard.bytes,
+        }
+    tokens = sum(shard.tokens for shard in shards.values())
+    return report | {
+        "blank_documents": encoded.blank_documents,
+        "bytes_per_token": encoded.corpus_bytes / tokens if tokens else None,
+    }
 
 
 def _saved_bytes(out: Path) -> int | None:

@@ -1,12 +1,8 @@
 """`minillm-bpe show`: what a tokenizer is, and its merges with their counts."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from minillm import _core
@@ -20,7 +16,7 @@ def show(
     tokenizer: Path = Path("tokenizer.json"),
     *,
     merges: NonNegativeInt = 10,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
 ) -> None:
     """Print what a tokenizer is, and its first and last merges, on standard output.
 
