@@ -11,6 +11,7 @@ Qwen3's are turned as they are stored.
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -28,11 +29,14 @@ from minillm.tokenizer import Tokenizer
 GgufType = Literal["f32", "f16", "bf16", "q8_0"]
 GGUF_TYPES: tuple[GgufType, ...] = get_args(GgufType)
 
+Blocks = dict[str, tuple[np.ndarray[Any, Any], Any]]
+"""Each tensor under llama.cpp's name, as it lies in the file, with its type."""
+
 PRE_TOKENIZERS = {"gpt2": "gpt-2", "llama3": "llama-bpe", "qwen2": "qwen2", "o200k": "gpt-4o"}
 """What llama.cpp calls the pattern by which text is split."""
 
 
-def import_gguf() -> Any:  # noqa: ANN401 - a module without types
+def import_gguf() -> ModuleType:
     """The package, which comes with the extra `export`.
 
     Raises:
@@ -103,16 +107,16 @@ def _add_shape(writer: Any, architecture: Architecture, model: ModelConfig) -> N
     writer.add_head_count_kv(model.n_kv_heads)
     writer.add_key_length(model.d_head)
     writer.add_value_length(model.d_head)
-    if architecture.fixed["norm"] == "layernorm":
-        writer.add_layer_norm_eps(model.norm_eps)
-    else:
-        writer.add_layer_norm_rms_eps(model.norm_eps)
+    is_layernorm = architecture.fixed["norm"] == "layernorm"
+    (writer.add_layer_norm_eps if is_layernorm else writer.add_layer_norm_rms_eps)(model.norm_eps)
     if architecture.fixed["position"] == "rope":
         writer.add_rope_dimension_count(model.d_head)
         writer.add_rope_freq_base(model.rope_theta)
 
 
-def _add_tokenizer(gguf: Any, writer: Any, tokenizer: Tokenizer, parts: Parts, source: str) -> None:  # noqa: ANN401
+def _add_tokenizer(
+    gguf: ModuleType, writer: Any, tokenizer: Tokenizer, parts: Parts, source: str
+) -> None:  # noqa: ANN401
     """Token texts, their types, merges, and what stands before a text."""
     if tokenizer.pattern not in PRE_TOKENIZERS:
         raise ValueError(
@@ -140,12 +144,7 @@ def _add_tokenizer(gguf: Any, writer: Any, tokenizer: Tokenizer, parts: Parts, s
         writer.add_chat_template(parts.chat_template)
 
 
-def _blocks(
-    gguf: Any,  # noqa: ANN401
-    architecture: Architecture,
-    parts: Parts,
-    kind: GgufType,
-) -> dict[str, tuple[np.ndarray[Any, Any], Any]]:
+def _blocks(gguf: ModuleType, architecture: Architecture, parts: Parts, kind: GgufType) -> Blocks:
     """Each tensor under llama.cpp's name, as it lies in the file, with its type."""
     model = parts.model
     arch = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture.gguf_name]
@@ -167,10 +166,7 @@ def neighbouring_pairs(tensor: Tensor, d_head: int) -> Tensor:
 
 
 def _encoded(
-    gguf: Any,  # noqa: ANN401
-    name: str,
-    values: np.ndarray[Any, Any],
-    kind: GgufType,
+    gguf: ModuleType, name: str, values: np.ndarray[Any, Any], kind: GgufType
 ) -> tuple[np.ndarray[Any, Any], Any]:
     types = gguf.GGMLQuantizationType
     if values.ndim == 1 or name.startswith("position_embd"):
@@ -181,7 +177,7 @@ def _encoded(
     return gguf.quants.quantize(values, block_type), block_type
 
 
-def _check(gguf: Any, path: Path, blocks: Any, target: Path) -> None:  # noqa: ANN401
+def _check(gguf: ModuleType, path: Path, blocks: Blocks, target: Path) -> None:
     """Holds what is in the file against what was meant."""
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     for name, (data, block_type) in blocks.items():
@@ -189,6 +185,6 @@ def _check(gguf: Any, path: Path, blocks: Any, target: Path) -> None:  # noqa: A
         if (
             tensor is None
             or tensor.tensor_type != block_type
-            or not np.array_equal(tensor.data.view(np.uint8), data.view(np.uint8))
+            or tensor.data.tobytes() != data.tobytes()
         ):
             raise OSError(f"`{target}`: `{name}` does not read back as it was written")

@@ -14,12 +14,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
+from typing import Literal, TypeAlias, Unpack
 
 from minillm import _core
 from minillm.files import FilePath
 from minillm.tokenizer.inputs import TEXT_FIELD, Files
 from minillm.tokenizer.limits import thread_count
+from minillm.tokenizer.outputs import prepare_token_files
 from minillm.tokenizer.special import (
     END_OF_TEXT,
     AllowedSpecial,
@@ -28,14 +29,8 @@ from minillm.tokenizer.special import (
     allowed_names,
     names,
 )
-from minillm.tokenizer.vocabulary import Vocabulary
+from minillm.tokenizer.vocabulary import IdArray, Ids, Offsets, Vocabulary
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Ids: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
-IdArray: TypeAlias = "NDArray[np.uint16] | NDArray[np.uint32]"
 Surrogates: TypeAlias = Literal["strict", "replace"]
 
 
@@ -91,7 +86,7 @@ class Codec(Vocabulary):
         errors: Surrogates = "strict",
         threads: int = 0,
         **special: Unpack[SpecialOptions],
-    ) -> tuple[IdArray, NDArray[np.uint64]]:
+    ) -> tuple[IdArray, Offsets]:
         """The ids of all texts in one array, and where those of each begin and end.
 
         Those of text `i` are `ids[offsets[i]:offsets[i + 1]]`. Other Python threads run meanwhile.
@@ -183,8 +178,6 @@ class Codec(Vocabulary):
             ValueError: If there is no document, or an output would overwrite an input.
             OSError: If a file cannot be read or written.
         """
-        from minillm.tokenizer.token_files import prepare_token_files  # noqa: PLC0415  few need it
-
         threads = thread_count(threads)
         if isinstance(files, (str, os.PathLike)):
             raise ValueError(f"files is `{os.fspath(files)}`, expected a list of files")
@@ -193,7 +186,7 @@ class Codec(Vocabulary):
             corpus,
             self.bpe,
             Path(out),
-            val_out=prepare_token_files(corpus, Path(out), val_fraction=val_fraction),
+            val_out=prepare_token_files(corpus, Path(out), val_fraction),
             val_fraction=val_fraction,
             dtype=dtype,
             threads=threads,

@@ -17,23 +17,21 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol, final
+from functools import cached_property, partial
+from typing import Any, Protocol, final
 
 from minillm import _core
 from minillm.files import FilePath
-from minillm.tokenizer.codec import Codec, Ids
+from minillm.tokenizer.codec import Codec
 from minillm.tokenizer.special import END_OF_TEXT
-from minillm.tokenizer.vocabulary import bytes_lengths
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from minillm.tokenizer.vocabulary import Ids, Lengths, bytes_lengths
 
 BATCH_BYTES = 1 << 22
 """Text that is handed to another library at a time."""
 
 EncodeAll = Callable[[list[str]], Iterable[Sequence[int]]]
+Parts = tuple[EncodeAll, dict[int, bytes], dict[str, int], str]
+"""How a library encodes, bytes of each id, ids of special tokens, and a hash of all that."""
 
 
 class TextEncoder(Protocol):
@@ -64,7 +62,7 @@ class TextEncoder(Protocol):
     def decode_bytes(self, ids: Ids) -> bytes:
         """The bytes of `ids`."""
 
-    def token_bytes_lengths(self) -> NDArray[np.int64]:
+    def token_bytes_lengths(self) -> Lengths:
         """Bytes of text that each id stands for; 0 for special tokens."""
 
 
@@ -100,7 +98,7 @@ class ForeignTokenizer:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
-    def token_bytes_lengths(self) -> NDArray[np.int64]:
+    def token_bytes_lengths(self) -> Lengths:
         """As `Tokenizer.token_bytes_lengths`."""
         return bytes_lengths(self.vocab, self.special_ids)
 
@@ -118,17 +116,23 @@ def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # n
         ValueError: If it is something else, has no special token `eot`, or its tokens do not stand
             for bytes.
     """
-    if isinstance(tokenizer, Codec):
-        return tokenizer if eot is None else _of_codec(tokenizer, eot)
-    if isinstance(tokenizer, ForeignTokenizer):
+    if isinstance(tokenizer, ForeignTokenizer) or (isinstance(tokenizer, Codec) and eot is None):
         return tokenizer
-    if hasattr(tokenizer, "encode_ordinary_batch") and hasattr(tokenizer, "n_vocab"):
-        return _of_tiktoken(tokenizer, eot)
-    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if hasattr(tokenizer, "to_str") and hasattr(tokenizer, "encode_batch"):
-        return _of_hugging_face(tokenizer, eot)
-    kind = type(tokenizer).__name__
-    raise ValueError(f"a {kind} is no tokenizer that is known here, see docs/tokenizers.md")
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if isinstance(tokenizer, Codec):
+        parts = _of_codec(tokenizer)
+    elif hasattr(tokenizer, "encode_ordinary_batch") and hasattr(tokenizer, "n_vocab"):
+        parts = _of_tiktoken(tokenizer)
+    elif hasattr(backend, "to_str") and hasattr(backend, "encode_batch"):
+        parts = _of_hugging_face(backend)
+    else:
+        kind = type(backend).__name__
+        raise ValueError(f"a {kind} is no tokenizer that is known here, see docs/tokenizers.md")
+    encode_all, vocab, specials, sha256 = parts
+    if eot is not None and eot not in specials:
+        raise ValueError(f"eot is {eot!r}, but the special tokens are {sorted(specials)}")
+    eot_id = specials.get(END_OF_TEXT if eot is None else eot)
+    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
 
 
 def encode_texts(
@@ -184,14 +188,12 @@ def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
         yield batch
 
 
-def _of_codec(tokenizer: Codec, eot: str) -> ForeignTokenizer:
+def _of_codec(tokenizer: Codec) -> Parts:
     encode_all = partial(tokenizer.encode_batch_to_lists, disallowed_special=())
-    return _wrapped(
-        encode_all, tokenizer.vocab, tokenizer.special_tokens, eot, sha256=tokenizer.sha256
-    )
+    return encode_all, tokenizer.vocab, tokenizer.special_tokens, tokenizer.sha256
 
 
-def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
+def _of_tiktoken(encoding: Any) -> Parts:  # noqa: ANN401
     specials = {text: encoding.encode_single_token(text) for text in encoding.special_tokens_set}
     vocab = {encoding.encode_single_token(token): token for token in encoding.token_byte_values()}
     vocab |= {token_id: text.encode() for text, token_id in specials.items()}
@@ -200,11 +202,10 @@ def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: A
         "vocab": sorted((token_id, token.hex()) for token_id, token in vocab.items()),
         "special_tokens": sorted(specials.items()),
     }
-    sha256 = _sha256(json.dumps(facts))
-    return _wrapped(encoding.encode_ordinary_batch, vocab, specials, eot, sha256=sha256)
+    return encoding.encode_ordinary_batch, vocab, specials, _sha256(json.dumps(facts))
 
 
-def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
+def _of_hugging_face(tokenizer: Any) -> Parts:  # noqa: ANN401
     serialized = tokenizer.to_str()
     file = json.loads(serialized)
     for field in ("truncation", "padding"):
@@ -222,25 +223,11 @@ def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # no
         encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    return _wrapped(encode_all, vocab, specials, eot, sha256=_sha256(serialized))
+    return encode_all, vocab, specials, _sha256(serialized)
 
 
 def _sha256(serialized: str) -> str:
     return hashlib.sha256(serialized.encode()).hexdigest()
-
-
-def _wrapped(
-    encode_all: EncodeAll,
-    vocab: dict[int, bytes],
-    specials: Mapping[str, int],
-    eot: str | None,
-    *,
-    sha256: str,
-) -> ForeignTokenizer:
-    if eot is not None and eot not in specials:
-        raise ValueError(f"eot is {eot!r}, but the special tokens are {sorted(specials)}")
-    eot_id = specials.get(END_OF_TEXT if eot is None else eot)
-    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
 
 
 def _token_bytes_by(decoder: Mapping[str, Any] | None) -> Callable[[str], bytes]:
@@ -259,7 +246,7 @@ def _token_bytes_by(decoder: Mapping[str, Any] | None) -> Callable[[str], bytes]
 
 
 def _byte_level(token: str) -> bytes:
-    return bytes(map(_byte_alphabet().__getitem__, token))
+    return bytes(_BYTES_OF[character] for character in token)
 
 
 def _sentence_piece(token: str) -> bytes:
@@ -267,9 +254,11 @@ def _sentence_piece(token: str) -> bytes:
     return bytes.fromhex(byte[1]) if byte else token.replace("\u2581", " ").encode()
 
 
-@cache
 def _byte_alphabet() -> dict[str, int]:
-    """The byte of each of GPT-2's printable characters: its vocabulary without merges."""
-    single = _core.Bpe([(byte, bytes([byte])) for byte in range(256)], [], [], None)
-    alphabet: dict[str, int] = json.loads(single.to_gpt2_files()[0])
-    return alphabet
+    """The byte of each of GPT-2's printable characters."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+_BYTES_OF = _byte_alphabet()

@@ -85,9 +85,8 @@ class Files:
 
 def warn_of_field(field: str, *read: Files) -> None:
     """Says that `--field` was given, but not for what is read."""
-    if field != TEXT_FIELD and not any(
-        _is_json_lines(path) for files in read for path in files.paths
-    ):
+    suffixes = {_unpacked_suffix(PurePath(path)) for files in read for path in files.paths}
+    if field != TEXT_FIELD and suffixes.isdisjoint(JSON_LINES):
         say(f"warning: --field `{field}` has no effect: no file is jsonl")
 
 
@@ -96,40 +95,32 @@ def _files_of(name: str) -> list[str]:
     if name in (STDIN, "/dev/stdin"):
         return [STDIN]
     if Path(name).is_dir():
-        found = [path for path in _below(Path(name)) if _is_looked_for(path)]
+        found = {path for path in _below(Path(name)) if _unpacked_suffix(path) in SUFFIXES}
         if not found:
-            suffixes = ", ".join(SUFFIXES)
+            looked_for = f"{', '.join(SUFFIXES)}, also with {' or '.join(PACKED)} behind"
             error = ValueError(f"`{name}` holds no file to read")
-            hint = f"looked for, at any depth: {suffixes}, also with {' or '.join(PACKED)} behind"
-            raise with_hint(error, hint)
+            raise with_hint(error, f"looked for, at any depth: {looked_for}")
     elif os.path.lexists(name) or not glob.has_magic(name):
         return [name]
-    else:
-        found = _matches(name)
-        if not found:
-            raise ValueError(f"`{name}` matches no file")
+    elif not (found := _matches(name)):
+        raise ValueError(f"`{name}` matches no file")
     return [str(path) for path in sorted(found, key=lambda path: path.parts)]
 
 
-def _matches(pattern: str) -> list[Path]:
+def _matches(pattern: str) -> set[Path]:
     """Files that match; hidden ones have to be asked for, as in a shell."""
     parts = PurePath(pattern).parts
     if "**" not in parts:
         names = glob.glob(pattern)  # noqa: PTH207  `Path.glob` takes hidden files
-        return [path for path in map(Path, names) if path.is_file()]
+        return {path for path in map(Path, names) if path.is_file()}
     at = parts.index("**")
-    rest = str(PurePath(*parts[at + 1 :])) if parts[at + 1 :] else "*"
-    if "**" in parts[at + 1 :]:
+    rest = parts[at + 1 :] or ("*",)
+    if "**" in rest:
         raise ValueError(f"`{pattern}` has `**` twice, expected once")
-    # Not by `glob` either: it runs into loops of symbolic links.
-    folders = glob.glob(str(PurePath(*parts[:at]))) if at else ["."]  # noqa: PTH207
-    found = {
-        path
-        for folder in map(Path, folders)
-        for path in _below(folder)
-        if path.relative_to(folder).match(rest)
-    }
-    return list(found)
+    # What is below not by `glob` either: it runs into loops of symbolic links.
+    folders = map(Path, glob.glob(str(PurePath(*parts[:at]))))  # noqa: PTH207
+    below = ((path, path.relative_to(folder)) for folder in folders for path in _below(folder))
+    return {path for path, name in below if name.match(str(PurePath(*rest)))}
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -155,14 +146,6 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _is_looked_for(path: Path) -> bool:
-    return _unpacked_name(path).suffix in SUFFIXES
-
-
-def _is_json_lines(path: str) -> bool:
-    return _unpacked_name(Path(path)).suffix in JSON_LINES
-
-
-def _unpacked_name(path: Path) -> Path:
-    name = Path(path.name.lower())
-    return name.with_suffix("") if name.suffix in PACKED else name
+def _unpacked_suffix(path: PurePath) -> str:
+    name = PurePath(path.name.lower())
+    return PurePath(name.stem).suffix if name.suffix in PACKED else name.suffix

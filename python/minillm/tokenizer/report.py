@@ -5,21 +5,20 @@ other words, numbers get their units, and a list of mappings becomes a table in 
 without a library: it costs nothing to import, and a pipe gets the same lines as a terminal.
 """
 
-import itertools
 import json
 import resource
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO, TypeAlias, TypeGuard
+from typing import Any, TextIO, TypeAlias
 
 from minillm import _core
 
 Cell: TypeAlias = int | float | str | None
 Row: TypeAlias = dict[str, Cell]
-Value: TypeAlias = Cell | list[str] | list[Row]
-Report: TypeAlias = dict[str, Value]
+Report: TypeAlias = dict[str, Any]
+"""Of cells, lists of texts, and lists of rows."""
 
 TOKEN_CHARACTERS = 32
 MIN_WIDTH = 40
@@ -67,12 +66,12 @@ def readable(token: bytes) -> str:
     return text if len(text) <= TOKEN_CHARACTERS else f"{text[: TOKEN_CHARACTERS - 4]}...{text[-1]}"
 
 
-def show(report: Report, *, as_json: bool, quiet: bool) -> None:
-    """Prints `report`: as JSON on stdout, or as a table on stderr, or not at all."""
+def show(report: Report, *, as_json: bool, quiet: bool = False, data: bool = False) -> None:
+    """Prints `report`: as JSON on stdout; or as a table, on stderr unless it is data, or not."""
     if as_json:
         print(json.dumps(report))  # noqa: T201  stdout is for data
     elif not quiet:
-        print_table(report, sys.stderr)
+        print_table(report, sys.stdout if data else sys.stderr)
 
 
 def print_table(report: Report, stream: TextIO) -> None:
@@ -81,26 +80,17 @@ def print_table(report: Report, stream: TextIO) -> None:
     rows = {name: value for name, value in report.items() if value not in (None, [])}
     indent = max(len(_label(name)) for name in rows) + 2
     for name, value in rows.items():
-        label = _label(name)
-        if _is_table(value):
-            lines = [label, *(f"  {line}" for line in _nested(value, width - 2))]
+        if isinstance(value, list) and isinstance(value[0], dict):
+            lines = [_label(name), *(f"  {line}" for line in _nested(value, width - 2))]
         else:
-            lines = _wrapped(_texts(name, value), width - indent)
-            labels = itertools.chain([label], itertools.repeat(""))
-            lines = [f"{next(labels):<{indent}}{line}" for line in lines]
+            texts = value if isinstance(value, list) else [_cell(name, value)]
+            first, *others = _wrapped(texts, width - indent)
+            lines = [f"{_label(name):<{indent}}{first}"] + [" " * indent + line for line in others]
         print("\n".join(lines), file=stream)
 
 
 def _label(name: str) -> str:
     return _LABELS.get(name, name.replace("_", " "))
-
-
-def _is_table(value: Value) -> TypeGuard[list[Row]]:
-    return isinstance(value, list) and isinstance(value[0], dict)
-
-
-def _texts(name: str, value: Value) -> list[str]:
-    return list(map(str, value)) if isinstance(value, list) else [_cell(name, value)]
 
 
 def _wrapped(items: Sequence[str], width: int) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 
 from minillm import _core
 from minillm.files import FilePath, named_in_errors, replace_file
@@ -17,6 +17,11 @@ from minillm.tokenizer.special import END_OF_TEXT
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Ids: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
+IdArray: TypeAlias = "NDArray[np.uint16] | NDArray[np.uint32]"
+Lengths: TypeAlias = "NDArray[np.int64]"
+Offsets: TypeAlias = "NDArray[np.uint64]"
 
 
 class Vocabulary:
@@ -208,7 +213,7 @@ class Vocabulary:
         """Hash of the saved form but for `merge_counts`; token files name their tokenizer by it."""
         return self.bpe.sha256()
 
-    def token_bytes_lengths(self) -> NDArray[np.int64]:
+    def token_bytes_lengths(self) -> Lengths:
         """Bytes of text that each id stands for; 0 for special tokens and unused ids."""
         return bytes_lengths(self.vocab, self.special_tokens.values())
 
@@ -245,7 +250,7 @@ def _with_ids(
     return [(token, None) for token in special_tokens]
 
 
-def bytes_lengths(vocab: Mapping[int, bytes], special_ids: Iterable[int]) -> NDArray[np.int64]:
+def bytes_lengths(vocab: Mapping[int, bytes], special_ids: Iterable[int]) -> Lengths:
     """Bytes of text that each id stands for; 0 for special tokens and unused ids."""
     import numpy as np  # noqa: PLC0415  the commands do without it
 

@@ -47,7 +47,7 @@ def convert(
         write_header(target, to, dtype, len(ids))
         for start in range(0, len(ids), CONVERT_TOKENS):
             piece = ids.read(start, CONVERT_TOKENS)
-            _check_fit(file, piece, start, dtype)
+            _check_fit(file, piece, start, dtype.itemsize)
             target.write(piece.astype(dtype, copy=False).tobytes())
     report: Report = {
         "out": str(out),
@@ -60,11 +60,9 @@ def convert(
     show(report, as_json=json, quiet=quiet)
 
 
-def _check_fit(
-    file: Path, piece: NDArray[np.unsignedinteger], start: int, dtype: np.dtype[np.unsignedinteger]
-) -> None:
-    limit = 1 << 8 * dtype.itemsize
-    if piece.dtype.itemsize > dtype.itemsize and int(piece.max()) >= limit:
+def _check_fit(file: Path, piece: NDArray[np.unsignedinteger], start: int, id_bytes: int) -> None:
+    limit = 1 << 8 * id_bytes
+    if piece.itemsize > id_bytes and int(piece.max()) >= limit:
         at = int(np.argmax(piece >= limit))
         raise ValueError(
             f"`{file}`: id {int(piece[at])} at position {start + at} does not fit nanoGPT's 16 bits"

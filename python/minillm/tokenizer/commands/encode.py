@@ -16,11 +16,11 @@ from minillm.messages import EXIT_RESUMABLE, UsageError, say
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.limits import thread_count
 from minillm.tokenizer.memory import Memory
+from minillm.tokenizer.outputs import part_of, prepare_token_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import Report, cost, show, size
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import with_table
-from minillm.tokenizer.token_files import part_of, prepare_token_files
 from minillm.tokenizer.tokenizer import Tokenizer
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -76,9 +76,7 @@ def encode(
     corpus = Files.or_stdin(files, field=field)
     warn_of_field(field, corpus)
     encoder = Tokenizer.load(source)
-    val_out = prepare_token_files(
-        corpus, out, val_fraction=val_fraction, part=parsed, read=[source]
-    )
+    val_out = prepare_token_files(corpus, out, val_fraction, part=parsed, read=[source])
     _tell_what_is_there(out, resume=resume, quiet=quiet)
     began = time.monotonic()
     progress = _core.Progress()
@@ -114,9 +112,8 @@ def encode(
     if not (copy.exists() and copy.samefile(source)):
         encoder.save(copy)
     if encoded.val is not None and encoded.val.documents == 0 and part is None:
-        say(
-            f"warning: no document fell to `{encoded.val.path}`: {val_fraction} of them are too few"
-        )
+        path = encoded.val.path
+        say(f"warning: no document fell to `{path}`: {val_fraction} of them are too few")
     show(_report(encoded) | cost(began), as_json=json, quiet=quiet)
     return 0
 
@@ -161,14 +158,11 @@ def _tell_what_is_there(out: Path, *, resume: bool, quiet: bool) -> None:
         saved = None
     if resume and saved is None:
         say(f"nothing to resume for `{out}`: starting from the beginning")
-    elif resume and saved is not None:
-        if not quiet:
-            say(f"resuming `{out}` from {size(saved)} of text")
-    elif saved:
-        say(
-            f"replacing an unfinished `{out}`: --resume would have gone on from {size(saved)} of"
-            " text"
-        )
+    elif saved is not None and resume and not quiet:
+        say(f"resuming `{out}` from {size(saved)} of text")
+    elif saved and not resume:
+        instead = f"--resume would have gone on from {size(saved)} of text"
+        say(f"replacing an unfinished `{out}`: {instead}")
 
 
 def _parse_part(text: str) -> tuple[int, int]:
