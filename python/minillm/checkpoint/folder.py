@@ -144,9 +144,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     manifest = _read_json(path / MANIFEST)
     if manifest.get("format") != FORMAT or manifest.get("format_version") != FORMAT_VERSION:
         found = f"{manifest.get('format')} {manifest.get('format_version')}"
-        raise CheckpointError(
-            f"`{path / MANIFEST}`: format is {found}, expected {FORMAT} {FORMAT_VERSION}"
-        )
+        expected = f"{FORMAT} {FORMAT_VERSION}"
+        raise CheckpointError(f"`{path / MANIFEST}`: format is {found}, expected {expected}")
     try:
         step, hashes = int(manifest["step"]), dict(manifest["hashes"])
         files: dict[str, dict[str, Any]] = {
@@ -160,9 +159,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     _verify_file(path / "state.json", files.get("state.json"))
     state = _read_json(path / "state.json")
     if step != state.get("step", step):  # nothing vouches for the manifest itself
-        raise CheckpointError(
-            f"`{path / MANIFEST}`: step is {step}, state.json says {state['step']}"
-        )
+        contradiction = f"step is {step}, state.json says {state['step']}"
+        raise CheckpointError(f"`{path / MANIFEST}`: {contradiction}")
     return Checkpoint(path, step, state, hashes, files)
 
 
@@ -231,15 +229,12 @@ def _remove(path: Path) -> None:
 
 
 def _check_space(folder: Path, tensors: Mapping[str, dict[str, Tensor]]) -> None:
-    needed = _SPARE_BYTES + sum(
-        tensor.nbytes for content in tensors.values() for tensor in content.values()
-    )
+    n_bytes = (tensor.nbytes for content in tensors.values() for tensor in content.values())
+    needed = _SPARE_BYTES + sum(n_bytes)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise OSError(
-            f"`{folder}`: a checkpoint needs {needed / 1e6:.1f} MB, the disk has"
-            f" {free / 1e6:.1f} MB free"
-        )
+        room = f"needs {needed / 1e6:.1f} MB, the disk has {free / 1e6:.1f} MB free"
+        raise OSError(f"`{folder}`: a checkpoint {room}")
 
 
 def _to_json(content: Mapping[str, Any]) -> bytes:

@@ -24,7 +24,6 @@ from minillm.interop.parts import Parts, refuse_existing
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import to_theirs
 from minillm.messages import with_hint
-from minillm.tokenizer import Tokenizer
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0"]
 GGUF_TYPES: tuple[GgufType, ...] = get_args(GgufType)
@@ -76,8 +75,6 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
     if name is None or (name == "qwen3" and parts.model.attention_bias):
         what = " with attention_bias" if name else ""
         raise ValueError(f"`{source}`: no GGUF is written of a {architecture.model_type}{what}")
-    if parts.tokenizer is None:
-        raise ValueError(f"`{source}` has no tokenizer.json, which a GGUF file cannot do without")
     blocks = _blocks(gguf, architecture, parts, kind)
     with written_aside(target) as aside:
         writer = gguf.GGUFWriter(aside, name)
@@ -86,7 +83,7 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
         writer.add_file_type(gguf.LlamaFileType[mostly])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         _add_shape(writer, architecture, parts.model)
-        _add_tokenizer(gguf, writer, parts.tokenizer, parts, source)
+        _add_tokenizer(gguf, writer, parts, source)
         for block, (data, block_type) in blocks.items():
             writer.add_tensor(block, data, raw_dtype=block_type)
         writer.write_header_to_file()
@@ -107,17 +104,20 @@ def _add_shape(writer: Any, architecture: Architecture, model: ModelConfig) -> N
     writer.add_head_count_kv(model.n_kv_heads)
     writer.add_key_length(model.d_head)
     writer.add_value_length(model.d_head)
-    is_layernorm = architecture.fixed["norm"] == "layernorm"
-    (writer.add_layer_norm_eps if is_layernorm else writer.add_layer_norm_rms_eps)(model.norm_eps)
+    if architecture.fixed["norm"] == "layernorm":
+        writer.add_layer_norm_eps(model.norm_eps)
+    else:
+        writer.add_layer_norm_rms_eps(model.norm_eps)
     if architecture.fixed["position"] == "rope":
         writer.add_rope_dimension_count(model.d_head)
         writer.add_rope_freq_base(model.rope_theta)
 
 
-def _add_tokenizer(
-    gguf: ModuleType, writer: Any, tokenizer: Tokenizer, parts: Parts, source: str
-) -> None:  # noqa: ANN401
+def _add_tokenizer(gguf: ModuleType, writer: Any, parts: Parts, source: str) -> None:  # noqa: ANN401
     """Token texts, their types, merges, and what stands before a text."""
+    tokenizer = parts.tokenizer
+    if tokenizer is None:
+        raise ValueError(f"`{source}` has no tokenizer.json, which a GGUF file cannot do without")
     if tokenizer.pattern not in PRE_TOKENIZERS:
         raise ValueError(
             f"`{source}`: llama.cpp does not split text by the pattern {tokenizer.pattern!r},"
@@ -182,9 +182,6 @@ def _check(gguf: ModuleType, path: Path, blocks: Blocks, target: Path) -> None:
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     for name, (data, block_type) in blocks.items():
         tensor = found.get(name)
-        if (
-            tensor is None
-            or tensor.tensor_type != block_type
-            or tensor.data.tobytes() != data.tobytes()
-        ):
+        is_typed = tensor is not None and tensor.tensor_type == block_type
+        if not is_typed or not np.array_equal(tensor.data.view(np.uint8), data.view(np.uint8)):
             raise OSError(f"`{target}`: `{name}` does not read back as it was written")

@@ -72,10 +72,8 @@ def read_hugging_face(folder: Path) -> Parts:
     settings = _read_json(folder / "tokenizer_config.json", missing_is_empty=True)
     for name, content in ((CONFIG, keys), ("tokenizer_config.json", settings)):
         if "auto_map" in content:
-            raise ValueError(
-                f"`{folder / name}`: `auto_map` asks for code that came with the model, and no such"
-                " code is run here"
-            )
+            problem = "asks for code that came with the model, and no such code is run here"
+            raise ValueError(f"`{folder / name}`: `auto_map` {problem}")
     kind, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"`{folder / CONFIG}`: `model_type` is {kind!r}, expected one of {known}")
@@ -183,17 +181,15 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes:
             held = 0
         shards[-1][name] = tensor
         held += tensor.nbytes
-    metadata = {"format": "pt"}  # transformers 4 refuses a file without it
-    if len(shards) == 1:
-        write_tensors(folder / WEIGHTS, shards[0], metadata=metadata)
-        return
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        write_tensors(folder / file, shard, metadata=metadata)
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors" if shards[1:] else WEIGHTS
+        # transformers 4 refuses a file without the metadata.
+        write_tensors(folder / file, shard, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(shard, file)
-    total = sum(tensor.nbytes for tensor in tensors.values())
-    _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    if len(shards) > 1:
+        total = {"total_size": sum(tensor.nbytes for tensor in tensors.values())}
+        _write_json(folder / INDEX, {"metadata": total, "weight_map": weight_map})
 
 
 def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -208,29 +204,24 @@ def _read_tokenizer(file: Path, model: ModelConfig) -> Tokenizer | None:
     if not file.is_file():
         return None
     if _read_json(file).get("normalizer"):
-        warnings.warn(
-            f"`{file}` changes text before it encodes it; here text is encoded as it is",
-            stacklevel=2,
-        )
+        text = f"`{file}` changes text before it encodes it; here text is encoded as it is"
+        warnings.warn(text, stacklevel=2)
     tokenizer = Tokenizer.load(file, skip_normalizer=True)
-    if tokenizer.vocab_size > model.vocab_size:
-        raise ValueError(
-            f"`{file}` has {tokenizer.vocab_size} ids, the model's vocab_size is {model.vocab_size}"
-        )
+    if (n_ids := tokenizer.vocab_size) > model.vocab_size:
+        raise ValueError(f"`{file}` has {n_ids} ids, the model's vocab_size is {model.vocab_size}")
     return tokenizer
 
 
 def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
     """Writes a tokenizer that puts the end of text before each text, as our models expect it."""
     content = json.loads(tokenizer.bpe.to_json())
-    names = {token_id: token for token, token_id in tokenizer.special_tokens.items()}
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": parts.model.context_length,
         "clean_up_tokenization_spaces": False,
     }
     if tokenizer.eot_id is not None:
-        eot = names[tokenizer.eot_id]
+        eot = tokenizer.vocab[tokenizer.eot_id].decode()
         settings |= dict.fromkeys(("bos_token", "eos_token", "pad_token"), eot)
         first = {"SpecialToken": {"id": eot, "type_id": 0}}
         text, second = ({"Sequence": {"id": part, "type_id": 0}} for part in "AB")

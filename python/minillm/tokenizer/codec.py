@@ -23,8 +23,8 @@ from minillm.tokenizer.limits import thread_count
 from minillm.tokenizer.outputs import prepare_token_files
 from minillm.tokenizer.special import (
     END_OF_TEXT,
-    AllowedSpecial,
-    DisallowedSpecial,
+    Allowed,
+    Disallowed,
     SpecialOptions,
     allowed_names,
     names,
@@ -43,8 +43,8 @@ class Codec(Vocabulary):
         self,
         text: str,
         *,
-        allowed_special: AllowedSpecial = frozenset(),
-        disallowed_special: DisallowedSpecial = "all",
+        allowed_special: Allowed = frozenset(),
+        disallowed_special: Disallowed = "all",
         errors: Surrogates = "strict",
     ) -> list[int]:
         """The ids of `text`, with special tokens treated as tiktoken does.
@@ -124,7 +124,7 @@ class Codec(Vocabulary):
         return [ids[start:end].tolist() for start, end in pairwise(offsets.tolist())]
 
     def encode_iterable(
-        self, texts: Iterable[str], *, allowed_special: AllowedSpecial = "all"
+        self, texts: Iterable[str], *, allowed_special: Allowed = "all"
     ) -> Iterator[int]:
         """The ids of the concatenation of `texts`, lazily and in constant memory.
 

@@ -13,15 +13,15 @@ from minillm import _core
 
 END_OF_TEXT = "<|endoftext|>"
 
-AllowedSpecial: TypeAlias = Literal["all"] | AbstractSet[str]
-DisallowedSpecial: TypeAlias = Literal["all"] | Collection[str]
+Allowed: TypeAlias = Literal["all"] | AbstractSet[str]
+Disallowed: TypeAlias = Literal["all"] | Collection[str]
 
 
 class SpecialOptions(TypedDict, total=False):
     """What each way to encode is told of special tokens; see `Codec.encode`."""
 
-    allowed_special: AllowedSpecial
-    disallowed_special: DisallowedSpecial
+    allowed_special: Allowed
+    disallowed_special: Disallowed
 
 
 def names(which: Literal["all"] | Collection[str]) -> list[str] | None:
@@ -36,8 +36,8 @@ def names(which: Literal["all"] | Collection[str]) -> list[str] | None:
 def allowed_names(
     bpe: _core.Bpe,
     texts: str | bytes | Sequence[str | bytes],
-    allowed_special: AllowedSpecial = frozenset(),
-    disallowed_special: DisallowedSpecial = "all",
+    allowed_special: Allowed = frozenset(),
+    disallowed_special: Disallowed = "all",
 ) -> list[str] | None:
     """What the extension takes for `allowed_special`, if no disallowed token is in `texts`.
 

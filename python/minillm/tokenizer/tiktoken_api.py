@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, NoReturn, Unpack, final
+from typing import TYPE_CHECKING, NoReturn, final
 
 from minillm.tokenizer.codec import Codec
-from minillm.tokenizer.special import END_OF_TEXT, SpecialOptions
+from minillm.tokenizer.special import END_OF_TEXT, Allowed, Disallowed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+NONE: frozenset[str] = frozenset()
 
 
 def as_tiktoken(tokenizer: Codec, name: str = "minillm") -> Encoding:
@@ -57,14 +59,25 @@ class Encoding:
         """The ids of `text`, where special tokens are ordinary text."""
         return self._tokenizer.encode_ordinary(_str(text), errors="replace")
 
-    def encode(self, text: str, **special: Unpack[SpecialOptions]) -> list[int]:
+    def encode(
+        self, text: str, *, allowed_special: Allowed = NONE, disallowed_special: Disallowed = "all"
+    ) -> list[int]:
         """The ids of `text`; a `ValueError` where it holds a disallowed special token."""
-        return self._tokenizer.encode(_str(text), errors="replace", **special)
+        return self._tokenizer.encode(
+            _str(text),
+            allowed_special=allowed_special,
+            disallowed_special=disallowed_special,
+            errors="replace",
+        )
 
-    def encode_to_numpy(self, text: str, **special: Unpack[SpecialOptions]) -> NDArray[np.uint32]:
+    def encode_to_numpy(
+        self, text: str, *, allowed_special: Allowed = NONE, disallowed_special: Disallowed = "all"
+    ) -> NDArray[np.uint32]:
         """As `encode`, but a lone surrogate is a `UnicodeEncodeError`."""
         try:
-            ids = self._tokenizer.encode_to_numpy(_str(text), **special)
+            ids = self._tokenizer.encode_to_numpy(
+                _str(text), allowed_special=allowed_special, disallowed_special=disallowed_special
+            )
         except ValueError:
             text.encode()  # raises what tiktoken raises, if that is the cause
             raise
@@ -75,12 +88,20 @@ class Encoding:
         return self.encode_batch(text, num_threads=num_threads, disallowed_special=())
 
     def encode_batch(
-        self, text: list[str], *, num_threads: int = 8, **special: Unpack[SpecialOptions]
+        self,
+        text: list[str],
+        *,
+        num_threads: int = 8,
+        allowed_special: Allowed = NONE,
+        disallowed_special: Disallowed = "all",
     ) -> list[list[int]]:
         """As `encode` for each text."""
-        texts = [_str(one) for one in text]
         return self._tokenizer.encode_batch_to_lists(
-            texts, errors="replace", threads=num_threads, **special
+            [_str(one) for one in text],
+            allowed_special=allowed_special,
+            disallowed_special=disallowed_special,
+            errors="replace",
+            threads=num_threads,
         )
 
     def encode_with_unstable(self, *_: object, **__: object) -> NoReturn:

@@ -98,7 +98,8 @@ def train(
     _refuse_what_is_trained_on(held_out_files.paths, read)
     base_files = [] if continue_from is None else [continue_from, continue_from / "tokenizer.json"]
     inputs = [*read, *held_out_files.on_disk, *base_files]
-    prepare(out, [*outs, *map(table_of, outs)], read=inputs)
+    prepare(out, outs, read=inputs)
+    prepare(out, map(table_of, outs), read=inputs)
     corpus: Files | _core.CountsFiles = texts
     if from_counts:
         corpus = _counts(files, weights, pattern=pattern, special=special)
