@@ -34,10 +34,9 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for name, weight in own.items():
             tensor = tensors[name]
             if weight.shape != tensor.shape:
-                raise ValueError(
-                    f"weight `{name}` is {list(tensor.shape)} in the checkpoint,"
-                    f" {list(weight.shape)} in the model"
-                )
+                theirs, ours = list(tensor.shape), list(weight.shape)
+                problem = f"is {theirs} in the checkpoint, {ours} in the model"
+                raise ValueError(f"weight `{name}` {problem}")
             weight.copy_(tensor)
 
 

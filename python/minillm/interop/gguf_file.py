@@ -119,10 +119,9 @@ def _add_tokenizer(gguf: ModuleType, writer: Any, parts: Parts, source: str) -> 
     if tokenizer is None:
         raise ValueError(f"`{source}` has no tokenizer.json, which a GGUF file cannot do without")
     if tokenizer.pattern not in PRE_TOKENIZERS:
-        raise ValueError(
-            f"`{source}`: llama.cpp does not split text by the pattern {tokenizer.pattern!r},"
-            f" expected one of {', '.join(PRE_TOKENIZERS)}"
-        )
+        expected = f"expected one of {', '.join(PRE_TOKENIZERS)}"
+        problem = f"llama.cpp does not split text by the pattern {tokenizer.pattern!r}"
+        raise ValueError(f"`{source}`: {problem}, {expected}")
     content = json.loads(tokenizer.bpe.to_json())
     kinds = gguf.TokenType
     # The model may have rows beyond the tokenizer's ids.
@@ -181,7 +180,7 @@ def _check(gguf: ModuleType, path: Path, blocks: Blocks, target: Path) -> None:
     """Holds what is in the file against what was meant."""
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     for name, (data, block_type) in blocks.items():
-        tensor = found.get(name)
+        tensor: Any = found.get(name)
         is_typed = tensor is not None and tensor.tensor_type == block_type
         if not is_typed or not np.array_equal(tensor.data.view(np.uint8), data.view(np.uint8)):
             raise OSError(f"`{target}`: `{name}` does not read back as it was written")

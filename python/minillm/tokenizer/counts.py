@@ -12,8 +12,7 @@ from typing import Unpack, final
 
 from minillm import _core
 from minillm.files import FilePath
-from minillm.tokenizer.corpus import Corpus, files_or_texts
-from minillm.tokenizer.inputs import TEXT_FIELD
+from minillm.tokenizer.inputs import TEXT_FIELD, Corpus, files_or_texts
 from minillm.tokenizer.limits import check_counting, thread_count
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.tokenizer import MergeOptions, Tokenizer

@@ -17,6 +17,8 @@ from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from minillm import _core
+
 LayoutName: TypeAlias = Literal["nanogpt", "llmc", "npy"]
 IdType: TypeAlias = np.dtype[np.unsignedinteger]
 
@@ -48,6 +50,43 @@ class Layout(NamedTuple):
             return "bare 16-bit ids, as nanoGPT writes them"
         program = {"llmc": "llm.c", "npy": "numpy"}[self.name]
         return f"{self.dtype.name} ids behind the header of {program}"
+
+
+class IdReader:
+    """A token file that is open for reading.
+
+    Attributes:
+        layout: `minillm` if it has a manifest, else the name of its layout.
+        dtype: `uint16` or `uint32`.
+        shard: Ours to be verified; `None` for a file behind another program's header.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Opens `file`.
+
+        Raises:
+            ValueError: If it does not fit its manifest or header.
+            OSError: If it cannot be read.
+        """
+        self.layout = "minillm"
+        if not _has_manifest(file):
+            layout = read_layout(file)
+            self.layout, self.dtype = layout.name, layout.dtype.name
+            if layout.name != "nanogpt":
+                self.shard = None
+                self._ids = map_ids(file, layout)
+                return
+        self.shard = _core.Shard(file)
+        self.dtype = self.shard.dtype
+
+    def __len__(self) -> int:
+        return len(self._ids if self.shard is None else self.shard)
+
+    def read(self, start: int, count: int) -> NDArray[np.unsignedinteger]:
+        """Up to `count` ids from position `start` on."""
+        if self.shard is None:
+            return self._ids[start : start + count]
+        return self.shard.read(start, count)
 
 
 def read_layout(path: Path) -> Layout:
@@ -137,3 +176,8 @@ def _npy_layout(path: Path, file: BinaryIO) -> Layout:
         expected = "expected <u2 or <u4, and one axis"
         raise ValueError(f"`{path}` holds {kind} of shape {shape}, {expected}")
     return Layout("npy", np.dtype(kind), file.tell(), shape[0])
+
+
+def _has_manifest(file: Path) -> bool:
+    """Whether a manifest says what the file is; that of `train.bin` is none of `train.npy`."""
+    return file.suffix != ".npy" and file.with_suffix(".json").exists()

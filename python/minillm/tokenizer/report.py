@@ -10,7 +10,8 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
 from typing import Any, TextIO, TypeAlias
 
 from minillm import _core
@@ -20,6 +21,9 @@ Row: TypeAlias = dict[str, Cell]
 Report: TypeAlias = dict[str, Any]
 """Of cells, lists of texts, and lists of rows."""
 
+Merges: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+LONGEST = 8
 TOKEN_CHARACTERS = 32
 MIN_WIDTH = 40
 
@@ -41,9 +45,8 @@ _LABELS = {
 
 def spilled(result: _core.CountReport | _core.Trained) -> Report:
     """What went to disk because memory was bounded, if anything did."""
-    if result.spills == 0:
-        return {}
-    return {"spills": result.spills, "spilled_bytes": result.spilled_bytes}
+    facts = {"spills": result.spills, "spilled_bytes": result.spilled_bytes}
+    return facts if result.spills else {}
 
 
 def cost(began: float) -> Row:
@@ -64,6 +67,29 @@ def readable(token: bytes) -> str:
     except UnicodeDecodeError:
         text = repr(token)
     return text if len(text) <= TOKEN_CHARACTERS else f"{text[: TOKEN_CHARACTERS - 4]}...{text[-1]}"
+
+
+def longest_tokens(merges: Merges) -> list[str]:
+    """The longest tokens that merges make, longest first."""
+    tokens = {left + right for left, right in merges}
+    # Sorted are only those that may be among them: all would take as long as to write the file.
+    shortest = min(nlargest(LONGEST, map(len, tokens)), default=0)
+    longest = [token for token in tokens if len(token) >= shortest]
+    return [readable(token) for token in sorted(longest, key=lambda t: (-len(t), t))[:LONGEST]]
+
+
+def merge_rows(bpe: _core.Bpe, merges: Merges, ranks: Iterable[int]) -> list[Row]:
+    """Of all `merges`, those of these ranks: rank, id, count if it is known, what was merged."""
+    counts = bpe.merge_counts()
+    return [
+        {
+            "rank": rank,
+            "id": bpe.token_id(left + right),
+            "count": counts[rank] if counts else None,
+            "pair": f"{readable(left)} + {readable(right)}",
+        }
+        for rank, (left, right) in ((rank, merges[rank]) for rank in ranks)
+    ]
 
 
 def show(report: Report, *, as_json: bool, quiet: bool = False, data: bool = False) -> None:

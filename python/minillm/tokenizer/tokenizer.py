@@ -16,8 +16,7 @@ from typing import Literal, TypeAlias, TypedDict, Unpack, final
 from minillm import _core
 from minillm.files import FilePath
 from minillm.tokenizer.codec import Codec
-from minillm.tokenizer.corpus import Corpus, files_or_texts
-from minillm.tokenizer.inputs import TEXT_FIELD, Files
+from minillm.tokenizer.inputs import TEXT_FIELD, Corpus, Files, files_or_texts
 from minillm.tokenizer.limits import check_counting, check_numbers, thread_count
 from minillm.tokenizer.special import END_OF_TEXT
 

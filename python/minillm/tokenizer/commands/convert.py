@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minillm.files import written_aside
-from minillm.tokenizer.id_reader import IdReader
-from minillm.tokenizer.layouts import LayoutName, write_header
+from minillm.tokenizer.layouts import IdReader, LayoutName, write_header
 from minillm.tokenizer.outputs import prepare
 from minillm.tokenizer.report import Report, cost, show
 

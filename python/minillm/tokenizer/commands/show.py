@@ -5,8 +5,7 @@ from pathlib import Path
 from cyclopts.types import NonNegativeInt
 
 from minillm import _core
-from minillm.tokenizer.merges import longest_tokens, merge_rows
-from minillm.tokenizer.report import Report
+from minillm.tokenizer.report import Report, longest_tokens, merge_rows
 from minillm.tokenizer.report import show as show_report
 from minillm.tokenizer.tokenizer import Tokenizer
 

@@ -16,10 +16,9 @@ from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
 from minillm.tokenizer.limits import thread_count, warn_of_temp_dir
 from minillm.tokenizer.memory import Memory
-from minillm.tokenizer.merges import longest_tokens, merge_rows
 from minillm.tokenizer.outputs import prepare, tokenizer_files
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import Report, Row, cost, show, spilled
+from minillm.tokenizer.report import Report, Row, cost, longest_tokens, merge_rows, show, spilled
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import table_of, write_table
 from minillm.tokenizer.tokenizer import TieBreak, Tokenizer
