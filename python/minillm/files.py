@@ -5,14 +5,19 @@ folder. Without the first fsync the name can arrive before the bytes; without th
 itself can be lost in a power cut.
 """
 
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 FilePath = str | os.PathLike[str]
+
+MAX_JSON_BYTES = 1 << 26
+"""More than any configuration or index has; a parsed one takes many times its size."""
 
 
 @contextmanager
@@ -22,6 +27,24 @@ def named_in_errors(path: FilePath) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"`{os.fspath(path)}`: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        ValueError: Naming the file, if it is too large, or holds something else.
+        OSError: If it cannot be read.
+    """
+    if (n_bytes := path.stat().st_size) > MAX_JSON_BYTES:
+        raise ValueError(f"`{path}` has {n_bytes} bytes: not read")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"`{path}` is damaged: not JSON") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"`{path}` is damaged: not a JSON object")
+    return content
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minillm.checkpoint.files import sha256_of, write_tensors
-from minillm.files import replace_file, sync, write_file
+from minillm.files import read_json, replace_file, sync, write_file
 
 FORMAT = "minillm.checkpoint"
 FORMAT_VERSION = 1
@@ -243,14 +243,11 @@ def _to_json(content: Mapping[str, Any]) -> bytes:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        return read_json(path)
     except OSError as error:
         raise CheckpointError(f"`{path}` is missing or unreadable: {error.strerror}") from error
     except ValueError as error:
-        raise CheckpointError(f"`{path}` is damaged: not JSON") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"`{path}` is damaged: not a JSON object")
-    return content
+        raise CheckpointError(str(error)) from error
 
 
 def _check_size(path: Path, expected: int) -> None:

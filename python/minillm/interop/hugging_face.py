@@ -23,7 +23,7 @@ from torch import Tensor
 
 from minillm.checkpoint.files import write_tensors
 from minillm.config import ModelConfig, SampleConfig
-from minillm.files import write_file, written_aside
+from minillm.files import named_in_errors, read_json, write_file, written_aside
 from minillm.interop.architectures import ARCHITECTURES, Architecture
 from minillm.interop.parts import CHAT_TEMPLATE, Parts, refuse_existing
 from minillm.interop.shape import architecture_of, from_keys, to_keys
@@ -36,8 +36,6 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-MAX_JSON_BYTES = 1 << 26
-"""More than any configuration or index has; a parsed one takes many times its size."""
 
 _CARD = """\
 ---
@@ -68,8 +66,8 @@ def read_hugging_face(folder: Path) -> Parts:
         ValueError: Naming the file and the key or tensor that is missing, damaged, or beyond what
             is computed here.
     """
-    keys = _read_json(folder / CONFIG)
-    settings = _read_json(folder / "tokenizer_config.json", missing_is_empty=True)
+    keys = read_json(folder / CONFIG)
+    settings = _read_json_if_there(folder / "tokenizer_config.json")
     for name, content in ((CONFIG, keys), ("tokenizer_config.json", settings)):
         if "auto_map" in content:
             problem = "asks for code that came with the model, and no such code is run here"
@@ -161,7 +159,7 @@ def _shards(folder: Path) -> list[str]:
         way_out = "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
         hint = f"if you trust it, let transformers write safetensors: {way_out}"
         raise with_hint(ValueError(f"`{folder / pickles[0]}` {problem}"), hint)
-    weight_map = _read_json(folder / INDEX).get("weight_map")
+    weight_map = read_json(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"`{folder / INDEX}` has no `weight_map`")
     for name in weight_map.values():
@@ -203,7 +201,7 @@ def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
 def _read_tokenizer(file: Path, model: ModelConfig) -> Tokenizer | None:
     if not file.is_file():
         return None
-    if _read_json(file).get("normalizer"):
+    if read_json(file).get("normalizer"):
         text = f"`{file}` changes text before it encodes it; here text is encoded as it is"
         warnings.warn(text, stacklevel=2)
     tokenizer = Tokenizer.load(file, skip_normalizer=True)
@@ -247,14 +245,12 @@ def _sampling(sample: SampleConfig) -> dict[str, Any]:
 
 def _read_sampling(file: Path) -> SampleConfig:
     """The settings that we have too; without `do_sample` theirs are not in use."""
-    keys = _read_json(file, missing_is_empty=True)
+    keys = _read_json_if_there(file)
     if not keys.get("do_sample"):
         return SampleConfig()
     names = ("temperature", "top_k", "top_p", "max_new_tokens")
-    try:
+    with named_in_errors(file):
         return SampleConfig(**{name: keys[name] for name in names if keys.get(name) is not None})
-    except ValueError as error:
-        raise ValueError(f"`{file}`: {error}") from error
 
 
 def _check(read: Parts, written: Parts, dtype: torch.dtype, target: Path) -> None:
@@ -266,18 +262,8 @@ def _check(read: Parts, written: Parts, dtype: torch.dtype, target: Path) -> Non
         raise OSError(f"`{target}`: the tokenizer does not read back as it was written")
 
 
-def _read_json(path: Path, *, missing_is_empty: bool = False) -> dict[str, Any]:
-    if missing_is_empty and not path.is_file():
-        return {}
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(f"`{path}` has {path.stat().st_size} bytes: not read")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"`{path}` is damaged: not JSON") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"`{path}` is damaged: not a JSON object")
-    return content
+def _read_json_if_there(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
