@@ -30,12 +30,7 @@ if TYPE_CHECKING:
 
     Drawn = Iterator[tuple[NewToken, str]]
 
-app = App(
-    name="generate",
-    help="Continue prompts with a trained model.",
-    version_flags=[],
-    default_parameter=Parameter(negative=()),
-)
+app = App(name="generate", version_flags=[], default_parameter=Parameter(negative=()))
 
 AtLeast0 = Parameter(validator=Number(gte=0))
 AtLeast1 = Parameter(validator=Number(gte=1))

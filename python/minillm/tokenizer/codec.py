@@ -107,9 +107,8 @@ class Codec(Vocabulary):
             raise ValueError(f"texts is {texts!r:.60}, expected a list of texts")
         if errors != "strict":
             texts = [text if isinstance(text, bytes) else encodable(text, errors) for text in texts]
-        return _core.encode_batch(
-            self.bpe, texts, allowed_names(self.bpe, texts, **special), threads
-        )
+        allowed = allowed_names(self.bpe, texts, **special)
+        return _core.encode_batch(self.bpe, texts, allowed, threads)
 
     def encode_batch_to_lists(
         self,

@@ -241,13 +241,11 @@ def _from_json(kind: type[Vocabulary], text: str) -> Vocabulary:
     return kind._of(_core.Bpe.from_json(text))
 
 
-def _with_ids(
-    special_tokens: Iterable[str] | Mapping[str, int],
-) -> list[tuple[str, int | None]]:
-    check_special_tokens(special_tokens)
-    if isinstance(special_tokens, Mapping):
-        return list(special_tokens.items())
-    return [(token, None) for token in special_tokens]
+def _with_ids(tokens: Iterable[str] | Mapping[str, int]) -> list[tuple[str, int | None]]:
+    check_special_tokens(tokens)
+    if isinstance(tokens, Mapping):
+        return list(tokens.items())
+    return [(token, None) for token in tokens]
 
 
 def bytes_lengths(vocab: Mapping[int, bytes], special_ids: Iterable[int]) -> Lengths:
