@@ -107,6 +107,7 @@ def train(
         specials = list(special or ((END_OF_TEXT,) if base is None else base.special_tokens))
         if pattern is None:
             pattern = "gpt2" if base is None else base.pattern
+    threads = thread_count(threads)
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
@@ -122,7 +123,7 @@ def train(
             min_frequency=min_frequency,
             max_token_bytes=max_token_length,
             weights=() if from_counts else texts.weights(weights),
-            threads=thread_count(threads),
+            threads=threads,
             max_memory=max_memory,
             temp_dir=temp_dir,
             table_entries=_core.TABLE_ENTRIES if table else 0,
@@ -139,8 +140,7 @@ def train(
             facts: Row = {"tokenizer": str(file), "vocabulary": len(bpe), "merges": bpe.n_merges}
             rows.append(facts | _compression("", trained.text_bytes, n_tokens))
             if held_out:
-                n_threads = thread_count(threads)
-                measured = _core.measure(held_out_files, bpe, threads=n_threads, progress=progress)
+                measured = _core.measure(held_out_files, bpe, threads=threads, progress=progress)
                 rows[-1] |= _compression("held_out_", *measured)
     got = trained.bpe.vocab_size
     for size in filter(lambda size: size > got, sizes):
