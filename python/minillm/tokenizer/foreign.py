@@ -67,7 +67,7 @@ class TextEncoder(Protocol):
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ForeignTokenizer:
     """A `TextEncoder` whose ids come from another library; `text_encoder` makes one."""
 
