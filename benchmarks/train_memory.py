@@ -91,8 +91,8 @@ def main(
 def work(name: str, corpus: Sequence[Path], vocab_size: int, max_memory: int) -> harness.Sample:
     """Trains once; through the extension, which tells of its spills."""
     from minillm import _core
-    from minillm.tokenizer.corpus import cores
     from minillm.tokenizer.inputs import Files
+    from minillm.tokenizer.limits import thread_count
 
     trained, sample = harness.timed(
         lambda: _core.train(
@@ -108,7 +108,7 @@ def work(name: str, corpus: Sequence[Path], vocab_size: int, max_memory: int) ->
             max_token_bytes=None,
             weights=[],
             table_entries=0,
-            threads=harness.threads() or cores(),
+            threads=thread_count(harness.threads()),
             max_memory=max_memory if name == "bounded" else None,
             temp_dir=None,
             progress=_core.Progress(),

@@ -18,11 +18,7 @@ from cyclopts import App
 
 from minillm import messages
 
-app = App(
-    name="convert",
-    help="Turn a run into a Hugging Face folder, or one into a run.",
-    version_flags=[],
-)
+app = App(name="convert", version_flags=[])
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 

@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -29,11 +30,36 @@ if TYPE_CHECKING:
 
     Drawn = Iterator[tuple[NewToken, str]]
 
-app = App(name="generate", help="Continue prompts with a trained model.", version_flags=[])
+app = App(name="generate", version_flags=[], default_parameter=Parameter(negative=()))
 
 AtLeast0 = Parameter(validator=Number(gte=0))
 AtLeast1 = Parameter(validator=Number(gte=1))
 From0To1 = Parameter(validator=Number(gte=0, lte=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What the run's own `sample` section decides unless it is given.
+
+    Attributes:
+        max_new_tokens: Longest continuation.
+        temperature: Divides the logits; 0 always takes the likeliest token.
+        top_k: Sample from the k likeliest tokens; 0 from all.
+        top_p: Sample from the likeliest tokens that hold this probability.
+        min_p: Sample from the tokens at least this times as likely as the likeliest.
+        repetition_penalty: Above 1, makes tokens of the text so far less likely.
+        logit_bias: ID=NUMBER, added to the logit of a token; -1e9 forbids it; repeat for several.
+        stop: Text that ends a sample and is not printed; repeat for several.
+    """
+
+    max_new_tokens: Annotated[int | None, AtLeast1] = None
+    temperature: Annotated[float | None, AtLeast0] = None
+    top_k: Annotated[int | None, AtLeast0] = None
+    top_p: Annotated[float | None, Parameter(validator=Number(gt=0, lte=1))] = None
+    min_p: Annotated[float | None, From0To1] = None
+    repetition_penalty: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
+    logit_bias: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
 
 
 class Job(NamedTuple):
@@ -50,20 +76,13 @@ class Job(NamedTuple):
 def generate(
     run: Path,
     *,
-    prompt: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    prompt: tuple[str, ...] = (),
     prompt_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
-    max_new_tokens: Annotated[int | None, AtLeast1] = None,
-    temperature: Annotated[float | None, AtLeast0] = None,
-    top_k: Annotated[int | None, AtLeast0] = None,
-    top_p: Annotated[float | None, Parameter(validator=Number(gt=0, lte=1))] = None,
-    min_p: Annotated[float | None, From0To1] = None,
-    repetition_penalty: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
-    logit_bias: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    stop: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    sampling: Annotated[Sampling | None, Parameter(name="*")] = None,
     seed: Annotated[int, AtLeast0] = 0,
     num_samples: Annotated[int, AtLeast1] = 1,
     batch_size: Annotated[int, AtLeast1] = 8,
-    json_lines: Annotated[bool, Parameter("--json", negative=())] = False,
+    json_lines: Annotated[bool, Parameter("--json")] = False,
     logprobs: Annotated[int | None, AtLeast0] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
@@ -75,14 +94,7 @@ def generate(
         run: A run folder, whose newest checkpoint is taken, or one checkpoint.
         prompt: Beginning of a text; repeat for several. Empty, or none: the model begins.
         prompt_file: More prompts, one on each line; - is standard input.
-        max_new_tokens: Longest continuation.
-        temperature: Divides the logits; 0 always takes the likeliest token.
-        top_k: Sample from the k likeliest tokens; 0 from all.
-        top_p: Sample from the likeliest tokens that hold this probability.
-        min_p: Sample from the tokens at least this times as likely as the likeliest.
-        repetition_penalty: Above 1, makes tokens of the text so far less likely.
-        logit_bias: ID=NUMBER, added to the logit of a token; -1e9 forbids it; repeat for several.
-        stop: Text that ends a sample and is not printed; repeat for several.
+        sampling: How to draw; what is not given, the run's own `sample` section decides.
         seed: Equal seeds give equal text; sample i of a prompt has the seed plus i.
         num_samples: How many samples to draw of each prompt.
         batch_size: How many texts to decode side by side.
@@ -90,27 +102,19 @@ def generate(
         logprobs: With --json: each token, its log-probability, and so many of the likeliest ones.
         device: Where to compute.
     """
-    if "" in stop:
+    sampling = sampling or Sampling()
+    if "" in sampling.stop:
         raise messages.UsageError("--stop is empty, expected at least one character")
     if logprobs is not None and not json_lines:
         error = messages.UsageError("--logprobs has no place in plain text")
         raise messages.with_hint(error, "add --json")
-    given = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition_penalty": repetition_penalty,
-        "logit_bias": parse_biases(logit_bias) or None,
-        "stop": stop or None,
-    }
+    given = asdict(sampling) | {"logit_bias": parse_biases(sampling.logit_bias)}
     prompts = [*prompt, *read_prompts(prompt_file)] or [""]
     from minillm.infer import load_run, stream_texts  # noqa: PLC0415  imports torch
     from minillm.train.device import choose_device  # noqa: PLC0415
 
     loaded = load_run(run, device=str(choose_device(device)))
-    known = {name: value for name, value in given.items() if value is not None}
+    known = {name: value for name, value in given.items() if value not in (None, (), {})}
     settings = check_settings({**loaded.config.sample.model_dump(), **known})
     jobs = jobs_of(loaded, prompts, range(seed, seed + num_samples))
     began, n_tokens = time.perf_counter(), 0
@@ -152,9 +156,8 @@ def parse_biases(words: Sequence[str]) -> dict[int, float]:
     for word in words:
         match = re.fullmatch(r"(\d+)=([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?)", word)
         if match is None:
-            raise messages.UsageError(
-                f"--logit-bias is `{word}`, expected ID=NUMBER, as in 13=-2.5"
-            )
+            expected = "expected ID=NUMBER, as in 13=-2.5"
+            raise messages.UsageError(f"--logit-bias is `{word}`, {expected}")
         biases[int(match[1])] = float(match[2])
     return biases
 

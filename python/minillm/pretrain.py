@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ from cyclopts import App, Parameter
 
 from minillm import messages
 from minillm.config import Config, TrainConfig, load_config
-from minillm.messages import UsageError
+from minillm.messages import UsageError, with_hint
 from minillm.options import describe_short_flags, parse_fields
 
 if TYPE_CHECKING:
@@ -109,10 +110,8 @@ def run(
     if eval_only:
         return evaluate_run(config, console=console, tokenizer=tokenizer)
     if has_run(folder) and not resume:
-        raise ValueError(
-            f"`{folder}` already holds a run"
-            "\nhint: go on with it by --resume, or choose another --out-dir"
-        )
+        error = ValueError(f"`{folder}` already holds a run")
+        raise with_hint(error, "go on with it by --resume, or choose another --out-dir")
     if resume is True and not has_run(folder):
         raise ValueError(f"`{folder}` holds no run to resume: it has no config.yaml")
     weights = None
@@ -127,19 +126,10 @@ def run(
 
 def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet: bool) -> Config:
     """The configuration of a new run; its vocabulary is the data's unless the shape has one."""
-    shape = presets["model"]
-
-    def load(base: Mapping[str, Any]) -> Config:
-        return load_config(
-            model=shape,
-            recipe=presets["recipe"],
-            file=presets["config"],
-            overrides=overrides,
-            base=base,
-        )
-
+    shape, recipe, file = presets["model"], presets["recipe"], presets["config"]
+    load = partial(load_config, recipe=recipe, file=file, overrides=overrides)
     try:
-        config = load({})
+        config = load(model=shape)
     except ValueError as error:
         raise UsageError(str(error)) from error
     # What was asked for by name and is not there is a mistake, not a wish for stories.
@@ -152,30 +142,30 @@ def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet:
             messages.say(f"no --data and no `./data`: training on built-in stories in `{STORIES}`")
         prepare_stories(STORIES)
         overrides["data.path"] = str(STORIES)
-        config = load({})
+        config = load(model=shape)
     from minillm.train import data_vocab_size  # noqa: PLC0415  imports torch
 
     if config.train.init_from is not None:
         from minillm.interop import read_model  # noqa: PLC0415
 
         if shape is not None:
-            raise UsageError(
-                "--model cannot be given with --init-from: the shape is that of the weights"
-            )
+            reason = "the shape is that of the weights"
+            raise UsageError(f"--model cannot be given with --init-from: {reason}")
         shape = read_model(config.train.init_from).model.model_dump()
-        config = load({})
+        config = load(model=shape)
     vocab_size = data_vocab_size(config.data)
-    return config if vocab_size is None else load({"model": {"vocab_size": vocab_size}})
+    if vocab_size is None:
+        return config
+    return load(model=shape, base={"model": {"vocab_size": vocab_size}})
 
 
 def _config_of_run(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> Config:
     """The configuration that the run in --out-dir was begun with, and what is changed in it."""
     for name, value in presets.items():
         if value is not None:
-            raise UsageError(
-                f"--{name} cannot be given with --resume or --eval-only: the run has its own"
-                "\nhint: change single fields, such as --max-train-steps"
-            )
+            problem = "cannot be given with --resume or --eval-only: the run has its own"
+            hint = "change single fields, such as --max-train-steps"
+            raise with_hint(UsageError(f"--{name} {problem}"), hint)
     folder = Path(overrides.get("train.out_dir", TrainConfig.model_fields["out_dir"].default))
     file = folder / "config.yaml"
     if not file.exists():

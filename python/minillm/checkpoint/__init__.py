@@ -1,6 +1,5 @@
 """Checkpoints that survive whatever happens to the process that writes them."""
 
-from minillm.checkpoint.files import replace_file
 from minillm.checkpoint.folder import (
     Checkpoint,
     CheckpointError,
@@ -22,6 +21,7 @@ from minillm.checkpoint.tensors import (
     optimizer_tensors,
     rng_tensors,
 )
+from minillm.files import replace_file
 
 __all__ = [
     "Checkpoint",

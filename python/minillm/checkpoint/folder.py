@@ -25,13 +25,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from minillm.checkpoint.files import (
-    replace_file,
-    sha256_of,
-    sync_folder,
-    write_file,
-    write_tensors,
-)
+from minillm.checkpoint.files import sha256_of, write_tensors
+from minillm.files import read_json, replace_file, sync, write_file
 
 FORMAT = "minillm.checkpoint"
 FORMAT_VERSION = 1
@@ -123,14 +118,14 @@ def save_checkpoint(
             },
         }
         write_file(aside / MANIFEST, _to_json(manifest))
-        sync_folder(aside)
+        sync(aside)
         if target.exists():  # a damaged one that resuming passed over
             _remove(target)
         aside.rename(target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    sync_folder(run_folder)
+    sync(run_folder)
     verify_checkpoint(target)
     replace_file(run_folder / "latest", f"{target.name}\n".encode())
     for path in [path for path in list_checkpoints(run_folder) if _step(path) <= step][:-keep]:
@@ -149,9 +144,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     manifest = _read_json(path / MANIFEST)
     if manifest.get("format") != FORMAT or manifest.get("format_version") != FORMAT_VERSION:
         found = f"{manifest.get('format')} {manifest.get('format_version')}"
-        raise CheckpointError(
-            f"`{path / MANIFEST}`: format is {found}, expected {FORMAT} {FORMAT_VERSION}"
-        )
+        expected = f"{FORMAT} {FORMAT_VERSION}"
+        raise CheckpointError(f"`{path / MANIFEST}`: format is {found}, expected {expected}")
     try:
         step, hashes = int(manifest["step"]), dict(manifest["hashes"])
         files: dict[str, dict[str, Any]] = {
@@ -165,9 +159,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     _verify_file(path / "state.json", files.get("state.json"))
     state = _read_json(path / "state.json")
     if step != state.get("step", step):  # nothing vouches for the manifest itself
-        raise CheckpointError(
-            f"`{path / MANIFEST}`: step is {step}, state.json says {state['step']}"
-        )
+        contradiction = f"step is {step}, state.json says {state['step']}"
+        raise CheckpointError(f"`{path / MANIFEST}`: {contradiction}")
     return Checkpoint(path, step, state, hashes, files)
 
 
@@ -236,15 +229,12 @@ def _remove(path: Path) -> None:
 
 
 def _check_space(folder: Path, tensors: Mapping[str, dict[str, Tensor]]) -> None:
-    needed = _SPARE_BYTES + sum(
-        tensor.nbytes for content in tensors.values() for tensor in content.values()
-    )
+    n_bytes = (tensor.nbytes for content in tensors.values() for tensor in content.values())
+    needed = _SPARE_BYTES + sum(n_bytes)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise OSError(
-            f"`{folder}`: a checkpoint needs {needed / 1e6:.1f} MB, the disk has"
-            f" {free / 1e6:.1f} MB free"
-        )
+        room = f"needs {needed / 1e6:.1f} MB, the disk has {free / 1e6:.1f} MB free"
+        raise OSError(f"`{folder}`: a checkpoint {room}")
 
 
 def _to_json(content: Mapping[str, Any]) -> bytes:
@@ -253,14 +243,11 @@ def _to_json(content: Mapping[str, Any]) -> bytes:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        return read_json(path)
     except OSError as error:
         raise CheckpointError(f"`{path}` is missing or unreadable: {error.strerror}") from error
     except ValueError as error:
-        raise CheckpointError(f"`{path}` is damaged: not JSON") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"`{path}` is damaged: not a JSON object")
-    return content
+        raise CheckpointError(str(error)) from error
 
 
 def _check_size(path: Path, expected: int) -> None:

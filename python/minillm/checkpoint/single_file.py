@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from minillm.checkpoint.files import replace_file
 from minillm.checkpoint.folder import CheckpointError
 from minillm.checkpoint.tensors import Tensors, load_model_tensors, model_tensors
+from minillm.files import replace_file
 
 
 def save_single_file(

@@ -26,15 +26,17 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             another shape.
     """
     own = _named(model)
-    _check_names(set(own), set(tensors), "model")
+    if missing := sorted(set(own) - set(tensors)):
+        raise ValueError(f"the checkpoint lacks `{missing[0]}` of the model")
+    if unknown := sorted(set(tensors) - set(own)):
+        raise ValueError(f"the checkpoint has `{unknown[0]}`, which the model does not")
     with torch.no_grad():
         for name, weight in own.items():
             tensor = tensors[name]
             if weight.shape != tensor.shape:
-                raise ValueError(
-                    f"weight `{name}` is {list(tensor.shape)} in the checkpoint,"
-                    f" {list(weight.shape)} in the model"
-                )
+                theirs, ours = list(tensor.shape), list(weight.shape)
+                problem = f"is {theirs} in the checkpoint, {ours} in the model"
+                raise ValueError(f"weight `{name}` {problem}")
             weight.copy_(tensor)
 
 
@@ -92,10 +94,3 @@ def _named(model: nn.Module) -> dict[str, Tensor]:
     for name, tensor in kept.items():
         first_name.setdefault(id(tensor), name)
     return {name: kept[name] for name in first_name.values()}
-
-
-def _check_names(own: set[str], given: set[str], what: str) -> None:
-    if missing := sorted(own - given):
-        raise ValueError(f"the checkpoint lacks `{missing[0]}` of the {what}")
-    if unknown := sorted(given - own):
-        raise ValueError(f"the checkpoint has `{unknown[0]}`, which the {what} does not")

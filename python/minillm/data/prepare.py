@@ -14,11 +14,11 @@ from pathlib import Path
 
 from minillm.data.local_text import TextFile, file_documents, stdlib_documents, write_documents
 from minillm.data.stories import FLOOR_BITS_PER_BYTE, story_documents
+from minillm.files import replace_file
 from minillm.messages import with_hint
 from minillm.tokenizer import Tokenizer
 from minillm.tokenizer.commands.encode import encode
 from minillm.tokenizer.commands.train import train as train_tokenizer
-from minillm.tokenizer.files import write_atomically
 
 STORIES, STDLIB = "stories", "stdlib"
 
@@ -91,7 +91,7 @@ def prepare(source: str, folder: Path, *, seed: int, tell: Tell) -> Prepared:
     told("tokenizer", _train_tokenizer(folder))
     told("encode", _encode(folder, text))
     prepared = Prepared(source, seed, floor, stages)
-    write_atomically(record, json.dumps(asdict(prepared), indent=1) + "\n")
+    replace_file(record, f"{json.dumps(asdict(prepared), indent=1)}\n".encode())
     return prepared
 
 

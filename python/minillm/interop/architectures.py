@@ -59,20 +59,22 @@ _LLAMA_KEYS: dict[str, tuple[str, Any]] = {
     "tie_word_embeddings": ("tie_embeddings", False),
 }
 
+
+def _same_names(theirs: str, ours: str, names: str) -> dict[str, tuple[str, ...]]:
+    return {f"{theirs}.{name}": (f"{ours}.{name}",) for name in names.split()}
+
+
+_ATTENTION = "q_proj k_proj v_proj o_proj q_norm k_norm"
+_FFN = "gate_proj up_proj down_proj"
+
 _LLAMA_WEIGHTS = {
     "model.embed_tokens": ("embed_tokens",),
     "model.layers.{n}.input_layernorm": ("layers.{n}.attention_norm",),
     "model.layers.{n}.post_attention_layernorm": ("layers.{n}.ffn_norm",),
     "model.norm": ("norm",),
     "lm_head": ("lm_head",),
-    **{
-        f"model.layers.{{n}}.self_attn.{name}": (f"layers.{{n}}.attention.{name}",)
-        for name in ("q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm")
-    },
-    **{
-        f"model.layers.{{n}}.mlp.{name}": (f"layers.{{n}}.ffn.{name}",)
-        for name in ("gate_proj", "up_proj", "down_proj")
-    },
+    **_same_names("model.layers.{n}.self_attn", "layers.{n}.attention", _ATTENTION),
+    **_same_names("model.layers.{n}.mlp", "layers.{n}.ffn", _FFN),
 }
 
 LLAMA = Architecture(
@@ -81,11 +83,7 @@ LLAMA = Architecture(
     gguf_name="llama",
     fixed={"norm": "rmsnorm", "position": "rope", "ffn": "swiglu", "qk_norm": False},
     keys={**_LLAMA_KEYS, "mlp_bias": ("ffn_bias", False)},
-    constants={
-        "hidden_act": ("silu",),
-        "pretraining_tp": (1,),
-        "rope_interleaved": (False,),
-    },
+    constants={"hidden_act": ("silu",), "pretraining_tp": (1,), "rope_interleaved": (False,)},
     weights=_LLAMA_WEIGHTS,
 )
 
@@ -125,10 +123,7 @@ QWEN3_MOE = Architecture(
     weights={
         **_LLAMA_WEIGHTS,
         "model.layers.{n}.mlp.gate": ("layers.{n}.ffn.router",),
-        **{
-            f"model.layers.{{n}}.mlp.experts.{{e}}.{name}": (f"layers.{{n}}.ffn.experts.{name}",)
-            for name in ("gate_proj", "up_proj", "down_proj")
-        },
+        **_same_names("model.layers.{n}.mlp.experts.{e}", "layers.{n}.ffn.experts", _FFN),
     },
 )
 
@@ -167,11 +162,7 @@ GPT2 = Architecture(
         "transformer.wte": ("embed_tokens",),
         "transformer.wpe": ("embed_positions",),
         "transformer.h.{n}.ln_1": ("layers.{n}.attention_norm",),
-        "transformer.h.{n}.attn.c_attn": (
-            "layers.{n}.attention.q_proj",
-            "layers.{n}.attention.k_proj",
-            "layers.{n}.attention.v_proj",
-        ),
+        "transformer.h.{n}.attn.c_attn": tuple(f"layers.{{n}}.attention.{x}_proj" for x in "qkv"),
         "transformer.h.{n}.attn.c_proj": ("layers.{n}.attention.o_proj",),
         "transformer.h.{n}.ln_2": ("layers.{n}.ffn_norm",),
         "transformer.h.{n}.mlp.c_fc": ("layers.{n}.ffn.up_proj",),

@@ -11,27 +11,31 @@ Qwen3's are turned as they are stored.
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
 from torch import Tensor
 
 from minillm.config import ModelConfig
+from minillm.files import written_aside
 from minillm.interop.architectures import LLAMA, Architecture
-from minillm.interop.parts import Parts, written_aside
+from minillm.interop.parts import Parts, refuse_existing
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import to_theirs
 from minillm.messages import with_hint
-from minillm.tokenizer import Tokenizer
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0"]
 GGUF_TYPES: tuple[GgufType, ...] = get_args(GgufType)
+
+Blocks = dict[str, tuple[np.ndarray[Any, Any], Any]]
+"""Each tensor under llama.cpp's name, as it lies in the file, with its type."""
 
 PRE_TOKENIZERS = {"gpt2": "gpt-2", "llama3": "llama-bpe", "qwen2": "qwen2", "o200k": "gpt-4o"}
 """What llama.cpp calls the pattern by which text is split."""
 
 
-def import_gguf() -> Any:  # noqa: ANN401 - a module without types
+def import_gguf() -> ModuleType:
     """The package, which comes with the extra `export`.
 
     Raises:
@@ -64,14 +68,13 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
             its tokenizer does.
         OSError: If it cannot be written, or does not read back as it was written.
     """
+    refuse_existing(target)
     gguf = import_gguf()
     architecture = architecture_of(parts.model, source)
     name = architecture.gguf_name
     if name is None or (name == "qwen3" and parts.model.attention_bias):
         what = " with attention_bias" if name else ""
         raise ValueError(f"`{source}`: no GGUF is written of a {architecture.model_type}{what}")
-    if parts.tokenizer is None:
-        raise ValueError(f"`{source}` has no tokenizer.json, which a GGUF file cannot do without")
     blocks = _blocks(gguf, architecture, parts, kind)
     with written_aside(target) as aside:
         writer = gguf.GGUFWriter(aside, name)
@@ -80,7 +83,7 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
         writer.add_file_type(gguf.LlamaFileType[mostly])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         _add_shape(writer, architecture, parts.model)
-        _add_tokenizer(gguf, writer, parts.tokenizer, parts, source)
+        _add_tokenizer(gguf, writer, parts, source)
         for block, (data, block_type) in blocks.items():
             writer.add_tensor(block, data, raw_dtype=block_type)
         writer.write_header_to_file()
@@ -110,13 +113,15 @@ def _add_shape(writer: Any, architecture: Architecture, model: ModelConfig) -> N
         writer.add_rope_freq_base(model.rope_theta)
 
 
-def _add_tokenizer(gguf: Any, writer: Any, tokenizer: Tokenizer, parts: Parts, source: str) -> None:  # noqa: ANN401
+def _add_tokenizer(gguf: ModuleType, writer: Any, parts: Parts, source: str) -> None:  # noqa: ANN401
     """Token texts, their types, merges, and what stands before a text."""
+    tokenizer = parts.tokenizer
+    if tokenizer is None:
+        raise ValueError(f"`{source}` has no tokenizer.json, which a GGUF file cannot do without")
     if tokenizer.pattern not in PRE_TOKENIZERS:
-        raise ValueError(
-            f"`{source}`: llama.cpp does not split text by the pattern {tokenizer.pattern!r},"
-            f" expected one of {', '.join(PRE_TOKENIZERS)}"
-        )
+        expected = f"expected one of {', '.join(PRE_TOKENIZERS)}"
+        problem = f"llama.cpp does not split text by the pattern {tokenizer.pattern!r}"
+        raise ValueError(f"`{source}`: {problem}, {expected}")
     content = json.loads(tokenizer.bpe.to_json())
     kinds = gguf.TokenType
     # The model may have rows beyond the tokenizer's ids.
@@ -138,12 +143,7 @@ def _add_tokenizer(gguf: Any, writer: Any, tokenizer: Tokenizer, parts: Parts, s
         writer.add_chat_template(parts.chat_template)
 
 
-def _blocks(
-    gguf: Any,  # noqa: ANN401
-    architecture: Architecture,
-    parts: Parts,
-    kind: GgufType,
-) -> dict[str, tuple[np.ndarray[Any, Any], Any]]:
+def _blocks(gguf: ModuleType, architecture: Architecture, parts: Parts, kind: GgufType) -> Blocks:
     """Each tensor under llama.cpp's name, as it lies in the file, with its type."""
     model = parts.model
     arch = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture.gguf_name]
@@ -165,10 +165,7 @@ def neighbouring_pairs(tensor: Tensor, d_head: int) -> Tensor:
 
 
 def _encoded(
-    gguf: Any,  # noqa: ANN401
-    name: str,
-    values: np.ndarray[Any, Any],
-    kind: GgufType,
+    gguf: ModuleType, name: str, values: np.ndarray[Any, Any], kind: GgufType
 ) -> tuple[np.ndarray[Any, Any], Any]:
     types = gguf.GGMLQuantizationType
     if values.ndim == 1 or name.startswith("position_embd"):
@@ -179,14 +176,11 @@ def _encoded(
     return gguf.quants.quantize(values, block_type), block_type
 
 
-def _check(gguf: Any, path: Path, blocks: Any, target: Path) -> None:  # noqa: ANN401
+def _check(gguf: ModuleType, path: Path, blocks: Blocks, target: Path) -> None:
     """Holds what is in the file against what was meant."""
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     for name, (data, block_type) in blocks.items():
-        tensor = found.get(name)
-        if (
-            tensor is None
-            or tensor.tensor_type != block_type
-            or not np.array_equal(tensor.data.view(np.uint8), data.view(np.uint8))
-        ):
+        tensor: Any = found.get(name)
+        is_typed = tensor is not None and tensor.tensor_type == block_type
+        if not is_typed or not np.array_equal(tensor.data.view(np.uint8), data.view(np.uint8)):
             raise OSError(f"`{target}`: `{name}` does not read back as it was written")

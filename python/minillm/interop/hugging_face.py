@@ -21,10 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from minillm.checkpoint.files import write_file, write_tensors
+from minillm.checkpoint.files import write_tensors
 from minillm.config import ModelConfig, SampleConfig
+from minillm.files import named_in_errors, read_json, write_file, written_aside
 from minillm.interop.architectures import ARCHITECTURES, Architecture
-from minillm.interop.parts import CHAT_TEMPLATE, Parts, written_aside
+from minillm.interop.parts import CHAT_TEMPLATE, Parts, refuse_existing
 from minillm.interop.shape import architecture_of, from_keys, to_keys
 from minillm.interop.weights import to_ours, to_theirs
 from minillm.messages import with_hint
@@ -35,8 +36,6 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-MAX_JSON_BYTES = 1 << 26
-"""More than any configuration or index has; a parsed one takes many times its size."""
 
 _CARD = """\
 ---
@@ -67,14 +66,12 @@ def read_hugging_face(folder: Path) -> Parts:
         ValueError: Naming the file and the key or tensor that is missing, damaged, or beyond what
             is computed here.
     """
-    keys = _read_json(folder / CONFIG)
-    settings = _read_json(folder / "tokenizer_config.json", missing_is_empty=True)
+    keys = read_json(folder / CONFIG)
+    settings = _read_json_if_there(folder / "tokenizer_config.json")
     for name, content in ((CONFIG, keys), ("tokenizer_config.json", settings)):
         if "auto_map" in content:
-            raise ValueError(
-                f"`{folder / name}`: `auto_map` asks for code that came with the model, and no such"
-                " code is run here"
-            )
+            problem = "asks for code that came with the model, and no such code is run here"
+            raise ValueError(f"`{folder / name}`: `auto_map` {problem}")
     kind, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"`{folder / CONFIG}`: `model_type` is {kind!r}, expected one of {known}")
@@ -111,6 +108,7 @@ def write_hugging_face(
         ValueError: If `target` exists, or no architecture of theirs computes this model.
         OSError: If it cannot be written, or does not read back as it was written.
     """
+    refuse_existing(target)
     architecture = architecture_of(parts.model, source)
     theirs = to_theirs(architecture, parts.model, parts.tensors)
     theirs = {name: _cast(name, tensor, dtype) for name, tensor in theirs.items()}
@@ -161,7 +159,7 @@ def _shards(folder: Path) -> list[str]:
         way_out = "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
         hint = f"if you trust it, let transformers write safetensors: {way_out}"
         raise with_hint(ValueError(f"`{folder / pickles[0]}` {problem}"), hint)
-    weight_map = _read_json(folder / INDEX).get("weight_map")
+    weight_map = read_json(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"`{folder / INDEX}` has no `weight_map`")
     for name in weight_map.values():
@@ -181,17 +179,15 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes:
             held = 0
         shards[-1][name] = tensor
         held += tensor.nbytes
-    metadata = {"format": "pt"}  # transformers 4 refuses a file without it
-    if len(shards) == 1:
-        write_tensors(folder / WEIGHTS, shards[0], metadata=metadata)
-        return
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        write_tensors(folder / file, shard, metadata=metadata)
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors" if shards[1:] else WEIGHTS
+        # transformers 4 refuses a file without the metadata.
+        write_tensors(folder / file, shard, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(shard, file)
-    total = sum(tensor.nbytes for tensor in tensors.values())
-    _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    if len(shards) > 1:
+        total = {"total_size": sum(tensor.nbytes for tensor in tensors.values())}
+        _write_json(folder / INDEX, {"metadata": total, "weight_map": weight_map})
 
 
 def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -205,30 +201,25 @@ def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
 def _read_tokenizer(file: Path, model: ModelConfig) -> Tokenizer | None:
     if not file.is_file():
         return None
-    if _read_json(file).get("normalizer"):
-        warnings.warn(
-            f"`{file}` changes text before it encodes it; here text is encoded as it is",
-            stacklevel=2,
-        )
+    if read_json(file).get("normalizer"):
+        text = f"`{file}` changes text before it encodes it; here text is encoded as it is"
+        warnings.warn(text, stacklevel=2)
     tokenizer = Tokenizer.load(file, skip_normalizer=True)
-    if tokenizer.vocab_size > model.vocab_size:
-        raise ValueError(
-            f"`{file}` has {tokenizer.vocab_size} ids, the model's vocab_size is {model.vocab_size}"
-        )
+    if (n_ids := tokenizer.vocab_size) > model.vocab_size:
+        raise ValueError(f"`{file}` has {n_ids} ids, the model's vocab_size is {model.vocab_size}")
     return tokenizer
 
 
 def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
     """Writes a tokenizer that puts the end of text before each text, as our models expect it."""
     content = json.loads(tokenizer.bpe.to_json())
-    names = {token_id: token for token, token_id in tokenizer.special_tokens.items()}
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": parts.model.context_length,
         "clean_up_tokenization_spaces": False,
     }
     if tokenizer.eot_id is not None:
-        eot = names[tokenizer.eot_id]
+        eot = tokenizer.vocab[tokenizer.eot_id].decode()
         settings |= dict.fromkeys(("bos_token", "eos_token", "pad_token"), eot)
         first = {"SpecialToken": {"id": eot, "type_id": 0}}
         text, second = ({"Sequence": {"id": part, "type_id": 0}} for part in "AB")
@@ -254,14 +245,12 @@ def _sampling(sample: SampleConfig) -> dict[str, Any]:
 
 def _read_sampling(file: Path) -> SampleConfig:
     """The settings that we have too; without `do_sample` theirs are not in use."""
-    keys = _read_json(file, missing_is_empty=True)
+    keys = _read_json_if_there(file)
     if not keys.get("do_sample"):
         return SampleConfig()
     names = ("temperature", "top_k", "top_p", "max_new_tokens")
-    try:
+    with named_in_errors(file):
         return SampleConfig(**{name: keys[name] for name in names if keys.get(name) is not None})
-    except ValueError as error:
-        raise ValueError(f"`{file}`: {error}") from error
 
 
 def _check(read: Parts, written: Parts, dtype: torch.dtype, target: Path) -> None:
@@ -273,18 +262,8 @@ def _check(read: Parts, written: Parts, dtype: torch.dtype, target: Path) -> Non
         raise OSError(f"`{target}`: the tokenizer does not read back as it was written")
 
 
-def _read_json(path: Path, *, missing_is_empty: bool = False) -> dict[str, Any]:
-    if missing_is_empty and not path.is_file():
-        return {}
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(f"`{path}` has {path.stat().st_size} bytes: not read")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"`{path}` is damaged: not JSON") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"`{path}` is damaged: not a JSON object")
-    return content
+def _read_json_if_there(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,15 +1,11 @@
-"""What a model takes along when it moves, and how it is put down: wholly, or not at all."""
+"""What a model takes along when it moves."""
 
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
-from minillm.checkpoint.files import sync_folder
 from minillm.config import ModelConfig, SampleConfig
 from minillm.messages import with_hint
 from minillm.tokenizer import Tokenizer
@@ -36,28 +32,7 @@ class Parts(NamedTuple):
     sample: SampleConfig
 
 
-@contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
-    """A place that gets the name `target` when what is there is complete, and vanishes if not.
-
-    The caller makes it, a file or a folder.
-
-    Raises:
-        ValueError: If there is something at `target` already.
-    """
+def refuse_existing(target: Path) -> None:
+    """Refuses to write over what another program may need."""
     if target.exists():
         raise with_hint(ValueError(f"`{target}` exists already"), "choose another name for it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        yield aside
-        if aside.is_dir():
-            sync_folder(aside)
-        aside.rename(target)
-    except BaseException:
-        if aside.is_dir():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)

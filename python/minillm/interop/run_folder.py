@@ -1,14 +1,22 @@
-"""Run folders as one side of the exchange: weights alone, at step 0 when they come from outside."""
+"""Run folders as one side of the exchange: weights alone, at step 0 when they come from outside.
 
+What a run begins from may be either side, a run of ours or a folder of Hugging Face's.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from minillm.checkpoint import model_tensors, save_checkpoint
-from minillm.checkpoint.files import write_file
+from torch import Tensor
+
+from minillm.checkpoint import list_checkpoints, model_tensors, save_checkpoint
 from minillm.config import Config, dump_yaml
+from minillm.files import write_file, written_aside
 from minillm.infer import load_run
-from minillm.interop.parts import CHAT_TEMPLATE, Parts, written_aside
-from minillm.tokenizer import Tokenizer
+from minillm.interop.hugging_face import CONFIG, read_hugging_face
+from minillm.interop.parts import CHAT_TEMPLATE, Parts, refuse_existing
+from minillm.messages import with_hint
+from minillm.tokenizer import TextEncoder, Tokenizer
 
 
 def read_run(path: Path) -> Parts:
@@ -38,10 +46,10 @@ def write_run(target: Path, parts: Parts) -> None:
         ValueError: If `target` exists, or there is no tokenizer.
         OSError: If it cannot be written.
     """
+    refuse_existing(target)
     if parts.tokenizer is None:
-        raise ValueError(
-            f"`{target}` would be a run without a tokenizer: there is no tokenizer.json"
-        )
+        problem = "would be a run without a tokenizer: there is no tokenizer.json"
+        raise ValueError(f"`{target}` {problem}")
     weights = {name: tensor.float().contiguous() for name, tensor in parts.tensors.items()}
     config_yaml = dump_yaml(Config(model=parts.model, sample=parts.sample))
     with written_aside(target) as aside:
@@ -59,3 +67,41 @@ def write_run(target: Path, parts: Parts) -> None:
             hashes={"tokenizer": parts.tokenizer.sha256},
             keep=1,
         )
+
+
+def is_hugging_face(path: Path) -> bool:
+    """Whether `path` is a Hugging Face folder and not a run: it has their configuration."""
+    return (path / CONFIG).is_file()
+
+
+def read_model(path: Path) -> Parts:
+    """Reads a run, one of its checkpoints, or a Hugging Face folder.
+
+    Raises:
+        ValueError: If it is none of them, or cannot be used; see both readers.
+    """
+    return read_hugging_face(path) if is_hugging_face(path) else read_run(path)
+
+
+def initial_weights(config: Config, tokenizer: TextEncoder | None) -> Mapping[str, Tensor] | None:
+    """The weights of `train.init_from`; none if the run is past its start.
+
+    Args:
+        config: A run's.
+        tokenizer: That of its data, if it does not lie beside them.
+
+    Raises:
+        ValueError: If the source cannot be used, or its ids mean other tokens than the data's.
+    """
+    source = config.train.init_from
+    if source is None or list_checkpoints(config.train.out_dir):
+        return None
+    parts = read_model(source)
+    file = config.data.path / "tokenizer.json"
+    if tokenizer is None and file.is_file():
+        tokenizer = Tokenizer.load(file)
+    if tokenizer and parts.tokenizer and tokenizer.sha256 != parts.tokenizer.sha256:
+        error = ValueError(f"the tokenizer of `{config.data.path}` is not that of `{source}`")
+        hint = f"encode the text by `minillm-bpe encode --tokenizer {source / 'tokenizer.json'}`"
+        raise with_hint(error, hint)
+    return parts.tensors

@@ -101,18 +101,14 @@ def to_ours(
     """
     theirs = _with_prefix(architecture, theirs)
     # Before anything of a size is built that is only said to be there.
-    if model.n_layers > len(theirs):
-        raise ValueError(
-            f"`{source}`: its config.json describes {model.n_layers:,} layers, its weights are"
-            f" {len(theirs):,} tensors"
-        )
+    said = f"`{source}`: its config.json describes"
+    n_layers, n_tensors = model.n_layers, len(theirs)
+    if n_layers > n_tensors:
+        raise ValueError(f"{said} {n_layers:,} layers, its weights are {n_tensors:,} tensors")
     held = sum(tensor.numel() for tensor in theirs.values())
     described = _fewest_parameters(model)
     if described > 2 * held:
-        raise ValueError(
-            f"`{source}`: its config.json describes {described:,} parameters or more, its"
-            f" weights hold {held:,}"
-        )
+        raise ValueError(f"{said} {described:,} parameters or more, its weights hold {held:,}")
     shapes = shapes_of(model)
     ours: dict[str, list[Tensor]] = {name: [] for name in shapes}
     expected = list(slots(architecture, model.n_layers, shapes))
@@ -149,9 +145,8 @@ def _check_tied(architecture: Architecture, theirs: Mapping[str, Tensor], source
     """A tied head that is stored all the same must be the embedding."""
     name = f"{next(iter(architecture.weights))}.weight"
     if name not in theirs or not torch.equal(theirs["lm_head.weight"], theirs[name]):
-        raise ValueError(
-            f"`{source}`: `lm_head.weight` is not `{name}`, although tie_word_embeddings says so"
-        )
+        problem = f"`lm_head.weight` is not `{name}`, although tie_word_embeddings says so"
+        raise ValueError(f"`{source}`: {problem}")
 
 
 def _refuse(source: str, problem: str, names: Sequence[str]) -> None:
@@ -162,19 +157,16 @@ def _refuse(source: str, problem: str, names: Sequence[str]) -> None:
 
 def _checked(slot: Slot, tensor: Tensor, shapes: Shapes, source: str) -> Tensor:
     """The tensor as we store it, (d_out, d_in)."""
-    rest = list(shapes[slot.ours[0]][1:])
-    expected = [sum(shapes[name][0] for name in slot.ours), *rest]
-    if slot.expert is not None:
-        expected = rest
+    expected = list(shapes[slot.ours[0]][1:])
+    if slot.expert is None:
+        expected.insert(0, sum(shapes[name][0] for name in slot.ours))
     if slot.is_turned:
         expected.reverse()
-    problem = ""
+    found = f"`{source}`: `{slot.theirs}` is"
     if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        problem = f"{tensor.dtype}, expected float32, float16 or bfloat16"
-    elif list(tensor.shape) != expected:
-        problem = f"{list(tensor.shape)}, by its config.json it should be {expected}"
-    if problem:
-        raise ValueError(f"`{source}`: `{slot.theirs}` is {problem}")
+        raise ValueError(f"{found} {tensor.dtype}, expected float32, float16 or bfloat16")
+    if (shape := list(tensor.shape)) != expected:
+        raise ValueError(f"{found} {shape}, by its config.json it should be {expected}")
     return tensor.mT if slot.is_turned else tensor
 
 

@@ -14,28 +14,23 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Literal, TypeAlias, Unpack
 
 from minillm import _core
-from minillm.tokenizer.corpus import cores
-from minillm.tokenizer.files import FilePath
+from minillm.files import FilePath
 from minillm.tokenizer.inputs import TEXT_FIELD, Files
+from minillm.tokenizer.limits import thread_count
+from minillm.tokenizer.outputs import prepare_token_files
 from minillm.tokenizer.special import (
     END_OF_TEXT,
-    AllowedSpecial,
-    DisallowedSpecial,
+    Allowed,
+    Disallowed,
+    SpecialOptions,
     allowed_names,
-    allowed_names_of_batch,
     names,
 )
-from minillm.tokenizer.vocabulary import Vocabulary, refuse_out_of_range
+from minillm.tokenizer.vocabulary import IdArray, Ids, Offsets, Vocabulary
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Ids: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
-IdArray: TypeAlias = "NDArray[np.uint16] | NDArray[np.uint32]"
 Surrogates: TypeAlias = Literal["strict", "replace"]
 
 
@@ -48,8 +43,8 @@ class Codec(Vocabulary):
         self,
         text: str,
         *,
-        allowed_special: AllowedSpecial = frozenset(),
-        disallowed_special: DisallowedSpecial = "all",
+        allowed_special: Allowed = frozenset(),
+        disallowed_special: Disallowed = "all",
         errors: Surrogates = "strict",
     ) -> list[int]:
         """The ids of `text`, with special tokens treated as tiktoken does.
@@ -66,39 +61,32 @@ class Codec(Vocabulary):
             ValueError: If `text` holds a disallowed token or a lone surrogate; it says where.
         """
         text = encodable(text, errors)
-        allowed = allowed_names(self._bpe, text, allowed_special, disallowed_special)
-        return self._bpe.encode(text, allowed)
+        allowed = allowed_names(self.bpe, text, allowed_special, disallowed_special)
+        return self.bpe.encode(text, allowed)
 
     def encode_to_numpy(
-        self,
-        text: str,
-        *,
-        allowed_special: AllowedSpecial = frozenset(),
-        disallowed_special: DisallowedSpecial = "all",
-        errors: Surrogates = "strict",
+        self, text: str, *, errors: Surrogates = "strict", **special: Unpack[SpecialOptions]
     ) -> IdArray:
         """As `encode`; 16-bit ids if `vocab_size` allows it, as in token files."""
         text = encodable(text, errors)
-        allowed = allowed_names(self._bpe, text, allowed_special, disallowed_special)
-        return self._bpe.encode_to_numpy(text, allowed)
+        return self.bpe.encode_to_numpy(text, allowed_names(self.bpe, text, **special))
 
     def encode_ordinary(self, text: str, *, errors: Surrogates = "strict") -> list[int]:
         """The ids of `text` with every special token in it taken as ordinary text."""
-        return self._bpe.encode(encodable(text, errors), [])
+        return self.bpe.encode(encodable(text, errors), [])
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes, valid UTF-8 or not, with no special tokens."""
-        return self._bpe.encode(data, [])
+        return self.bpe.encode(data, [])
 
     def encode_batch(
         self,
         texts: Sequence[str | bytes],
         *,
-        allowed_special: AllowedSpecial = frozenset(),
-        disallowed_special: DisallowedSpecial = "all",
         errors: Surrogates = "strict",
         threads: int = 0,
-    ) -> tuple[IdArray, NDArray[np.uint64]]:
+        **special: Unpack[SpecialOptions],
+    ) -> tuple[IdArray, Offsets]:
         """The ids of all texts in one array, and where those of each begin and end.
 
         Those of text `i` are `ids[offsets[i]:offsets[i + 1]]`. Other Python threads run meanwhile.
@@ -107,43 +95,35 @@ class Codec(Vocabulary):
         Args:
             texts: A list, best of a few megabytes and more. UTF-8 in `bytes` is encoded where it
                 lies; a `str` that is not ASCII is first turned into it.
-            allowed_special: As for `encode`, and so are the next two.
-            disallowed_special: Special tokens that no text must hold.
-            errors: What becomes of lone surrogates.
+            errors: What becomes of lone surrogates, as for `encode`.
             threads: How many; 0 takes every core. The ids do not depend on it.
+            special: `allowed_special` and `disallowed_special` as for `encode`.
 
         Raises:
             ValueError: As for `encode`; it names the text by its index.
         """
-        refuse_out_of_range(threads=threads)
+        threads = thread_count(threads)
         if isinstance(texts, str | bytes):
             raise ValueError(f"texts is {texts!r:.60}, expected a list of texts")
         if errors != "strict":
             texts = [text if isinstance(text, bytes) else encodable(text, errors) for text in texts]
-        allowed = allowed_names_of_batch(self._bpe, texts, allowed_special, disallowed_special)
-        return _core.encode_batch(self._bpe, texts, allowed, threads or cores())
+        allowed = allowed_names(self.bpe, texts, **special)
+        return _core.encode_batch(self.bpe, texts, allowed, threads)
 
     def encode_batch_to_lists(
         self,
         texts: Sequence[str | bytes],
         *,
-        allowed_special: AllowedSpecial = frozenset(),
-        disallowed_special: DisallowedSpecial = "all",
         errors: Surrogates = "strict",
         threads: int = 0,
+        **special: Unpack[SpecialOptions],
     ) -> list[list[int]]:
         """As `encode_batch`, a list for each text; slower, and many times larger."""
-        ids, offsets = self.encode_batch(
-            texts,
-            allowed_special=allowed_special,
-            disallowed_special=disallowed_special,
-            errors=errors,
-            threads=threads,
-        )
+        ids, offsets = self.encode_batch(texts, errors=errors, threads=threads, **special)
         return [ids[start:end].tolist() for start, end in pairwise(offsets.tolist())]
 
     def encode_iterable(
-        self, texts: Iterable[str], *, allowed_special: AllowedSpecial = "all"
+        self, texts: Iterable[str], *, allowed_special: Allowed = "all"
     ) -> Iterator[int]:
         """The ids of the concatenation of `texts`, lazily and in constant memory.
 
@@ -156,7 +136,7 @@ class Codec(Vocabulary):
                 because this is for corpora, which separate documents by them. Others are ordinary
                 text.
         """
-        stream = self._bpe.stream(names(allowed_special))
+        stream = self.bpe.stream(names(allowed_special))
         for text in texts:
             yield from stream.push(text)
         yield from stream.finish()
@@ -197,20 +177,18 @@ class Codec(Vocabulary):
             ValueError: If there is no document, or an output would overwrite an input.
             OSError: If a file cannot be read or written.
         """
-        from minillm.tokenizer.token_files import prepare_token_files  # noqa: PLC0415  few need it
-
-        refuse_out_of_range(threads=threads)
+        threads = thread_count(threads)
         if isinstance(files, (str, os.PathLike)):
             raise ValueError(f"files is `{os.fspath(files)}`, expected a list of files")
         corpus = Files.of(files, field=field)
         encoded = _core.encode_files(
             corpus,
-            self._bpe,
+            self.bpe,
             Path(out),
-            val_out=prepare_token_files(corpus, Path(out), val_fraction=val_fraction),
+            val_out=prepare_token_files(corpus, Path(out), val_fraction),
             val_fraction=val_fraction,
             dtype=dtype,
-            threads=threads or cores(),
+            threads=threads,
             eot=eot,
             separator=separator,
             sync_every=sync_every,
@@ -248,8 +226,7 @@ class Codec(Vocabulary):
         Raises:
             ValueError: If an id is not in the vocabulary.
         """
-        refuse_out_of_range(threads=threads)
-        return self._bpe.decode(ids, threads or cores())
+        return self.bpe.decode(ids, thread_count(threads))
 
     def stream_decoder(self) -> _core.StreamDecoder:
         """Decodes ids that arrive one after the other, such as those of a model.
@@ -258,7 +235,7 @@ class Codec(Vocabulary):
         bytes that are not UTF-8 are U+FFFD. `finish()` returns U+FFFD for a rest that never came.
         However the ids are cut into pieces, the whole is what `decode` returns for all of them.
         """
-        return self._bpe.stream_decoder()
+        return self.bpe.stream_decoder()
 
 
 def encodable(text: str, errors: Surrogates) -> str:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import final
+from typing import Unpack, final
 
 from minillm import _core
-from minillm.tokenizer.corpus import Corpus, cores, files_or_texts, warn_of_temp_dir
-from minillm.tokenizer.files import FilePath
-from minillm.tokenizer.inputs import TEXT_FIELD, Files
-from minillm.tokenizer.special import END_OF_TEXT, refuse_text
-from minillm.tokenizer.tokenizer import TieBreak, Tokenizer, learned
-from minillm.tokenizer.vocabulary import refuse_out_of_64_bits, refuse_out_of_range
+from minillm.files import FilePath
+from minillm.tokenizer.inputs import TEXT_FIELD, Corpus, files_or_texts
+from minillm.tokenizer.limits import check_counting, thread_count
+from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.tokenizer import MergeOptions, Tokenizer
 
 
 @final
@@ -58,17 +57,14 @@ class Counts:
             ValueError: If an option is out of range.
             OSError: If a file cannot be read, or `temp_dir` not be written to.
         """
-        refuse_out_of_range(threads=threads)
-        refuse_out_of_64_bits(weights=weights, max_memory=[max_memory or 0])
-        refuse_text(special_tokens)
-        warn_of_temp_dir(temp_dir, max_memory)
-        texts = files_or_texts(corpus, field=field)
+        check_counting(special_tokens, weights, max_memory, temp_dir)
+        source, weights = files_or_texts(corpus, field=field, weights=weights)
         counts = _core.Counts.of(
-            texts,
+            source,
             special_tokens=list(special_tokens),
             pattern=pattern,
-            weights=texts.weights(weights) if isinstance(texts, Files) else list(weights),
-            threads=threads or cores(),
+            weights=weights,
+            threads=thread_count(threads),
             max_memory=max_memory,
             temp_dir=temp_dir,
             progress=_core.Progress(),
@@ -95,38 +91,25 @@ class Counts:
         self._counts.save(path)
 
     def train(
-        self,
-        vocab_size: int,
-        *,
-        specials_first: bool = False,
-        tie_break: TieBreak = "lex",
-        min_frequency: int = 1,
-        max_token_length: int | None = None,
-        threads: int = 0,
+        self, vocab_size: int, *, specials_first: bool = False, **options: Unpack[MergeOptions]
     ) -> Tokenizer:
         """Learns a vocabulary: the one that `Tokenizer.train` learns from the counted text.
 
         Args:
             vocab_size: As for `Tokenizer.train`, and so are the others.
             specials_first: Gives the lowest ids to the special tokens.
-            tie_break: Which of several equally frequent pairs is merged first.
-            min_frequency: Pairs that occur less often are not merged.
-            max_token_length: Longest token in bytes; None sets no limit.
-            threads: Number of threads; 0 takes every core.
+            options: `tie_break`, `min_frequency`, `max_token_length` and `threads`.
 
         Raises:
             ValueError: If an option is out of range or nothing was counted.
         """
-        return learned(
+        return Tokenizer.train(
             self._counts,
             vocab_size,
             special_tokens=self.special_tokens,
             specials_first=specials_first,
             pattern=self.pattern,
-            tie_break=tie_break,
-            min_frequency=min_frequency,
-            max_token_length=max_token_length,
-            threads=threads,
+            **options,
         )
 
     @property

@@ -15,22 +15,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Protocol, final
 
 from minillm import _core
-from minillm.tokenizer.codec import Codec, Ids
-from minillm.tokenizer.files import FilePath
+from minillm.files import FilePath
+from minillm.tokenizer.codec import Codec
 from minillm.tokenizer.special import END_OF_TEXT
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from minillm.tokenizer.vocabulary import Ids, Lengths, bytes_lengths
 
 BATCH_BYTES = 1 << 22
 """Text that is handed to another library at a time."""
 
 EncodeAll = Callable[[list[str]], Iterable[Sequence[int]]]
+Parts = tuple[EncodeAll, dict[int, bytes], dict[str, int], str]
+"""How a library encodes, bytes of each id, ids of special tokens, and a hash of all that."""
 
 
 class TextEncoder(Protocol):
@@ -61,28 +62,25 @@ class TextEncoder(Protocol):
     def decode_bytes(self, ids: Ids) -> bytes:
         """The bytes of `ids`."""
 
-    def token_bytes_lengths(self) -> NDArray[np.int64]:
+    def token_bytes_lengths(self) -> Lengths:
         """Bytes of text that each id stands for; 0 for special tokens."""
 
 
 @final
+@dataclass(eq=False)
 class ForeignTokenizer:
     """A `TextEncoder` whose ids come from another library; `text_encoder` makes one."""
 
-    def __init__(
-        self,
-        encode_all: EncodeAll,
-        vocab: Mapping[int, bytes],
-        special_ids: Iterable[int],
-        eot_id: int | None,
-        sha256: str,
-    ) -> None:
-        self.encode_all = encode_all
-        self.vocab = dict(vocab)
-        self.vocab_size = max(self.vocab) + 1
-        self.eot_id = eot_id
-        self.sha256 = sha256
-        self._special_ids = sorted(special_ids)
+    encode_all: EncodeAll
+    vocab: dict[int, bytes]
+    special_ids: Collection[int]
+    eot_id: int | None
+    sha256: str
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """Highest id + 1."""
+        return max(self.vocab) + 1
 
     def encode_ordinary(self, text: str) -> list[int]:
         """As the library encodes it, with no special tokens put before or behind."""
@@ -100,15 +98,9 @@ class ForeignTokenizer:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
-    def token_bytes_lengths(self) -> NDArray[np.int64]:
+    def token_bytes_lengths(self) -> Lengths:
         """As `Tokenizer.token_bytes_lengths`."""
-        import numpy as np  # noqa: PLC0415  the commands do without it
-
-        lengths = np.zeros(self.vocab_size, dtype=np.int64)
-        for token_id, token in self.vocab.items():
-            lengths[token_id] = len(token)
-        lengths[self._special_ids] = 0
-        return lengths
+        return bytes_lengths(self.vocab, self.special_ids)
 
 
 def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # noqa: ANN401
@@ -124,17 +116,23 @@ def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # n
         ValueError: If it is something else, has no special token `eot`, or its tokens do not stand
             for bytes.
     """
-    if isinstance(tokenizer, Codec):
-        return tokenizer if eot is None else _of_codec(tokenizer, eot)
-    if isinstance(tokenizer, ForeignTokenizer):
+    if isinstance(tokenizer, ForeignTokenizer) or (isinstance(tokenizer, Codec) and eot is None):
         return tokenizer
-    if hasattr(tokenizer, "encode_ordinary_batch") and hasattr(tokenizer, "n_vocab"):
-        return _of_tiktoken(tokenizer, eot)
-    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if hasattr(tokenizer, "to_str") and hasattr(tokenizer, "encode_batch"):
-        return _of_hugging_face(tokenizer, eot)
-    kind = type(tokenizer).__name__
-    raise ValueError(f"a {kind} is no tokenizer that is known here, see docs/tokenizers.md")
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if isinstance(tokenizer, Codec):
+        parts = _of_codec(tokenizer)
+    elif hasattr(tokenizer, "encode_ordinary_batch") and hasattr(tokenizer, "n_vocab"):
+        parts = _of_tiktoken(tokenizer)
+    elif hasattr(backend, "to_str") and hasattr(backend, "encode_batch"):
+        parts = _of_hugging_face(backend)
+    else:
+        kind = type(backend).__name__
+        raise ValueError(f"a {kind} is no tokenizer that is known here, see docs/tokenizers.md")
+    encode_all, vocab, specials, sha256 = parts
+    if eot is not None and eot not in specials:
+        raise ValueError(f"eot is {eot!r}, but the special tokens are {sorted(specials)}")
+    eot_id = specials.get(END_OF_TEXT if eot is None else eot)
+    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
 
 
 def encode_texts(
@@ -190,16 +188,12 @@ def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
         yield batch
 
 
-def _of_codec(tokenizer: Codec, eot: str) -> ForeignTokenizer:
-    def encode_all(texts: list[str]) -> Iterable[Sequence[int]]:
-        return tokenizer.encode_batch_to_lists(texts, disallowed_special=())
-
-    specials = tokenizer.special_tokens
-    eot_id, sha256 = _eot_id(specials, eot), tokenizer.sha256
-    return ForeignTokenizer(encode_all, tokenizer.vocab, specials.values(), eot_id, sha256)
+def _of_codec(tokenizer: Codec) -> Parts:
+    encode_all = partial(tokenizer.encode_batch_to_lists, disallowed_special=())
+    return encode_all, tokenizer.vocab, tokenizer.special_tokens, tokenizer.sha256
 
 
-def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
+def _of_tiktoken(encoding: Any) -> Parts:  # noqa: ANN401
     specials = {text: encoding.encode_single_token(text) for text in encoding.special_tokens_set}
     vocab = {encoding.encode_single_token(token): token for token in encoding.token_byte_values()}
     vocab |= {token_id: text.encode() for text, token_id in specials.items()}
@@ -208,20 +202,16 @@ def _of_tiktoken(encoding: Any, eot: str | None) -> ForeignTokenizer:  # noqa: A
         "vocab": sorted((token_id, token.hex()) for token_id, token in vocab.items()),
         "special_tokens": sorted(specials.items()),
     }
-    eot_id = _eot_id(specials, eot)
-    encode_all = encoding.encode_ordinary_batch
-    sha256 = _sha256(json.dumps(facts))
-    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
+    return encoding.encode_ordinary_batch, vocab, specials, _sha256(json.dumps(facts))
 
 
-def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # noqa: ANN401
+def _of_hugging_face(tokenizer: Any) -> Parts:  # noqa: ANN401
     serialized = tokenizer.to_str()
     file = json.loads(serialized)
     for field in ("truncation", "padding"):
         if file[field] is not None:
-            raise ValueError(
-                f"the tokenizer's {field} is on, and would change the ids: turn it off"
-            )
+            problem = f"the tokenizer's {field} is on, and would change the ids"
+            raise ValueError(f"{problem}: turn it off")
     specials = {token["content"]: token["id"] for token in file["added_tokens"]}
     to_bytes = _token_bytes_by(file["decoder"])
     vocab = {
@@ -233,18 +223,11 @@ def _of_hugging_face(tokenizer: Any, eot: str | None) -> ForeignTokenizer:  # no
         encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    eot_id, sha256 = _eot_id(specials, eot), _sha256(serialized)
-    return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
+    return encode_all, vocab, specials, _sha256(serialized)
 
 
 def _sha256(serialized: str) -> str:
     return hashlib.sha256(serialized.encode()).hexdigest()
-
-
-def _eot_id(specials: Mapping[str, int], eot: str | None) -> int | None:
-    if eot is not None and eot not in specials:
-        raise ValueError(f"eot is {eot!r}, but the special tokens are {sorted(specials)}")
-    return specials.get(END_OF_TEXT if eot is None else eot)
 
 
 def _token_bytes_by(decoder: Mapping[str, Any] | None) -> Callable[[str], bytes]:

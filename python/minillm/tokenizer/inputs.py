@@ -1,11 +1,9 @@
-"""Which files are read: names, folders and patterns in, a list of files out.
+"""What is read: names, folders and patterns in, a list of files out; or texts, as they are.
 
 The order is that of the arguments. What one argument stands for, a folder or a pattern, is sorted
 by path, so that it depends neither on the file system nor on the shell. What a file holds, text or
 jsonl, packed or not, the extension knows by its suffix.
 """
-
-from __future__ import annotations
 
 import glob
 import os
@@ -14,10 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePath
-from typing import cast
+from typing import Self, TypeAlias, cast
 
+from minillm.files import FilePath
 from minillm.messages import UsageError, say, with_hint
-from minillm.tokenizer.files import FilePath
+
+Corpus: TypeAlias = FilePath | Iterable[FilePath]
 
 STDIN = "-"
 TEXT_FIELD = "text"
@@ -45,7 +45,7 @@ class Files:
     n_each: list[int]
 
     @classmethod
-    def of(cls, given: Iterable[FilePath], *, field: str = TEXT_FIELD) -> Files:
+    def of(cls, given: Iterable[FilePath], *, field: str = TEXT_FIELD) -> Self:
         """The files that names, folders and patterns stand for.
 
         Raises:
@@ -60,7 +60,7 @@ class Files:
         return cls(paths=paths, field=field, stdin=stdin, n_each=[len(group) for group in groups])
 
     @classmethod
-    def or_stdin(cls, given: Sequence[FilePath], *, field: str) -> Files:
+    def or_stdin(cls, given: Sequence[FilePath], *, field: str) -> Self:
         """As `of`; standard input if nothing is given, unless it is a terminal."""
         if not given and sys.stdin.isatty():
             raise with_hint(
@@ -85,11 +85,38 @@ class Files:
         return [weight for weight, n_files in each for _ in range(n_files)]
 
 
+def files_or_texts(
+    corpus: Corpus, *, field: str, weights: Sequence[int] = ()
+) -> tuple[Files | Iterator[str], list[int]]:
+    """Tells files from texts, and the weight of each file from those of the arguments.
+
+    A string or path alone is a file, a folder or a pattern, and so are paths in a list. Strings in
+    an iterable are texts, with one exception: a list of strings that all name something that exists
+    is a list of files, because that is how file names mostly arrive. Some of each is an error and
+    not a guess.
+
+    Raises:
+        ValueError: If some strings of a list name files and others do not.
+    """
+    names: Sequence[FilePath] = []
+    if isinstance(corpus, str | os.PathLike):
+        corpus = names = [corpus]
+    elif isinstance(corpus, Sequence):
+        names = [item for item in corpus if _names_file(item)]
+        if 0 < len(names) < len(corpus):
+            other = next(item for item in corpus if not _names_file(item))
+            error = ValueError(f"`{names[0]}` is a file, but {other!r:.60} is not")
+            raise with_hint(error, "pass pathlib.Path objects for files, or a generator for texts")
+    if not names:
+        return map(_text, corpus), list(weights)
+    files = Files.of(names, field=field)
+    return files, files.weights(weights)
+
+
 def warn_of_field(field: str, *read: Files) -> None:
     """Says that `--field` was given, but not for what is read."""
-    if field != TEXT_FIELD and not any(
-        _is_json_lines(path) for files in read for path in files.paths
-    ):
+    suffixes = {_unpacked_suffix(PurePath(path)) for files in read for path in files.paths}
+    if field != TEXT_FIELD and suffixes.isdisjoint(JSON_LINES):
         say(f"warning: --field `{field}` has no effect: no file is jsonl")
 
 
@@ -98,40 +125,32 @@ def _files_of(name: str) -> list[str]:
     if name in (STDIN, "/dev/stdin"):
         return [STDIN]
     if Path(name).is_dir():
-        found = [path for path in _below(Path(name)) if _is_looked_for(path)]
+        found = {path for path in _below(Path(name)) if _unpacked_suffix(path) in SUFFIXES}
         if not found:
-            suffixes = ", ".join(SUFFIXES)
+            looked_for = f"{', '.join(SUFFIXES)}, also with {' or '.join(PACKED)} behind"
             error = ValueError(f"`{name}` holds no file to read")
-            hint = f"looked for, at any depth: {suffixes}, also with {' or '.join(PACKED)} behind"
-            raise with_hint(error, hint)
+            raise with_hint(error, f"looked for, at any depth: {looked_for}")
     elif os.path.lexists(name) or not glob.has_magic(name):
         return [name]
-    else:
-        found = _matches(name)
-        if not found:
-            raise ValueError(f"`{name}` matches no file")
+    elif not (found := _matches(name)):
+        raise ValueError(f"`{name}` matches no file")
     return [str(path) for path in sorted(found, key=lambda path: path.parts)]
 
 
-def _matches(pattern: str) -> list[Path]:
+def _matches(pattern: str) -> set[Path]:
     """Files that match; hidden ones have to be asked for, as in a shell."""
     parts = PurePath(pattern).parts
     if "**" not in parts:
         names = glob.glob(pattern)  # noqa: PTH207  `Path.glob` takes hidden files
-        return [path for path in map(Path, names) if path.is_file()]
+        return {path for path in map(Path, names) if path.is_file()}
     at = parts.index("**")
-    rest = str(PurePath(*parts[at + 1 :])) if parts[at + 1 :] else "*"
-    if "**" in parts[at + 1 :]:
+    rest = parts[at + 1 :] or ("*",)
+    if "**" in rest:
         raise ValueError(f"`{pattern}` has `**` twice, expected once")
-    # Not by `glob` either: it runs into loops of symbolic links.
-    folders = glob.glob(str(PurePath(*parts[:at]))) if at else ["."]  # noqa: PTH207
-    found = {
-        path
-        for folder in map(Path, folders)
-        for path in _below(folder)
-        if path.relative_to(folder).match(rest)
-    }
-    return list(found)
+    # What is below not by `glob` either: it runs into loops of symbolic links.
+    folders = map(Path, glob.glob(str(PurePath(*parts[:at]))))  # noqa: PTH207
+    below = ((path, path.relative_to(folder)) for folder in folders for path in _below(folder))
+    return {path for path, name in below if name.match(str(PurePath(*rest)))}
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -157,14 +176,17 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _is_looked_for(path: Path) -> bool:
-    return _unpacked_name(path).suffix in SUFFIXES
+def _unpacked_suffix(path: PurePath) -> str:
+    name = PurePath(path.name.lower())
+    return PurePath(name.stem).suffix if name.suffix in PACKED else name.suffix
 
 
-def _is_json_lines(path: str) -> bool:
-    return _unpacked_name(Path(path)).suffix in JSON_LINES
+def _names_file(item: FilePath) -> bool:
+    # Not `Path.exists`, which raises for a text that is too long to be a name.
+    return isinstance(item, os.PathLike) or os.path.exists(item)  # noqa: PTH110
 
 
-def _unpacked_name(path: Path) -> Path:
-    name = Path(path.name.lower())
-    return name.with_suffix("") if name.suffix in PACKED else name
+def _text(item: FilePath) -> str:
+    if not isinstance(item, str):
+        raise TypeError(f"an iterable to train on holds {type(item).__name__}, expected str")
+    return item

@@ -12,17 +12,19 @@ All numbers are little-endian. Sources: nanoGPT's `data/*/prepare.py`, llm.c's
 
 import ast
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, TypeAlias, get_args
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minillm import _core
+
 LayoutName: TypeAlias = Literal["nanogpt", "llmc", "npy"]
-LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
+IdType: TypeAlias = np.dtype[np.unsignedinteger]
 
 LLMC_HEADER_BYTES = 256 * 4
 LLMC_MAX_TOKENS = (1 << 31) - 1
-LLMC_VERSIONS: dict[int, tuple[int, np.dtype[np.unsignedinteger]]] = {
+LLMC_VERSIONS: dict[int, tuple[int, IdType]] = {
     20240520: (1, np.dtype("<u2")),
     20240801: (7, np.dtype("<u4")),
 }
@@ -37,7 +39,7 @@ class Layout(NamedTuple):
     """Which program's file it is, and where its ids lie."""
 
     name: LayoutName
-    dtype: np.dtype[np.unsignedinteger]
+    dtype: IdType
     offset: int
     tokens: int
 
@@ -48,6 +50,43 @@ class Layout(NamedTuple):
             return "bare 16-bit ids, as nanoGPT writes them"
         program = {"llmc": "llm.c", "npy": "numpy"}[self.name]
         return f"{self.dtype.name} ids behind the header of {program}"
+
+
+class IdReader:
+    """A token file that is open for reading.
+
+    Attributes:
+        layout: `minillm` if it has a manifest, else the name of its layout.
+        dtype: `uint16` or `uint32`.
+        shard: Ours to be verified; `None` for a file behind another program's header.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Opens `file`.
+
+        Raises:
+            ValueError: If it does not fit its manifest or header.
+            OSError: If it cannot be read.
+        """
+        self.layout = "minillm"
+        if not _has_manifest(file):
+            layout = read_layout(file)
+            self.layout, self.dtype = layout.name, layout.dtype.name
+            if layout.name != "nanogpt":
+                self.shard = None
+                self._ids = map_ids(file, layout)
+                return
+        self.shard = _core.Shard(file)
+        self.dtype = self.shard.dtype
+
+    def __len__(self) -> int:
+        return len(self._ids if self.shard is None else self.shard)
+
+    def read(self, start: int, count: int) -> NDArray[np.unsignedinteger]:
+        """Up to `count` ids from position `start` on."""
+        if self.shard is None:
+            return self._ids[start : start + count]
+        return self.shard.read(start, count)
 
 
 def read_layout(path: Path) -> Layout:
@@ -68,21 +107,18 @@ def read_layout(path: Path) -> Layout:
         elif int.from_bytes(start[:4], "little") in LLMC_VERSIONS:
             layout = _llmc_layout(path, file)
         else:
-            dtype = np.dtype("<u2")
-            layout = Layout("nanogpt", dtype, 0, size // dtype.itemsize)
+            layout = Layout("nanogpt", np.dtype("<u2"), 0, size // 2)
+    body, id_bytes = size - layout.offset, layout.dtype.itemsize
     if size == 0:
         raise ValueError(f"`{path}` is empty")
-    body = size - layout.offset
-    if body % layout.dtype.itemsize:
+    if body % id_bytes:
         raise ValueError(
-            f"`{path}`: {body} bytes is not a multiple of {layout.dtype.itemsize}, the size of a"
+            f"`{path}`: {body} bytes is not a multiple of {id_bytes}, the size of a"
             f" {layout.dtype.name} id; the file is cut short or of another type"
         )
-    if body != layout.tokens * layout.dtype.itemsize:
-        raise ValueError(
-            f"`{path}`: its header says {layout.tokens} tokens, the file holds"
-            f" {body // layout.dtype.itemsize}"
-        )
+    if body != layout.tokens * id_bytes:
+        held = body // id_bytes
+        raise ValueError(f"`{path}`: its header says {layout.tokens} tokens, the file holds {held}")
     return layout
 
 
@@ -93,9 +129,7 @@ def map_ids(path: Path, layout: Layout) -> NDArray[np.unsignedinteger]:
     return np.memmap(path, layout.dtype, "r", layout.offset, (layout.tokens,))
 
 
-def write_header(
-    file: BinaryIO, name: LayoutName, dtype: np.dtype[np.unsignedinteger], tokens: int
-) -> None:
+def write_header(file: BinaryIO, name: LayoutName, dtype: IdType, tokens: int) -> None:
     """Writes what stands before `tokens` ids of `dtype`.
 
     Raises:
@@ -106,9 +140,8 @@ def write_header(
         np.lib.format.write_array_header_1_0(file, facts)
     elif name == "llmc":
         if tokens > LLMC_MAX_TOKENS:
-            raise ValueError(
-                f"{tokens} tokens are more than the {LLMC_MAX_TOKENS} that llm.c's header can say"
-            )
+            limit = f"the {LLMC_MAX_TOKENS} that llm.c's header can say"
+            raise ValueError(f"{tokens} tokens are more than {limit}")
         header = np.zeros(LLMC_HEADER_BYTES // 4, "<i4")
         magics = {ids: (magic, version) for magic, (version, ids) in LLMC_VERSIONS.items()}
         header[:3] = (*magics[dtype], tokens)
@@ -123,9 +156,8 @@ def _llmc_layout(path: Path, file: BinaryIO) -> Layout:
     magic, found, tokens = header[:3].tolist()
     version, dtype = LLMC_VERSIONS[magic]
     if found != version:
-        raise ValueError(
-            f"`{path}`: llm.c's header has version {found}, expected {version} behind {magic}"
-        )
+        problem = f"llm.c's header has version {found}, expected {version} behind {magic}"
+        raise ValueError(f"`{path}`: {problem}")
     return Layout("llmc", dtype, LLMC_HEADER_BYTES, tokens)
 
 
@@ -141,7 +173,11 @@ def _npy_layout(path: Path, file: BinaryIO) -> Layout:
         raise ValueError(f"`{path}`: the header, which is numpy's, is damaged") from error
     is_one_axis = isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int
     if kind not in ("<u2", "<u4") or not is_one_axis:
-        raise ValueError(
-            f"`{path}` holds {kind} of shape {shape}, expected <u2 or <u4, and one axis"
-        )
+        expected = "expected <u2 or <u4, and one axis"
+        raise ValueError(f"`{path}` holds {kind} of shape {shape}, {expected}")
     return Layout("npy", np.dtype(kind), file.tell(), shape[0])
+
+
+def _has_manifest(file: Path) -> bool:
+    """Whether a manifest says what the file is; that of `train.bin` is none of `train.npy`."""
+    return file.suffix != ".npy" and file.with_suffix(".json").exists()

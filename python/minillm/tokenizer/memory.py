@@ -1,16 +1,11 @@
 """Amounts of memory as people write them: `500MB`, `2GiB`, or plain bytes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter, Token
-
-_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY_FACTORS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
 
 def parse_memory(text: str) -> int:
@@ -19,11 +14,11 @@ def parse_memory(text: str) -> int:
     Raises:
         ValueError: If it is no such amount, or 2^64 bytes and more.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip(), re.IGNORECASE | re.ASCII)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i)?)?b?", text.strip().lower(), re.ASCII)
     if match is None:
         raise ValueError(f"`{text}` is no amount of memory, expected one such as 500MB or 2GiB")
-    unit = (match[2] or "").lower()
-    n_bytes = int(Decimal(match[1]) * (_FACTORS | _BINARY_FACTORS)[unit])
+    kilo = 1024 if match[3] else 1000
+    n_bytes = int(Decimal(match[1]) * kilo ** " kmgt".index(match[2] or " "))
     if n_bytes >= 1 << 64:
         raise ValueError(f"`{text}` is more memory than there is")
     return n_bytes

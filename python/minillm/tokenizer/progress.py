@@ -4,13 +4,11 @@ The extension only counts; a thread here looks ten times a second and draws a ba
 stderr is no terminal, a plain line every few seconds takes its place, so that logs stay readable.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from minillm import _core
@@ -72,8 +70,9 @@ def _watch(work: _core.Progress, stop: threading.Event) -> None:
     if stop.wait(BAR_EVERY_S):
         return
     phase, began = "idle", time.monotonic()
-    with _bar() if sys.stderr.isatty() else _lines() as (draw, every_s):
-        while not stop.wait(every_s):
+    is_terminal = sys.stderr.isatty()
+    with _bar() if is_terminal else nullcontext(_line) as draw:
+        while not stop.wait(BAR_EVERY_S if is_terminal else LINE_EVERY_S):
             if work.phase != phase:
                 phase, began = work.phase, time.monotonic()
             if phase != "idle":
@@ -81,7 +80,7 @@ def _watch(work: _core.Progress, stop: threading.Event) -> None:
 
 
 @contextmanager
-def _bar() -> Iterator[tuple[Callable[[Snapshot], None], float]]:
+def _bar() -> Iterator[Callable[[Snapshot], None]]:
     from rich.console import Console  # noqa: PLC0415  imported while the work runs
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
@@ -100,12 +99,8 @@ def _bar() -> Iterator[tuple[Callable[[Snapshot], None], float]]:
                 refresh=True,
             )
 
-        yield draw, BAR_EVERY_S
+        yield draw
 
 
-@contextmanager
-def _lines() -> Iterator[tuple[Callable[[Snapshot], None], float]]:
-    def draw(now: Snapshot) -> None:
-        say(f"{_NAMES[now.phase]}: {now.describe()}")
-
-    yield draw, LINE_EVERY_S
+def _line(now: Snapshot) -> None:
+    say(f"{_NAMES[now.phase]}: {now.describe()}")

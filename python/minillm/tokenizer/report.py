@@ -5,24 +5,25 @@ other words, numbers get their units, and a list of mappings becomes a table in 
 without a library: it costs nothing to import, and a pipe gets the same lines as a terminal.
 """
 
-from __future__ import annotations
-
-import itertools
 import json
 import resource
 import shutil
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TextIO, TypeAlias, TypeGuard
+import time
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
+from typing import Any, TextIO, TypeAlias
 
 from minillm import _core
 
 Cell: TypeAlias = int | float | str | None
 Row: TypeAlias = dict[str, Cell]
-Value: TypeAlias = Cell | list[str] | list[Row]
-Report: TypeAlias = dict[str, Value]
+Report: TypeAlias = dict[str, Any]
+"""Of cells, lists of texts, and lists of rows."""
 
+Merges: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+LONGEST = 8
 TOKEN_CHARACTERS = 32
 MIN_WIDTH = 40
 
@@ -42,49 +43,18 @@ _LABELS = {
 }
 
 
-def count_report(counted: _core.CountReport, out: Path, *, elapsed_s: float) -> Report:
-    """What was counted, and what of it was on disk meanwhile."""
-    return {
-        "counts": str(out),
-        "bytes": counted.corpus_bytes,
-        "distinct_pre_tokens": counted.distinct_pre_tokens,
-        **spilled(counted),
-        **cost(elapsed_s),
-    }
-
-
 def spilled(result: _core.CountReport | _core.Trained) -> Report:
     """What went to disk because memory was bounded, if anything did."""
-    if result.spills == 0:
-        return {}
-    return {"spills": result.spills, "spilled_bytes": result.spilled_bytes}
+    facts = {"spills": result.spills, "spilled_bytes": result.spilled_bytes}
+    return facts if result.spills else {}
 
 
-def encode_report(encoded: _core.Encoded, *, elapsed_s: float) -> Report:
-    """What was written, from how much text, in which time."""
-    shards = {"train": encoded.train} | ({"val": encoded.val} if encoded.val else {})
-    tokens = sum(shard.tokens for shard in shards.values())
-    report: Report = {"bytes": encoded.corpus_bytes, "dtype": encoded.train.dtype}
-    for name, shard in shards.items():
-        report |= {
-            name: str(shard.path),
-            f"{name}_tokens": shard.tokens,
-            f"{name}_documents": shard.documents,
-            f"{name}_bytes": shard.bytes,
-        }
-    return report | {
-        "blank_documents": encoded.blank_documents,
-        "bytes_per_token": encoded.corpus_bytes / tokens if tokens else None,
-        **cost(elapsed_s),
-    }
-
-
-def cost(elapsed_s: float) -> Row:
-    """What every report ends with."""
+def cost(began: float) -> Row:
+    """What every report ends with; `began` is a time of `time.monotonic`."""
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"elapsed_s": round(elapsed_s, 3), "peak_memory_bytes": peak}
+    return {"elapsed_s": round(time.monotonic() - began, 3), "peak_memory_bytes": peak}
 
 
 def readable(token: bytes) -> str:
@@ -99,12 +69,35 @@ def readable(token: bytes) -> str:
     return text if len(text) <= TOKEN_CHARACTERS else f"{text[: TOKEN_CHARACTERS - 4]}...{text[-1]}"
 
 
-def show(report: Report, *, as_json: bool, quiet: bool) -> None:
-    """Prints `report`: as JSON on stdout, or as a table on stderr, or not at all."""
+def longest_tokens(merges: Merges) -> list[str]:
+    """The longest tokens that merges make, longest first."""
+    tokens = {left + right for left, right in merges}
+    # Sorted are only those that may be among them: all would take as long as to write the file.
+    shortest = min(nlargest(LONGEST, map(len, tokens)), default=0)
+    longest = [token for token in tokens if len(token) >= shortest]
+    return [readable(token) for token in sorted(longest, key=lambda t: (-len(t), t))[:LONGEST]]
+
+
+def merge_rows(bpe: _core.Bpe, merges: Merges, ranks: Iterable[int]) -> list[Row]:
+    """Of all `merges`, those of these ranks: rank, id, count if it is known, what was merged."""
+    counts = bpe.merge_counts()
+    return [
+        {
+            "rank": rank,
+            "id": bpe.token_id(left + right),
+            "count": counts[rank] if counts else None,
+            "pair": f"{readable(left)} + {readable(right)}",
+        }
+        for rank, (left, right) in ((rank, merges[rank]) for rank in ranks)
+    ]
+
+
+def show(report: Report, *, as_json: bool, quiet: bool = False, data: bool = False) -> None:
+    """Prints `report`: as JSON on stdout; or as a table, on stderr unless it is data, or not."""
     if as_json:
         print(json.dumps(report))  # noqa: T201  stdout is for data
     elif not quiet:
-        print_table(report, sys.stderr)
+        print_table(report, sys.stdout if data else sys.stderr)
 
 
 def print_table(report: Report, stream: TextIO) -> None:
@@ -113,26 +106,17 @@ def print_table(report: Report, stream: TextIO) -> None:
     rows = {name: value for name, value in report.items() if value not in (None, [])}
     indent = max(len(_label(name)) for name in rows) + 2
     for name, value in rows.items():
-        label = _label(name)
-        if _is_table(value):
-            lines = [label, *(f"  {line}" for line in _nested(value, width - 2))]
+        if isinstance(value, list) and isinstance(value[0], dict):
+            lines = [_label(name), *(f"  {line}" for line in _nested(value, width - 2))]
         else:
-            lines = _wrapped(_texts(name, value), width - indent)
-            labels = itertools.chain([label], itertools.repeat(""))
-            lines = [f"{next(labels):<{indent}}{line}" for line in lines]
+            texts = value if isinstance(value, list) else [_cell(name, value)]
+            first, *others = _wrapped(texts, width - indent)
+            lines = [f"{_label(name):<{indent}}{first}"] + [" " * indent + line for line in others]
         print("\n".join(lines), file=stream)
 
 
 def _label(name: str) -> str:
     return _LABELS.get(name, name.replace("_", " "))
-
-
-def _is_table(value: Value) -> TypeGuard[list[Row]]:
-    return isinstance(value, list) and isinstance(value[0], dict)
-
-
-def _texts(name: str, value: Value) -> list[str]:
-    return list(map(str, value)) if isinstance(value, list) else [_cell(name, value)]
 
 
 def _wrapped(items: Sequence[str], width: int) -> list[str]:

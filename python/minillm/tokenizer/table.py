@@ -5,8 +5,6 @@ encoding starts warm. It changes the speed and nothing else; so one that does no
 and a line says so.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from minillm import _core

@@ -10,19 +10,18 @@ for without a pool, and `encode_with_unstable`, which tiktoken itself calls unst
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, NoReturn, final
+from typing import TYPE_CHECKING, NoReturn, final
 
 from minillm.tokenizer.codec import Codec
-from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.special import END_OF_TEXT, Allowed, Disallowed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NO_SPECIAL: frozenset[str] = frozenset()
+NONE: frozenset[str] = frozenset()
 
 
 def as_tiktoken(tokenizer: Codec, name: str = "minillm") -> Encoding:
@@ -61,11 +60,7 @@ class Encoding:
         return self._tokenizer.encode_ordinary(_str(text), errors="replace")
 
     def encode(
-        self,
-        text: str,
-        *,
-        allowed_special: Literal["all"] | AbstractSet[str] = NO_SPECIAL,
-        disallowed_special: Literal["all"] | Collection[str] = "all",
+        self, text: str, *, allowed_special: Allowed = NONE, disallowed_special: Disallowed = "all"
     ) -> list[int]:
         """The ids of `text`; a `ValueError` where it holds a disallowed special token."""
         return self._tokenizer.encode(
@@ -76,11 +71,7 @@ class Encoding:
         )
 
     def encode_to_numpy(
-        self,
-        text: str,
-        *,
-        allowed_special: Literal["all"] | AbstractSet[str] = NO_SPECIAL,
-        disallowed_special: Literal["all"] | Collection[str] = "all",
+        self, text: str, *, allowed_special: Allowed = NONE, disallowed_special: Disallowed = "all"
     ) -> NDArray[np.uint32]:
         """As `encode`, but a lone surrogate is a `UnicodeEncodeError`."""
         try:
@@ -101,8 +92,8 @@ class Encoding:
         text: list[str],
         *,
         num_threads: int = 8,
-        allowed_special: Literal["all"] | AbstractSet[str] = NO_SPECIAL,
-        disallowed_special: Literal["all"] | Collection[str] = "all",
+        allowed_special: Allowed = NONE,
+        disallowed_special: Disallowed = "all",
     ) -> list[list[int]]:
         """As `encode` for each text."""
         return self._tokenizer.encode_batch_to_lists(
@@ -157,20 +148,13 @@ class Encoding:
         return b"".join(parts).decode("utf-8"), offsets
 
     def decode_batch(
-        self,
-        batch: Sequence[Sequence[int]],
-        *,
-        errors: str = "replace",
-        num_threads: int = 8,
+        self, batch: Sequence[Sequence[int]], *, errors: str = "replace", num_threads: int = 8
     ) -> list[str]:
         """As `decode` for each."""
         return [self.decode(tokens, errors) for tokens in batch]
 
     def decode_bytes_batch(
-        self,
-        batch: Sequence[Sequence[int]],
-        *,
-        num_threads: int = 8,
+        self, batch: Sequence[Sequence[int]], *, num_threads: int = 8
     ) -> list[bytes]:
         """As `decode_bytes` for each."""
         return [self.decode_bytes(tokens) for tokens in batch]

@@ -11,17 +11,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias, final
+from typing import Literal, TypeAlias, TypedDict, Unpack, final
 
 from minillm import _core
+from minillm.files import FilePath
 from minillm.tokenizer.codec import Codec
-from minillm.tokenizer.corpus import Corpus, cores, files_or_texts, warn_of_temp_dir
-from minillm.tokenizer.files import FilePath
-from minillm.tokenizer.inputs import TEXT_FIELD, Files
-from minillm.tokenizer.special import END_OF_TEXT, refuse_text
-from minillm.tokenizer.vocabulary import refuse_out_of_64_bits, refuse_out_of_range
+from minillm.tokenizer.inputs import TEXT_FIELD, Corpus, Files, files_or_texts
+from minillm.tokenizer.limits import check_counting, check_numbers, thread_count
+from minillm.tokenizer.special import END_OF_TEXT
 
 TieBreak: TypeAlias = Literal["lex", "id", "hf"]
+
+
+class MergeOptions(TypedDict, total=False):
+    """What may be said of any merging; meaning and defaults are those of `Tokenizer.train`."""
+
+    tie_break: TieBreak
+    min_frequency: int
+    max_token_length: int | None
+    threads: int
 
 
 @final
@@ -33,9 +41,10 @@ class Tokenizer(Codec):
     @classmethod
     def train(
         cls,
-        corpus: Corpus,
+        corpus: Corpus | _core.Counts,
         vocab_size: int,
         *,
+        base: Tokenizer | None = None,
         field: str = TEXT_FIELD,
         special_tokens: Sequence[str] = (END_OF_TEXT,),
         specials_first: bool = False,
@@ -56,6 +65,7 @@ class Tokenizer(Codec):
                 packed by gzip or zstd. A folder or a pattern such as "data/**/*.txt" stands for
                 files, too. A list of strings is taken for files if every one of them names one.
             vocab_size: Number of ids: 256 bytes, then merges, then special tokens.
+            base: A tokenizer to go on from; `continued` says how.
             field: The field of jsonl files that is the text; "meta.text" is the field "text" of the
                 object in the field "meta".
             special_tokens: Never counted, never split.
@@ -78,22 +88,37 @@ class Tokenizer(Codec):
             ValueError: If an option is out of range or there is no text.
             OSError: If a file cannot be read, or `temp_dir` not be written to.
         """
-        refuse_text(special_tokens)
-        warn_of_temp_dir(temp_dir, max_memory)
-        return learned(
-            files_or_texts(corpus, field=field),
+        check_numbers(vocab_size=vocab_size, min_frequency=min_frequency)
+        check_numbers(max_token_length=max_token_length or 0)
+        check_counting(special_tokens, weights, max_memory, temp_dir)
+        source: Files | Iterator[str] | _core.Counts
+        if isinstance(corpus, _core.Counts):
+            source = corpus
+        else:
+            source, weights = files_or_texts(corpus, field=field, weights=weights)
+        trained = _core.train(
+            source,
             vocab_size,
-            special_tokens=special_tokens,
+            smaller_sizes=[],
+            base=None if base is None else base.bpe,
+            special_tokens=list(special_tokens),
             specials_first=specials_first,
             pattern=pattern,
             tie_break=tie_break,
             min_frequency=min_frequency,
-            max_token_length=max_token_length,
+            max_token_bytes=max_token_length,
             weights=weights,
-            threads=threads,
+            threads=thread_count(threads),
             max_memory=max_memory,
             temp_dir=temp_dir,
+            table_entries=0,
+            progress=_core.Progress(),
         )
+        if trained.stopped_early is not None:
+            size = trained.bpe.vocab_size
+            text = f"vocab_size is {size} and not {vocab_size}: {trained.stopped_early}"
+            warnings.warn(text, stacklevel=2)
+        return cls._of(trained.bpe)
 
     def continued(
         self,
@@ -101,10 +126,7 @@ class Tokenizer(Codec):
         vocab_size: int,
         *,
         field: str = TEXT_FIELD,
-        tie_break: TieBreak = "lex",
-        min_frequency: int = 1,
-        max_token_length: int | None = None,
-        threads: int = 0,
+        **options: Unpack[MergeOptions],
     ) -> Tokenizer:
         """Learns more merges, as if training had made those of this tokenizer itself.
 
@@ -116,26 +138,22 @@ class Tokenizer(Codec):
             corpus: As for `train`.
             vocab_size: Number of ids in the end.
             field: As for `train`.
-            tie_break: As for `train`.
-            min_frequency: As for `train`; of new merges only.
-            max_token_length: As for `train`; of new tokens only.
-            threads: As for `train`.
+            options: `tie_break`, `min_frequency` and `max_token_length`, both of what is new only,
+                and `threads`: as for `train`.
 
         Raises:
             ValueError: If this tokenizer has more ids already or lacks the token of a byte, an
                 option is out of range, or there is no text.
             OSError: If a file cannot be read.
         """
-        return learned(
-            files_or_texts(corpus, field=field),
+        return self.train(
+            corpus,
             vocab_size,
-            base=self._bpe,
+            base=self,
+            field=field,
             special_tokens=list(self.special_tokens),
             pattern=self.pattern,
-            tie_break=tie_break,
-            min_frequency=min_frequency,
-            max_token_length=max_token_length,
-            threads=threads,
+            **options,
         )
 
     def bytes_per_token(
@@ -154,61 +172,15 @@ class Tokenizer(Codec):
             ValueError: If there is no text.
             OSError: If a file cannot be read.
         """
-        refuse_out_of_range(threads=threads)
         n_bytes, n_tokens = _core.measure(
-            files_or_texts(corpus, field=field),
-            self._bpe,
-            threads=threads or cores(),
+            files_or_texts(corpus, field=field)[0],
+            self.bpe,
+            threads=thread_count(threads),
             progress=_core.Progress(),
         )
         if n_tokens == 0:
             raise ValueError("no text to measure")
         return n_bytes / n_tokens
-
-
-def learned(
-    corpus: Files | Iterator[str] | _core.Counts,
-    vocab_size: int,
-    *,
-    base: _core.Bpe | None = None,
-    special_tokens: Sequence[str],
-    specials_first: bool = False,
-    pattern: str | None,
-    tie_break: TieBreak,
-    min_frequency: int,
-    max_token_length: int | None,
-    weights: Sequence[int] = (),
-    threads: int,
-    max_memory: int | None = None,
-    temp_dir: FilePath | None = None,
-) -> Tokenizer:
-    """What `Tokenizer.train`, `Tokenizer.continued` and `Counts.train` have in common."""
-    refuse_out_of_range(vocab_size=vocab_size, min_frequency=min_frequency, threads=threads)
-    refuse_out_of_range(max_token_length=max_token_length or 0)
-    refuse_out_of_64_bits(weights=weights, max_memory=[max_memory or 0])
-    trained = _core.train(
-        corpus,
-        vocab_size,
-        smaller_sizes=[],
-        base=base,
-        special_tokens=list(special_tokens),
-        specials_first=specials_first,
-        pattern=pattern,
-        tie_break=tie_break,
-        min_frequency=min_frequency,
-        max_token_bytes=max_token_length,
-        weights=corpus.weights(weights) if isinstance(corpus, Files) else list(weights),
-        threads=threads or cores(),
-        max_memory=max_memory,
-        temp_dir=temp_dir,
-        table_entries=0,
-        progress=_core.Progress(),
-    )
-    if trained.stopped_early is not None:
-        size = trained.bpe.vocab_size
-        text = f"vocab_size is {size} and not {vocab_size}: {trained.stopped_early}"
-        warnings.warn(text, stacklevel=3)
-    return Tokenizer._of(trained.bpe)
 
 
 def pretokenize(text: str, pattern: str | None = "gpt2") -> list[str]:

@@ -7,22 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 
 from minillm import _core
-from minillm.tokenizer.files import FilePath, named_in_errors, write_atomically
-from minillm.tokenizer.special import END_OF_TEXT, refuse_text
+from minillm.files import FilePath, named_in_errors, replace_file
+from minillm.tokenizer.limits import check_numbers, check_special_tokens
+from minillm.tokenizer.special import END_OF_TEXT
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Ids: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
+IdArray: TypeAlias = "NDArray[np.uint16] | NDArray[np.uint32]"
+Lengths: TypeAlias = "NDArray[np.int64]"
+Offsets: TypeAlias = "NDArray[np.uint64]"
+
 
 class Vocabulary:
     """Ids, their bytes, the merges between them, special tokens, and how text is split."""
 
-    __slots__ = ("_bpe",)
-    _bpe: _core.Bpe
+    __slots__ = ("bpe",)
+    bpe: _core.Bpe
+    """What the extension's own functions take."""
 
     def __init__(
         self,
@@ -45,23 +52,15 @@ class Vocabulary:
             ValueError: If a merge names a token that is not in `vocab`, an id or a token occurs
                 twice, or the pattern does not compile.
         """
-        refuse_text(special_tokens)
-        specials = special_tokens or ()
-        with_ids = (
-            list(specials.items())
-            if isinstance(specials, Mapping)
-            else [(token, None) for token in specials]
-        )
-        self._set(_core.Bpe(list(vocab.items()), list(merges), with_ids, pattern))
+        specials = _with_ids(special_tokens or ())
+        bpe = _core.Bpe(list(vocab.items()), list(merges), specials, pattern)
+        object.__setattr__(self, "bpe", bpe)
 
     @classmethod
     def _of(cls, bpe: _core.Bpe) -> Self:
         tokenizer = cls.__new__(cls)
-        tokenizer._set(bpe)
+        object.__setattr__(tokenizer, "bpe", bpe)
         return tokenizer
-
-    def _set(self, bpe: _core.Bpe) -> None:
-        object.__setattr__(self, "_bpe", bpe)
 
     @classmethod
     def from_ranks(
@@ -114,8 +113,7 @@ class Vocabulary:
         pattern: str | None = "gpt2",
     ) -> Self:
         """Reads a `vocab.json` and a `merges.txt` as GPT-2 was published."""
-        refuse_text(special_tokens)
-        specials = [(token, None) for token in special_tokens]
+        specials = _with_ids(special_tokens)
         with named_in_errors(vocab):
             vocab_json = Path(vocab).read_text(encoding="utf-8")
             merges_txt = Path(merges).read_text(encoding="utf-8")
@@ -143,7 +141,7 @@ class Vocabulary:
 
     def save(self, path: FilePath) -> None:
         """Writes `tokenizer.json`, which `tokenizers` and `transformers` load too."""
-        write_atomically(path, self._bpe.to_json())
+        replace_file(path, self.bpe.to_json().encode())
 
     def save_ranks(self, path: FilePath) -> None:
         """Writes a `.tiktoken` file; it holds neither pattern nor special tokens.
@@ -151,13 +149,13 @@ class Vocabulary:
         Raises:
             ValueError: If the ids are not in the order of the merges, as ranks must be.
         """
-        write_atomically(path, self._bpe.to_tiktoken())
+        replace_file(path, self.bpe.to_tiktoken().encode())
 
     def save_files(self, vocab: FilePath, merges: FilePath) -> None:
         """Writes a `vocab.json` and a `merges.txt` as GPT-2 was published."""
-        vocab_json, merges_txt = self._bpe.to_gpt2_files()
-        write_atomically(vocab, vocab_json)
-        write_atomically(merges, merges_txt)
+        vocab_json, merges_txt = self.bpe.to_gpt2_files()
+        replace_file(vocab, vocab_json.encode())
+        replace_file(merges, merges_txt.encode())
 
     def truncated(self, vocab_size: int) -> Self:
         """The tokenizer of `vocab_size` ids that training had on its way to this one.
@@ -169,23 +167,18 @@ class Vocabulary:
             ValueError: If there are fewer ids, a byte or a special token among the others would be
                 lost, or the ids are not in the order of the merges.
         """
-        refuse_out_of_range(vocab_size=vocab_size)
-        return self._of(self._bpe.truncated(vocab_size))
-
-    @property
-    def bpe(self) -> _core.Bpe:
-        """What the extension's own functions take."""
-        return self._bpe
+        check_numbers(vocab_size=vocab_size)
+        return self._of(self.bpe.truncated(vocab_size))
 
     @property
     def vocab(self) -> dict[int, bytes]:
         """Bytes of each id, special tokens included."""
-        return self._bpe.vocab()
+        return self.bpe.vocab()
 
     @property
     def merges(self) -> list[tuple[bytes, bytes]]:
         """Merged pairs, lowest rank first."""
-        return self._bpe.merges()
+        return self.bpe.merges()
 
     @property
     def merge_counts(self) -> list[int] | None:
@@ -193,45 +186,39 @@ class Vocabulary:
 
         Saved with the tokenizer, but no part of `sha256`: ids do not depend on it.
         """
-        return self._bpe.merge_counts()
+        return self.bpe.merge_counts()
 
     @property
     def special_tokens(self) -> dict[str, int]:
         """Id of each special token."""
-        return self._bpe.special_tokens()
+        return self.bpe.special_tokens()
 
     @property
     def pattern(self) -> str | None:
         """Name or regex of the pre-tokenizer; None if text is not split."""
-        return self._bpe.pattern
+        return self.bpe.pattern
 
     @property
     def vocab_size(self) -> int:
         """Highest id + 1: the rows that an embedding needs. `len` counts the ids in use."""
-        return self._bpe.vocab_size
+        return self.bpe.vocab_size
 
     @property
     def eot_id(self) -> int | None:
         """Id of `<|endoftext|>`, which ends each document; None without one."""
-        return self._bpe.eot_id
+        return self.bpe.eot_id
 
     @property
     def sha256(self) -> str:
         """Hash of the saved form but for `merge_counts`; token files name their tokenizer by it."""
-        return self._bpe.sha256()
+        return self.bpe.sha256()
 
-    def token_bytes_lengths(self) -> NDArray[np.int64]:
+    def token_bytes_lengths(self) -> Lengths:
         """Bytes of text that each id stands for; 0 for special tokens and unused ids."""
-        import numpy as np  # noqa: PLC0415  the commands do without it
-
-        lengths = np.zeros(self.vocab_size, dtype=np.int64)
-        for token_id, token in self.vocab.items():
-            lengths[token_id] = len(token)
-        lengths[list(self.special_tokens.values())] = 0
-        return lengths
+        return bytes_lengths(self.vocab, self.special_tokens.values())
 
     def __len__(self) -> int:
-        return len(self._bpe)
+        return len(self.bpe)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and self.sha256 == other.sha256
@@ -243,30 +230,30 @@ class Vocabulary:
         raise AttributeError(f"a {type(self).__name__} is immutable, `{name}` cannot be set")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _from_json, (type(self), self._bpe.to_json())
+        return _from_json, (type(self), self.bpe.to_json())
 
     def __repr__(self) -> str:
-        facts = (
-            f"vocab_size={self.vocab_size}, special_tokens={self.special_tokens}, "
-            f"pattern={self.pattern!r}"
-        )
-        return f"{type(self).__name__}({facts})"
+        facts = f"special_tokens={self.special_tokens}, pattern={self.pattern!r}"
+        return f"{type(self).__name__}(vocab_size={self.vocab_size}, {facts})"
 
 
 def _from_json(kind: type[Vocabulary], text: str) -> Vocabulary:
     return kind._of(_core.Bpe.from_json(text))
 
 
-def refuse_out_of_range(**options: int) -> None:
-    """Refuses numbers that the extension could not take, by name."""
-    for name, value in options.items():
-        if not 0 <= value < 1 << 32:
-            raise ValueError(f"{name} is {value}, expected 0 to {(1 << 32) - 1}")
+def _with_ids(tokens: Iterable[str] | Mapping[str, int]) -> list[tuple[str, int | None]]:
+    check_special_tokens(tokens)
+    if isinstance(tokens, Mapping):
+        return list(tokens.items())
+    return [(token, None) for token in tokens]
 
 
-def refuse_out_of_64_bits(**options: Iterable[int]) -> None:
-    """Refuses numbers that the extension could not take as 64 bits, by name."""
-    for name, values in options.items():
-        for value in values:
-            if not 0 <= value < 1 << 64:
-                raise ValueError(f"{name} is {value}, expected 0 to {(1 << 64) - 1}")
+def bytes_lengths(vocab: Mapping[int, bytes], special_ids: Iterable[int]) -> Lengths:
+    """Bytes of text that each id stands for; 0 for special tokens and unused ids."""
+    import numpy as np  # noqa: PLC0415  the commands do without it
+
+    lengths = np.zeros(max(vocab, default=-1) + 1, dtype=np.int64)
+    for token_id, token in vocab.items():
+        lengths[token_id] = len(token)
+    lengths[list(special_ids)] = 0
+    return lengths

@@ -5,7 +5,7 @@ Without files, `train`, `count` and `encode` read standard input. Each verb is a
 function of its name, imported when it is called.
 """
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 VERBS = {
     "train": "Learn a vocabulary from text.",
@@ -17,6 +17,10 @@ VERBS = {
     "convert": "Write a token file as nanoGPT, llm.c or numpy read it.",
 }
 
-app = App(name="minillm-bpe", help="Byte-level BPE: text to tokens and back.")
+app = App(
+    name="minillm-bpe",
+    help="Byte-level BPE: text to tokens and back.",
+    default_parameter=Parameter(negative=()),
+)
 for verb, summary in VERBS.items():
     app.command(f"minillm.tokenizer.commands.{verb}:{verb}", name=verb, help=summary)

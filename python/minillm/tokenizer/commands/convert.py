@@ -4,19 +4,14 @@ Streams, so the size of the file does not matter. What is written has no manifes
 read none, and ours tells their files by the first bytes.
 """
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from minillm.tokenizer.files import written_aside
-from minillm.tokenizer.id_reader import IdReader
-from minillm.tokenizer.layouts import LayoutName, write_header
+from minillm.files import written_aside
+from minillm.tokenizer.layouts import IdReader, LayoutName, write_header
 from minillm.tokenizer.outputs import prepare
 from minillm.tokenizer.report import Report, cost, show
 
@@ -29,8 +24,8 @@ def convert(
     *,
     to: LayoutName,
     out: Path,
-    json: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Write the ids of a token file as another program reads them.
 
@@ -46,12 +41,12 @@ def convert(
     began = time.monotonic()
     ids = IdReader(file)
     prepare(out, [out], read=[file])
-    dtype = np.dtype({"uint16": "<u2", "uint32": "<u4"}["uint16" if to == "nanogpt" else ids.dtype])
-    with written_aside(out) as target:
+    dtype = np.dtype("uint16" if to == "nanogpt" else ids.dtype).newbyteorder("<")
+    with written_aside(out) as aside, aside.open("wb") as target:
         write_header(target, to, dtype, len(ids))
         for start in range(0, len(ids), CONVERT_TOKENS):
             piece = ids.read(start, CONVERT_TOKENS)
-            _check_fit(file, piece, start, dtype)
+            _check_fit(file, piece, start, dtype.itemsize)
             target.write(piece.astype(dtype, copy=False).tobytes())
     report: Report = {
         "out": str(out),
@@ -59,16 +54,14 @@ def convert(
         "from": ids.layout,
         "dtype": dtype.name,
         "tokens": len(ids),
-        **cost(time.monotonic() - began),
+        **cost(began),
     }
     show(report, as_json=json, quiet=quiet)
 
 
-def _check_fit(
-    file: Path, piece: NDArray[np.unsignedinteger], start: int, dtype: np.dtype[np.unsignedinteger]
-) -> None:
-    limit = 1 << 8 * dtype.itemsize
-    if piece.dtype.itemsize > dtype.itemsize and int(piece.max()) >= limit:
+def _check_fit(file: Path, piece: NDArray[np.unsignedinteger], start: int, id_bytes: int) -> None:
+    limit = 1 << 8 * id_bytes
+    if piece.itemsize > id_bytes and int(piece.max()) >= limit:
         at = int(np.argmax(piece >= limit))
         raise ValueError(
             f"`{file}`: id {int(piece[at])} at position {start + at} does not fit nanoGPT's 16 bits"

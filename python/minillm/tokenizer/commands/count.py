@@ -1,7 +1,5 @@
 """`minillm-bpe count`: text to counts, from which any number of vocabularies can be trained."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +8,12 @@ from cyclopts import Parameter
 from cyclopts.types import UInt16, UInt64
 
 from minillm import _core
-from minillm.tokenizer.corpus import cores, warn_of_temp_dir
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
+from minillm.tokenizer.limits import thread_count, warn_of_temp_dir
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.outputs import prepare
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import count_report, show
+from minillm.tokenizer.report import Report, cost, show, spilled
 from minillm.tokenizer.special import END_OF_TEXT
 
 
@@ -23,14 +21,14 @@ def count(
     *files: Path,
     out: Path,
     field: str = TEXT_FIELD,
-    special: Annotated[tuple[str, ...], Parameter(negative=())] = (END_OF_TEXT,),
+    special: tuple[str, ...] = (END_OF_TEXT,),
     pattern: str = "gpt2",
-    weights: Annotated[tuple[UInt64, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    weights: Annotated[tuple[UInt64, ...], Parameter(consume_multiple=True)] = (),
     threads: UInt16 = 0,
     max_memory: Memory | None = None,
     temp_dir: Path | None = None,
-    json: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Count the pre-tokens of text, for `train --from-counts`.
 
@@ -65,10 +63,16 @@ def count(
             special_tokens=list(special),
             pattern=None if pattern == "none" else pattern,
             weights=inputs.weights(weights),
-            threads=threads or cores(),
+            threads=thread_count(threads),
             max_memory=max_memory,
             temp_dir=temp_dir,
             progress=progress,
         )
-    report = count_report(counted, out, elapsed_s=time.monotonic() - began)
+    report: Report = {
+        "counts": str(out),
+        "bytes": counted.corpus_bytes,
+        "distinct_pre_tokens": counted.distinct_pre_tokens,
+        **spilled(counted),
+        **cost(began),
+    }
     show(report, as_json=json, quiet=quiet)

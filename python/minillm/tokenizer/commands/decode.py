@@ -1,15 +1,12 @@
 """`minillm-bpe decode`: a token file back to text."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
 
 from cyclopts.types import NonNegativeInt
 
-from minillm.tokenizer.files import named_in_errors
-from minillm.tokenizer.id_reader import IdReader
+from minillm.files import named_in_errors
 from minillm.tokenizer.tokenizer import Tokenizer
 
 DECODE_TOKENS = 1 << 20
@@ -28,6 +25,8 @@ def decode(
         tokenizer: By default the `tokenizer.json` beside the token file.
         tokens: Stop after this many tokens.
     """
+    from minillm.tokenizer.layouts import IdReader  # noqa: PLC0415  needs numpy
+
     ids_of_file = IdReader(file)
     decoder = Tokenizer.load(tokenizer or file.with_name("tokenizer.json"))
     if ids_of_file.shard is not None:

@@ -1,7 +1,5 @@
 """`minillm-bpe encode`: text to a token file."""
 
-from __future__ import annotations
-
 import errno
 import re
 import shutil
@@ -15,14 +13,14 @@ from cyclopts.types import UInt16
 
 from minillm import _core
 from minillm.messages import EXIT_RESUMABLE, UsageError, say
-from minillm.tokenizer.corpus import cores
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
+from minillm.tokenizer.limits import thread_count
 from minillm.tokenizer.memory import Memory
+from minillm.tokenizer.outputs import part_of, prepare_token_files
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import encode_report, show, size
+from minillm.tokenizer.report import Report, cost, show, size
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import with_table
-from minillm.tokenizer.token_files import part_of, prepare_token_files
 from minillm.tokenizer.tokenizer import Tokenizer
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -39,11 +37,11 @@ def encode(
     eot: Literal["append", "prepend", "none"] = "append",
     part: str | None = None,
     sync_every: Memory = 256_000_000,
-    resume: Annotated[bool, Parameter(negative=())] = False,
+    resume: bool = False,
     threads: UInt16 = 0,
-    table: bool = True,
-    json: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    table: Annotated[bool, Parameter(negative="--no-table")] = True,
+    json: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Turn text into a token file, its index and its manifest.
 
@@ -78,9 +76,7 @@ def encode(
     corpus = Files.or_stdin(files, field=field)
     warn_of_field(field, corpus)
     encoder = Tokenizer.load(source)
-    val_out = prepare_token_files(
-        corpus, out, val_fraction=val_fraction, part=parsed, read=[source]
-    )
+    val_out = prepare_token_files(corpus, out, val_fraction, part=parsed, read=[source])
     _tell_what_is_there(out, resume=resume, quiet=quiet)
     began = time.monotonic()
     progress = _core.Progress()
@@ -93,7 +89,7 @@ def encode(
                 val_out=val_out,
                 val_fraction=val_fraction,
                 dtype=None if dtype == "auto" else dtype,
-                threads=threads or cores(),
+                threads=thread_count(threads),
                 eot=eot,
                 separator=separator,
                 sync_every=sync_every,
@@ -116,11 +112,28 @@ def encode(
     if not (copy.exists() and copy.samefile(source)):
         encoder.save(copy)
     if encoded.val is not None and encoded.val.documents == 0 and part is None:
-        say(
-            f"warning: no document fell to `{encoded.val.path}`: {val_fraction} of them are too few"
-        )
-    show(encode_report(encoded, elapsed_s=time.monotonic() - began), as_json=json, quiet=quiet)
+        path = encoded.val.path
+        say(f"warning: no document fell to `{path}`: {val_fraction} of them are too few")
+    show(_report(encoded) | cost(began), as_json=json, quiet=quiet)
     return 0
+
+
+def _report(encoded: _core.Encoded) -> Report:
+    """What was written, from how much text."""
+    report: Report = {"bytes": encoded.corpus_bytes, "dtype": encoded.train.dtype}
+    shards = {"train": encoded.train} | ({"val": encoded.val} if encoded.val else {})
+    for name, shard in shards.items():
+        report |= {
+            name: str(shard.path),
+            f"{name}_tokens": shard.tokens,
+            f"{name}_documents": shard.documents,
+            f"{name}_bytes": shard.bytes,
+        }
+    tokens = sum(shard.tokens for shard in shards.values())
+    return report | {
+        "blank_documents": encoded.blank_documents,
+        "bytes_per_token": encoded.corpus_bytes / tokens if tokens else None,
+    }
 
 
 def _saved_bytes(out: Path) -> int | None:
@@ -145,14 +158,11 @@ def _tell_what_is_there(out: Path, *, resume: bool, quiet: bool) -> None:
         saved = None
     if resume and saved is None:
         say(f"nothing to resume for `{out}`: starting from the beginning")
-    elif resume and saved is not None:
-        if not quiet:
-            say(f"resuming `{out}` from {size(saved)} of text")
-    elif saved:
-        say(
-            f"replacing an unfinished `{out}`: --resume would have gone on from {size(saved)} of"
-            " text"
-        )
+    elif saved is not None and resume and not quiet:
+        say(f"resuming `{out}` from {size(saved)} of text")
+    elif saved and not resume:
+        instead = f"--resume would have gone on from {size(saved)} of text"
+        say(f"replacing an unfinished `{out}`: {instead}")
 
 
 def _parse_part(text: str) -> tuple[int, int]:

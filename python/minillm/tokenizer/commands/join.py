@@ -1,11 +1,6 @@
 """`minillm-bpe join`: the parts of several machines to one token file, without copying."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from minillm import _core
 from minillm.messages import UsageError
@@ -16,8 +11,8 @@ from minillm.tokenizer.report import Report, show
 def join(
     *parts: Path,
     out: Path,
-    json: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Write the manifest that joins the parts of `encode --part` to one token file.
 

@@ -1,17 +1,11 @@
 """`minillm-bpe show`: what a tokenizer is, and its merges with their counts."""
 
-from __future__ import annotations
-
-import sys
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from minillm import _core
-from minillm.tokenizer.merges import longest_tokens, merge_rows
-from minillm.tokenizer.report import Report, Row, print_table
+from minillm.tokenizer.report import Report, longest_tokens, merge_rows
 from minillm.tokenizer.report import show as show_report
 from minillm.tokenizer.tokenizer import Tokenizer
 
@@ -20,7 +14,7 @@ def show(
     tokenizer: Path = Path("tokenizer.json"),
     *,
     merges: NonNegativeInt = 10,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
 ) -> None:
     """Print what a tokenizer is, and its first and last merges, on standard output.
 
@@ -35,7 +29,7 @@ def show(
     n_merges = len(all_merges)
     first = range(min(merges, n_merges))
     last = range(max(n_merges - merges, len(first)), n_merges)
-    specials: list[Row] = [{"id": i, "token": text} for text, i in loaded.special_tokens.items()]
+    specials = [{"id": i, "token": text} for text, i in loaded.special_tokens.items()]
     report: Report = {
         "tokenizer": str(tokenizer),
         "vocab_size": loaded.vocab_size,
@@ -49,7 +43,4 @@ def show(
         "first_merges": merge_rows(bpe, all_merges, first),
         "last_merges": merge_rows(bpe, all_merges, last),
     }
-    if json:
-        show_report(report, as_json=True, quiet=True)
-    else:
-        print_table(report, sys.stdout)
+    show_report(report, as_json=json, data=True)

@@ -1,7 +1,5 @@
 """`minillm-bpe train`: text to a vocabulary, or to several of different sizes."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Sequence
@@ -13,50 +11,43 @@ from cyclopts.types import UInt16, UInt32, UInt64
 from cyclopts.validators import Number
 
 from minillm import _core
+from minillm.files import replace_file
 from minillm.messages import UsageError, say, with_hint
-from minillm.tokenizer.corpus import cores, warn_of_temp_dir
-from minillm.tokenizer.files import write_atomically
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
+from minillm.tokenizer.limits import thread_count, warn_of_temp_dir
 from minillm.tokenizer.memory import Memory
-from minillm.tokenizer.merges import longest_tokens, merge_rows
 from minillm.tokenizer.outputs import prepare, tokenizer_files
 from minillm.tokenizer.progress import drawn
-from minillm.tokenizer.report import Report, Row, cost, show, spilled
+from minillm.tokenizer.report import Report, Row, cost, longest_tokens, merge_rows, show, spilled
 from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import table_of, write_table
 from minillm.tokenizer.tokenizer import TieBreak, Tokenizer
 
 SAMPLES = 8
 # What differs between the sizes of one run.
-SIZE_FACTS = (
-    "vocabulary",
-    "tokens",
-    "bytes_per_token",
-    "held_out_bytes_per_token",
-    "tokenizer",
-)
+SIZE_FACTS = ("vocabulary", "tokens", "bytes_per_token", "held_out_bytes_per_token", "tokenizer")
 
 
 def train(
     *files: Path,
-    from_counts: Annotated[bool, Parameter(negative=())] = False,
-    vocab_size: Annotated[tuple[UInt32, ...], Parameter(negative=())],
+    from_counts: bool = False,
+    vocab_size: tuple[UInt32, ...],
     out: Path = Path("tokenizer.json"),
     field: str = TEXT_FIELD,
-    special: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    special: tuple[str, ...] = (),
     pattern: str | None = None,
     tie_break: TieBreak = "lex",
     min_frequency: UInt64 = 1,
     max_token_length: Annotated[int, Parameter(validator=Number(gte=1, lt=1 << 32))] | None = None,
     continue_from: Path | None = None,
-    held_out: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
-    weights: Annotated[tuple[UInt64, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    held_out: tuple[Path, ...] = (),
+    weights: Annotated[tuple[UInt64, ...], Parameter(consume_multiple=True)] = (),
     threads: UInt16 = 0,
     max_memory: Memory | None = None,
     temp_dir: Path | None = None,
-    table: bool = True,
-    json: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    table: Annotated[bool, Parameter(negative="--no-table")] = True,
+    json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Learn a vocabulary from text.
 
@@ -116,6 +107,7 @@ def train(
         specials = list(special or ((END_OF_TEXT,) if base is None else base.special_tokens))
         if pattern is None:
             pattern = "gpt2" if base is None else base.pattern
+    threads = thread_count(threads)
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
@@ -131,7 +123,7 @@ def train(
             min_frequency=min_frequency,
             max_token_bytes=max_token_length,
             weights=() if from_counts else texts.weights(weights),
-            threads=threads or cores(),
+            threads=threads,
             max_memory=max_memory,
             temp_dir=temp_dir,
             table_entries=_core.TABLE_ENTRIES if table else 0,
@@ -143,22 +135,19 @@ def train(
             bpe = trained.bpe
             if size < bpe.vocab_size:
                 bpe = bpe.truncated(size)
-            write_atomically(file, bpe.to_json())
+            replace_file(file, bpe.to_json().encode())
             write_table(file, trained.table, bpe, is_fitted=bpe is trained.bpe)
-            rows.append(_facts(bpe, file) | _compression(trained.text_bytes, n_tokens))
+            facts: Row = {"tokenizer": str(file), "vocabulary": len(bpe), "merges": bpe.n_merges}
+            rows.append(facts | _compression("", trained.text_bytes, n_tokens))
             if held_out:
-                measured = _core.measure(
-                    held_out_files, bpe, threads=threads or cores(), progress=progress
-                )
-                facts = _compression(*measured)
-                rows[-1] |= {f"held_out_{name}": value for name, value in facts.items()}
+                measured = _core.measure(held_out_files, bpe, threads=threads, progress=progress)
+                rows[-1] |= _compression("held_out_", *measured)
     got = trained.bpe.vocab_size
     for size in filter(lambda size: size > got, sizes):
         say(f"warning: --vocab-size is {size}, got {got}: {trained.stopped_early}")
     if held_out and rows[-1]["held_out_bytes_per_token"] is None:
         say(f"warning: --held-out: no text in {', '.join(f'`{path}`' for path in held_out)}")
-    report = _report(trained, rows, elapsed_s=time.monotonic() - began)
-    show(report, as_json=json, quiet=quiet)
+    show(_report(trained, rows) | cost(began), as_json=json, quiet=quiet)
 
 
 def _counts(
@@ -188,25 +177,23 @@ def _refuse_what_is_trained_on(held_out: Sequence[str], files: Sequence[Path]) -
             raise with_hint(error, "name it once: what was trained on says little")
 
 
-def _facts(bpe: _core.Bpe, file: Path) -> Row:
-    return {"tokenizer": str(file), "vocabulary": len(bpe), "merges": bpe.n_merges}
-
-
-def _compression(n_bytes: int, n_tokens: int) -> Row:
+def _compression(prefix: str, n_bytes: int, n_tokens: int) -> Row:
     """Special tokens are in neither number."""
-    ratio = n_bytes / n_tokens if n_tokens else None
-    return {"text_bytes": n_bytes, "tokens": n_tokens, "bytes_per_token": ratio}
+    return {
+        f"{prefix}text_bytes": n_bytes,
+        f"{prefix}tokens": n_tokens,
+        f"{prefix}bytes_per_token": n_bytes / n_tokens if n_tokens else None,
+    }
 
 
-def _report(trained: _core.Trained, rows: list[Row], *, elapsed_s: float) -> Report:
+def _report(trained: _core.Trained, rows: list[Row]) -> Report:
     """The largest vocabulary in full, and where there are several, a table of all."""
     merges = trained.bpe.merges()
     step = max(-(-len(merges) // SAMPLES), 1)
+    sizes = [{name: row[name] for name in SIZE_FACTS if name in row} for row in rows]
     return {
         **rows[-1],
-        "sizes": [{name: row[name] for name in SIZE_FACTS if name in row} for row in rows]
-        if len(rows) > 1
-        else [],
+        "sizes": sizes if len(sizes) > 1 else [],
         "bytes": trained.corpus_bytes,
         "pre_tokens": trained.pre_tokens,
         "distinct_pre_tokens": trained.distinct_pre_tokens,
@@ -214,5 +201,4 @@ def _report(trained: _core.Trained, rows: list[Row], *, elapsed_s: float) -> Rep
         "longest_tokens": longest_tokens(merges),
         "sample_merges": merge_rows(trained.bpe, merges, range(0, len(merges), step)),
         "stopped_early": trained.stopped_early,
-        **cost(elapsed_s),
     }
