@@ -66,6 +66,7 @@ def generate(
     json_lines: Annotated[bool, Parameter("--json", negative=())] = False,
     logprobs: Annotated[int | None, AtLeast0] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    model: dict[str, str] | None = None,
 ) -> None:
     """Continue prompts with a trained model.
 
@@ -89,6 +90,7 @@ def generate(
         json_lines: Print one JSON object for each sample, on one line.
         logprobs: With --json: each token, its log-probability, and so many of the likeliest ones.
         device: Where to compute.
+        model: --model.FIELD VALUE for what changes no weight, such as context_length, rope_scaling.
     """
     if "" in stop:
         raise messages.UsageError("--stop is empty, expected at least one character")
@@ -109,7 +111,7 @@ def generate(
     from minillm.infer import load_run, stream_texts  # noqa: PLC0415  imports torch
     from minillm.train.device import choose_device  # noqa: PLC0415
 
-    loaded = load_run(run, device=str(choose_device(device)))
+    loaded = load_run(run, device=str(choose_device(device)), model=model)
     known = {name: value for name, value in given.items() if value is not None}
     settings = check_settings({**loaded.config.sample.model_dump(), **known})
     jobs = jobs_of(loaded, prompts, range(seed, seed + num_samples))

@@ -156,13 +156,13 @@ def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet:
     from minillm.train import data_vocab_size  # noqa: PLC0415  imports torch
 
     if config.train.init_from is not None:
-        from minillm.interop import read_model  # noqa: PLC0415
+        from minillm.interop import initial_shape  # noqa: PLC0415
 
         if shape is not None:
             raise UsageError(
                 "--model cannot be given with --init-from: the shape is that of the weights"
             )
-        shape = read_model(config.train.init_from).model.model_dump()
+        shape = initial_shape(config.train.init_from).model_dump()
         config = load({})
     vocab_size = data_vocab_size(config.data)
     return config if vocab_size is None else load({"model": {"vocab_size": vocab_size}})

@@ -60,6 +60,20 @@ What it was trained on, what it is good for and where it fails: to be written by
 """
 
 
+def read_shape(folder: Path) -> tuple[Architecture, ModelConfig]:
+    """What a folder's configuration says of the model; the weights are not touched.
+
+    Raises:
+        ValueError: Naming the key that is missing, damaged, or beyond what is computed here.
+    """
+    keys = _read_json(folder / CONFIG)
+    kind, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {kind!r}, expected one of {known}")
+    architecture = ARCHITECTURES[kind]
+    return architecture, from_keys(architecture, keys, str(folder / CONFIG))
+
+
 def read_hugging_face(folder: Path) -> Parts:
     """Reads a folder that `save_pretrained` or `write_hugging_face` has written.
 
@@ -67,19 +81,8 @@ def read_hugging_face(folder: Path) -> Parts:
         ValueError: Naming the file and the key or tensor that is missing, damaged, or beyond what
             is computed here.
     """
-    keys = _read_json(folder / CONFIG)
+    architecture, model = read_shape(folder)
     settings = _read_json(folder / "tokenizer_config.json", missing_is_empty=True)
-    for name, content in ((CONFIG, keys), ("tokenizer_config.json", settings)):
-        if "auto_map" in content:
-            raise ValueError(
-                f"`{folder / name}`: `auto_map` asks for code that came with the model, and no such"
-                " code is run here"
-            )
-    kind, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
-    if not isinstance(kind, str) or kind not in ARCHITECTURES:
-        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {kind!r}, expected one of {known}")
-    architecture = ARCHITECTURES[kind]
-    model = from_keys(architecture, keys, str(folder / CONFIG))
     template = settings.get("chat_template")
     if (folder / CHAT_TEMPLATE).is_file():
         template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
@@ -284,6 +287,11 @@ def _read_json(path: Path, *, missing_is_empty: bool = False) -> dict[str, Any]:
         raise ValueError(f"`{path}` is damaged: not JSON") from error
     if not isinstance(content, dict):
         raise ValueError(f"`{path}` is damaged: not a JSON object")
+    if "auto_map" in content:
+        raise ValueError(
+            f"`{path}`: `auto_map` asks for code that came with the model, and no such code is run"
+            " here"
+        )
     return content
 
 

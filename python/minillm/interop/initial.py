@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from minillm.checkpoint import list_checkpoints
-from minillm.config import Config
-from minillm.interop.hugging_face import CONFIG, read_hugging_face
+from minillm.config import Config, ModelConfig, load_config
+from minillm.interop.hugging_face import CONFIG, read_hugging_face, read_shape
 from minillm.interop.parts import Parts
 from minillm.interop.run_folder import read_run
 from minillm.messages import with_hint
@@ -26,6 +26,18 @@ def read_model(path: Path) -> Parts:
         ValueError: If it is none of them, or cannot be used; see both readers.
     """
     return read_hugging_face(path) if is_hugging_face(path) else read_run(path)
+
+
+def initial_shape(path: Path) -> ModelConfig:
+    """The shape alone of what `read_model` would read, without its weights.
+
+    Raises:
+        ValueError: As for `read_model`.
+    """
+    if is_hugging_face(path):
+        return read_shape(path)[1]
+    file = path / "config.yaml"
+    return load_config(file=file).model if file.is_file() else read_model(path).model
 
 
 def initial_weights(config: Config, tokenizer: TextEncoder | None) -> Mapping[str, Tensor] | None:
