@@ -265,7 +265,7 @@ def test_logits_that_overflow_are_told_from_damaged_weights():
     model = make_model()
     with torch.no_grad():
         model.norm.weight.fill_(3e38)
-    with pytest.raises(ValueError, match="logits is (nan|-?inf): its logits overflow"):
+    with pytest.raises(ValueError, match=r"logits is (nan|-?inf): its logits overflow"):
         list(start(model, [[1]], settings(1)))
 
 
