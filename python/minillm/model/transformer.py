@@ -31,13 +31,13 @@ class Transformer(nn.Module):
         cross_entropy: Of the last loss in training, without the experts' penalties; for the log.
     """
 
-    cross_entropy: Tensor
-
     def __init__(self, config: ModelConfig) -> None:
         """Builds the model and draws its initial weights from PyTorch's global generator."""
         super().__init__()
         self.config = config
         self.document_start: int | None = None
+        # A buffer: as an attribute it would share memory with the loss that compiled code returns.
+        self.cross_entropy: Tensor = nn.Buffer(torch.zeros(()), persistent=False)
         self.embed_tokens = Embedding(config.vocab_size, config.d_model, std=config.init_std)
         self.embed_positions = (
             Embedding(config.context_length, config.d_model, std=config.init_std)
@@ -93,7 +93,7 @@ class Transformer(nn.Module):
         ) / (targets != IGNORED).sum().clamp(min=1)
         if not self.training:
             return loss
-        self.cross_entropy = loss.detach()
+        self.cross_entropy.copy_(loss.detach())
         return loss + take_penalty(self.layers)
 
     def hidden(
