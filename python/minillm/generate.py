@@ -85,6 +85,7 @@ def generate(
     json_lines: Annotated[bool, Parameter("--json")] = False,
     logprobs: Annotated[int | None, AtLeast0] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    model: dict[str, str] | None = None,
 ) -> None:
     """Continue prompts with a trained model.
 
@@ -101,6 +102,7 @@ def generate(
         json_lines: Print one JSON object for each sample, on one line.
         logprobs: With --json: each token, its log-probability, and so many of the likeliest ones.
         device: Where to compute.
+        model: --model.FIELD VALUE for what changes no weight, such as context_length, rope_scaling.
     """
     sampling = sampling or Sampling()
     if "" in sampling.stop:
@@ -113,7 +115,7 @@ def generate(
     from minillm.infer import load_run, stream_texts  # noqa: PLC0415  imports torch
     from minillm.train.device import choose_device  # noqa: PLC0415
 
-    loaded = load_run(run, device=str(choose_device(device)))
+    loaded = load_run(run, device=str(choose_device(device)), model=model)
     known = {name: value for name, value in given.items() if value not in (None, (), {})}
     settings = check_settings({**loaded.config.sample.model_dump(), **known})
     jobs = jobs_of(loaded, prompts, range(seed, seed + num_samples))

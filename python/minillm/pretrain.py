@@ -146,12 +146,12 @@ def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet:
     from minillm.train import data_vocab_size  # noqa: PLC0415  imports torch
 
     if config.train.init_from is not None:
-        from minillm.interop import read_model  # noqa: PLC0415
+        from minillm.interop import initial_shape  # noqa: PLC0415
 
         if shape is not None:
             reason = "the shape is that of the weights"
             raise UsageError(f"--model cannot be given with --init-from: {reason}")
-        shape = read_model(config.train.init_from).model.model_dump()
+        shape = initial_shape(config.train.init_from).model_dump()
         config = load(model=shape)
     vocab_size = data_vocab_size(config.data)
     if vocab_size is None:

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from minillm import messages
+from minillm.checkpoint import Checkpoint
 from minillm.cli import build_app
 from minillm.config import load_config
 from minillm.infer import load_run
@@ -154,6 +156,55 @@ def test_pretraining_begins_from_weights(trained, call, settings, tmp_path, kind
     before, after = weights(trained), weights(tmp_path / "b")
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-7)
+
+
+def test_training_goes_on_with_a_longer_context(trained, call, settings, tmp_path, data_folder):
+    longer = {
+        "model__context_length": "96",
+        "model__rope_scaling": "yarn",
+        "model__rope_scaling_factor": "3",
+        "train__seq_len": "96",
+    }
+    frozen = {"optim__learning_rate": "1e-12", "optim__adamw_learning_rate": "1e-12"}
+    for out, changes in (("a", frozen), ("b", {"train__max_train_steps": "30"})):
+        assert begin(settings, tmp_path / out, f"--init-from={trained}", **longer, **changes) == 0
+    shape = load_config(file=tmp_path / "b/config.yaml").model
+    assert (shape.context_length, shape.rope_original_context) == (96, 32)
+    before, after = weights(trained), weights(tmp_path / "a")
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-7)
+    # The weights do as well beyond the old context as load_run makes them do, and then better.
+    rope = {"rope_scaling": "yarn", "rope_scaling_factor": 3.0, "rope_original_context": 32}
+    ids = torch.from_numpy(np.fromfile(data_folder / "val.bin", dtype="<u2")[:96].astype(int))[None]
+    losses = [
+        model(ids[:, :-1], targets=ids[:, 1:]).item()
+        for model in (
+            load_run(trained, model={"context_length": 96, **rope}).model,
+            load_run(tmp_path / "a").model,
+            load_run(tmp_path / "b").model,
+        )
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert losses[2] < 0.9 * losses[1]
+
+
+def test_weights_of_a_source_are_read_once(trained, settings, tmp_path, monkeypatch):
+    reads = []
+    original = Checkpoint.tensors
+    monkeypatch.setattr(
+        Checkpoint, "tensors", lambda self, name: reads.append(name) or original(self, name)
+    )
+    assert begin(settings, tmp_path / "b", f"--init-from={trained}") == 0
+    assert reads == ["model"]
+
+
+def test_scaled_rope_has_no_gguf(make_parts, call, tmp_path):
+    pytest.importorskip("gguf")
+    parts = make_parts(rope_scaling="linear", rope_scaling_factor=2.0)
+    write_run(tmp_path / "run", parts)
+    code, said = call("export", "run", "a.gguf")
+    assert code == 1
+    assert "no GGUF is written of a model with rope_scaling (linear)" in said
 
 
 def test_shape_comes_with_the_weights(trained, settings, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Mixture of experts from the command's point of view: training, metrics, generation."""
 
+import math
+
 import pytest
 import torch
 
@@ -18,6 +20,8 @@ EXPERTS = {
     "model__dropout": "0",
 }
 
+DAMAGED = r"logits is nan: weight `layers\.1\.ffn\.experts\.up_proj` is not finite"
+
 GREEDY = SampleConfig(temperature=0.0, max_new_tokens=20)
 
 
@@ -34,6 +38,16 @@ def test_metrics_tell_how_experts_are_used(trained):
     for line in lines:
         assert 1 <= line["expert_load_max"] <= 2  # of 4 experts each token uses 2
         assert 0.5 <= line["expert_load_entropy"] <= 1.0001
+
+
+def test_logged_loss_is_the_cross_entropy_and_penalties_stand_beside_it(make_config):
+    rates = {"model__balance_rate": "100", "model__router_z_loss": "10"}
+    config = make_config(**{**EXPERTS, "model__balance": "aux", **rates})
+    run(config, resume=False, eval_only=False, quiet=True)
+    first = next(record for record in read_metrics(config.train.out_dir) if "loss" in record)
+    assert first["loss"] == pytest.approx(math.log(257), abs=0.1)
+    assert first["balance_loss"] == pytest.approx(200, rel=0.1)  # each token uses 2
+    assert first["router_z_loss"] == pytest.approx(10 * math.log(4) ** 2, rel=0.1)
 
 
 def test_bias_moves_once_per_optimizer_step_and_is_saved(trained):
@@ -59,5 +73,5 @@ def test_cached_generation_equals_uncached(trained):
 def test_generation_with_damaged_experts_is_refused(trained):
     model = load_run(trained).model
     model.layers[1].ffn.experts.up_proj.data[:] = float("nan")
-    with pytest.raises(ValueError, match="logits are not finite: its weights are damaged"):
+    with pytest.raises(ValueError, match=DAMAGED):
         list(Generation(model, [[1, 2, 3]], GREEDY, seeds=[0], stop_ids=()))

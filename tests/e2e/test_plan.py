@@ -42,6 +42,14 @@ def test_the_dial_and_single_fields_work_as_in_pretrain(call):
     assert json.loads(out)["model"]["embedding_parameters"] == 1000 * 128
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_experts_of_any_width_can_be_planned(call, dtype):
+    widths = ("--model.d_model", 90, "--model.n_heads", 3, "--model.d_expert", 50)
+    code, out, err = call("--model", "nano", "--model.n_experts", 4, *widths, "--dtype", dtype)
+    assert (code, err) == (0, "")
+    assert "activations" in out
+
+
 def test_a_run_that_does_not_fit_is_warned_of(call):
     code, _, err = call("--model", "1b", "--device", "rtx4090")
     assert code == 0

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import torch
 
 from minillm import messages
 from minillm.checkpoint import RunLock, latest_checkpoint, list_checkpoints
+from minillm.model import IGNORED
 from minillm.pretrain import app, run
 from minillm.tokenizer import Tokenizer
-from minillm.train import loop, session
+from minillm.train import build_run, loop, session
 from minillm.train.metrics import read_metrics
 
 
@@ -90,10 +92,20 @@ def test_documents_without_an_end_cannot_be_masked(call, data_folder):
     assert "error: train.mask_documents (true) needs a tokenizer with an end-of-text tok" in errors
 
 
-def test_flex_attention_is_refused_for_training_on_a_cpu(call):
-    code, _, errors = call(model__attention_backend="flex")
-    assert code == messages.EXIT_FAILED
-    assert "error: model.attention_backend (flex) cannot train on a CPU" in errors
+@pytest.mark.parametrize(
+    ("fields", "backend"), [({}, "sdpa"), ({"model__attention_softcap": "9"}, "reference")]
+)
+def test_run_of_flex_attention_goes_on_on_a_cpu(call, tmp_path, fields, backend):
+    shared = {"train__max_train_steps": "8", **fields}
+    twin = {"model__attention_backend": backend, "train__out_dir": f"{tmp_path}/twin"}
+    assert call(**shared, **twin)[0] == 0
+    code, _, errors = call(model__attention_backend="flex", **shared)
+    assert code == 0
+    assert f"model.attention_backend: {backend} takes the place of flex" in errors
+    assert "attention_backend: flex" in (tmp_path / "run" / "config.yaml").read_text()
+    assert call("--eval-only")[1] == call("--eval-only", train__out_dir=f"{tmp_path}/twin")[1]
+    longer = {"train__max_train_steps": "9", "model__attention_backend": backend}
+    assert call("--resume", **longer)[0] == 0
 
 
 def test_final_evaluation_covers_every_validation_token(make_config, data_folder):
@@ -106,6 +118,32 @@ def test_final_evaluation_covers_every_validation_token(make_config, data_folder
     text_bytes = int((ids[1:] < 256).sum())  # the end-of-text token stands for no text
     in_bits = last["val_loss"] * last["val_tokens"] / math.log(2) / text_bytes
     assert last["val_bits_per_byte"] == pytest.approx(in_bits, rel=1e-9)
+
+
+def test_accumulation_counts_each_target_alike_where_some_are_ignored(make_config):
+    torch.manual_seed(0)
+    ids, targets = torch.randint(257, (2, 8, 32)).unbind()
+    for row, ignored in enumerate((0, 32, 32, 32, 5, 30, 31, 17)):  # rows 2 and 3 have no target
+        targets[row, :ignored] = IGNORED
+    seen = []
+    for batch_size, micro_steps in ((8, 1), (2, 4)):
+        config = make_config(
+            train__batch_size=str(batch_size),
+            train__gradient_accumulation_steps=str(micro_steps),
+            optim__name="sgd",
+            optim__learning_rate="1",
+            optim__warmup_steps="1",
+            model__dropout="0",
+        )
+        whole = build_run(config, resume=False, say=lambda _: None)
+        pieces = list(zip(ids.split(batch_size), targets.split(batch_size), strict=True))
+        whole.batches = SimpleNamespace(batch=pieces.__getitem__)
+        expected = whole.model.eval()(ids, targets=targets)
+        whole.model.train()
+        loss, grad_norm = loop.train_step(whole)
+        torch.testing.assert_close(loss, expected.detach())
+        seen.append([grad_norm, *whole.model.parameters()])
+    torch.testing.assert_close(*seen, rtol=1e-4, atol=1e-6)
 
 
 def test_accumulation_equals_one_large_batch(make_config, tmp_path):

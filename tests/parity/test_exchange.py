@@ -41,6 +41,20 @@ SHAPES = {
         "attention_bias": True,
         "tie_embeddings": False,
     },
+    # Made for 16 tokens; the tests read 40.
+    "llama, linear": {"rope_scaling": "linear", "rope_scaling_factor": 4.0},
+    "llama, llama3": {
+        "rope_scaling": "llama3",
+        "rope_scaling_factor": 4.0,
+        "rope_llama3_ramp": (1.0, 3.0),
+    },
+    "qwen3, yarn": {
+        "qk_norm": True,
+        "rope_scaling": "yarn",
+        "rope_scaling_factor": 4.0,
+        "rope_yarn_ramp": (0.5, 16.0),
+        "rope_theta": 5000.0,
+    },
     "qwen3 moe": {
         "qk_norm": True,
         "n_kv_heads": 2,
@@ -208,7 +222,7 @@ def test_gpt2_as_it_was_published_comes_in(make_parts, tmp_path):
 
 # --- GGUF ---------------------------------------------------------------------------------------
 
-NO_GGUF = ("qwen3, biased and untied", "qwen3 moe")
+NO_GGUF = ("qwen3, biased and untied", "qwen3 moe", "llama, linear", "llama, llama3", "qwen3, yarn")
 GGUF_SHAPES = {name: shape for name, shape in SHAPES.items() if name not in NO_GGUF}
 every_gguf_shape = pytest.mark.parametrize("shape", GGUF_SHAPES.values(), ids=GGUF_SHAPES)
 

@@ -211,9 +211,9 @@ def test_softcap_matches_gemma2():
 
     queries, keys, values = torch.randn(3, 2, 4, 6, 8).unbind()
     allowed = torch.ones(6, 6, dtype=torch.bool).tril().expand(1, 1, 6, 6)
-    actual = attend(
-        queries, keys, values, Mask(dense=allowed), backend="reference", scale=0.5, softcap=1.5
-    )
+    config = ModelConfig(attention_backend="reference", attention_softcap=1.5)
+    mask = Mask(dense=allowed)
+    actual = attend(queries, keys, values, mask, config, scale=0.5, training=False)
     module = torch.nn.Module().eval()
     module.num_key_value_groups = 1
     hidden = torch.where(allowed, 0.0, -torch.inf)
@@ -225,7 +225,12 @@ def test_softcap_matches_gemma2():
 
 @pytest.mark.parametrize("d_latent_q", [0, 20])
 @pytest.mark.parametrize("pairs", ["half", "interleaved"])
-def test_latent_attention_matches_deepseek(d_latent_q, pairs):
+@pytest.mark.parametrize("scaling", ["none", "yarn"])
+def test_latent_attention_matches_deepseek(d_latent_q, pairs, scaling):
+    rope = {"rope_type": "default", "rope_theta": 10_000.0}
+    if scaling == "yarn":  # DeepSeek-V3's own settings, but for the sizes
+        rope |= {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+        rope |= {"beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0}
     ours = our(
         attention="mla",
         n_kv_heads=4,
@@ -235,6 +240,8 @@ def test_latent_attention_matches_deepseek(d_latent_q, pairs):
         d_head_nope=12,
         d_head_v=10,
         rope_pairs=pairs,
+        rope_scaling=scaling,
+        rope_scaling_factor=4.0,
         attention_bias=True,
         norm_eps=1e-6,  # that of the latents' norms there is fixed
     )
@@ -250,6 +257,7 @@ def test_latent_attention_matches_deepseek(d_latent_q, pairs):
         qk_nope_head_dim=12,
         v_head_dim=10,
         rope_interleave=pairs == "interleaved",
+        rope_parameters=rope,
         attention_bias=True,
         rms_norm_eps=1e-6,
         first_k_dense_replace=3,  # no layer has experts

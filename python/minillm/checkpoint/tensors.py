@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 Tensors = dict[str, Tensor]
+SHOWN = 3
+"""Differences in a message; another width changes every layer."""
 
 
 def model_tensors(model: nn.Module) -> Tensors:
@@ -22,22 +24,23 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copies `tensors` into `model`, which must have exactly these names and shapes.
 
     Raises:
-        ValueError: Naming the first tensor, in the model's order, that is missing, unknown, or of
-            another shape.
+        ValueError: Before anything is copied, naming the first tensors that are missing, unknown,
+            or of another shape.
     """
     own = _named(model)
-    if missing := sorted(set(own) - set(tensors)):
-        raise ValueError(f"the checkpoint lacks `{missing[0]}` of the model")
-    if unknown := sorted(set(tensors) - set(own)):
-        raise ValueError(f"the checkpoint has `{unknown[0]}`, which the model does not")
+    differences = [
+        f"weight `{name}` is {_shape(tensors, name)} in the checkpoint, {_shape(own, name)} in the"
+        " model"
+        for name in [*own, *sorted(set(tensors) - set(own))]
+        if _shape(tensors, name) != _shape(own, name)
+    ]
+    if more := differences[SHOWN:]:
+        differences[SHOWN:] = [f"and so for {len(more)} more"]
+    if differences:
+        raise ValueError("\n".join(differences))
     with torch.no_grad():
         for name, weight in own.items():
-            tensor = tensors[name]
-            if weight.shape != tensor.shape:
-                theirs, ours = list(tensor.shape), list(weight.shape)
-                problem = f"is {theirs} in the checkpoint, {ours} in the model"
-                raise ValueError(f"weight `{name}` {problem}")
-            weight.copy_(tensor)
+            weight.copy_(tensors[name])
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
@@ -94,3 +97,7 @@ def _named(model: nn.Module) -> dict[str, Tensor]:
     for name, tensor in kept.items():
         first_name.setdefault(id(tensor), name)
     return {name: kept[name] for name in first_name.values()}
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> str:
+    return str(list(tensors[name].shape)) if name in tensors else "missing"

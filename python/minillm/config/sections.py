@@ -1,15 +1,25 @@
 """The sections of the tree that do not shape the model: data, optimizer, loop, sampling."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from minillm.config.section import Section
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 IdKey = Annotated[int, Field(ge=0, strict=False)]
 """A token id as the key of a mapping; JSON has only text for keys."""
+FORBIDDING = -1e9
+"""The least bias: a token that has it is never drawn."""
+Bias = Annotated[float, Field(ge=FORBIDDING, le=-FORBIDDING)]
 
 
 class DataConfig(Section):
@@ -112,7 +122,9 @@ class SampleConfig(Section):
     )
     max_new_tokens: PositiveInt = Field(128, description="longest continuation, in tokens")
     temperature: NonNegativeFloat = Field(
-        0.8, description="divides the logits; 0 always takes the likeliest token"
+        0.8,
+        le=1e6,
+        description="divides the logits, from 1e-6 on; 0 always takes the likeliest token",
     )
     top_k: NonNegativeInt = Field(0, description="sample from the k likeliest tokens; 0 from all")
     top_p: PositiveFloat = Field(
@@ -123,12 +135,24 @@ class SampleConfig(Section):
         le=1,
         description="sample from the tokens at least this times as likely as the likeliest",
     )
-    repetition_penalty: PositiveFloat = Field(
-        1.0, description="above 1, makes tokens of the text so far less likely, the prompt's too"
+    repetition_penalty: float = Field(
+        1.0,
+        ge=1e-6,
+        le=1e6,
+        description="above 1, makes tokens of the text so far less likely, the prompt's too",
     )
-    logit_bias: dict[IdKey, float] = Field(
+    logit_bias: dict[IdKey, Bias] = Field(
         {}, description="what is added to the logits of single token ids; -1e9 forbids one"
     )
     stop: tuple[str, ...] = Field(
         (), strict=False, description="strings that end a text and are not part of it"
     )
+
+    @model_validator(mode="after")
+    def _check_temperature(self) -> Self:
+        if 0 < self.temperature < 1e-6:
+            raise ValueError(
+                f"temperature ({self.temperature:g}) must be 0, which takes the likeliest token, or"
+                " at least 1e-6"
+            )
+        return self

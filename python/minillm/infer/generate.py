@@ -20,7 +20,7 @@ from torch import Tensor
 from minillm.config import SampleConfig
 from minillm.infer.sampling import Sampler, log_probabilities
 from minillm.messages import with_hint
-from minillm.model import KVCache, Transformer
+from minillm.model import KVCache, Transformer, check_finite
 from minillm.tokenizer import TextEncoder
 
 
@@ -61,7 +61,9 @@ class Generation:
 
     Raises:
         ValueError: At once, and not when the first token is asked for: if a prompt is empty,
-            longer than the context, or holds an id beyond the vocabulary, or a bias is for one.
+            longer than the context, or holds an id beyond the vocabulary, a bias is for one, or all
+            are forbidden. While tokens are drawn: if a logit is not finite, with the first weight
+            that is not.
     """
 
     def __init__(
@@ -89,19 +91,14 @@ class Generation:
         self._stop_ids = frozenset(stop_ids)
         self._logprobs = logprobs
         self._sampler = Sampler(
-            config,
-            prompts,
-            seeds,
-            vocab_size=shape.vocab_size,
-            absent=absent,
-            device=weight.device,
+            config, prompts, seeds, vocab_size=shape.vocab_size, absent=absent, device=self._device
         )
-        longest = max(map(len, prompts), default=0)
+        longest = max(map(len, prompts), default=0) + config.max_new_tokens
         self._cache = KVCache(
             shape,
             len(prompts),
-            min(shape.context_length, longest + config.max_new_tokens),
-            device=weight.device,
+            min(shape.context_length, longest),
+            device=self._device,
             dtype=weight.dtype,
         )
 
@@ -170,7 +167,9 @@ class Generation:
     def _read(self, unread: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
         """Feeds what is unread; the logits of what comes next."""
         hidden = self._model.hidden(unread, cache=self._cache)  # B T D
-        return self._model.logits(hidden[:, -1:])[:, 0]  # B V
+        logits = self._model.logits(hidden[:, -1:])[:, 0]  # B V
+        check_finite(logits.float().sum().item(), "sum of the model's logits", self._model)
+        return logits
 
 
 def absent_ids(tokenizer: TextEncoder, vocab_size: int) -> list[int]:

@@ -28,7 +28,11 @@ CHANGEABLE = (
     "rope_yarn_ramp",
     "rope_llama3_ramp",
 )
-"""Fields of `model` that no weight depends on: how far a trained model reaches, and by what."""
+"""Fields of `model` that can change in a trained one: how far it reaches, and by what.
+
+No weight hangs on them but, with learned positions, the table of `context_length` rows: that one is
+then as fixed as a width. A `context_length` below the `train.seq_len` of the run is refused, too.
+"""
 
 
 class LoadedRun(NamedTuple):
@@ -61,7 +65,7 @@ def load_run(
         ValueError: If there is no such folder, nothing trained in it, its parts do not fit
             together, or a field cannot be changed; the message names the file or the field.
     """
-    changes = model or {}
+    changes = {name.replace("-", "_"): value for name, value in (model or {}).items()}
     for name in changes:
         if name not in CHANGEABLE:
             raise ValueError(

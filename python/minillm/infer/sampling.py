@@ -3,7 +3,8 @@
 Small functions, each logits to logits, and a sampler that puts them in the order that
 `transformers` has: logit bias, repetition penalty, temperature, top-k, top-p, min-p. The order
 matters: top-p then measures the probabilities that will be drawn from. A token that is ruled out
-gets the logit -inf, that is the probability 0.
+gets the logit -inf, that is the probability 0. The ranges of the settings are those of
+`SampleConfig`, within which nothing overflows.
 
 Sources: repetition penalty from Keskar et al., "CTRL", arXiv:1909.05858, section 4.1; top-k from
 Fan et al., arXiv:1805.04833; top-p ("nucleus") from Holtzman et al., arXiv:1904.09751; min-p from
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from minillm.config import SampleConfig
+from minillm.config.sections import FORBIDDING
 
 
 def penalize_repetition(
@@ -27,12 +29,7 @@ def penalize_repetition(
 
     CTRL only divides, which would make a token with a negative logit likelier; `transformers`
     mended that, and so it is here.
-
-    Raises:
-        ValueError: If `penalty` is not positive.
     """
-    if not penalty > 0:
-        raise ValueError(f"repetition_penalty ({penalty}) must be above 0")
     penalized = torch.where(logits < 0, logits * penalty, logits / penalty)
     return torch.where(seen, penalized, logits)
 
@@ -40,25 +37,13 @@ def penalize_repetition(
 def scale_by_temperature(
     logits: Float[Tensor, "*B V"], temperature: float
 ) -> Float[Tensor, "*B V"]:
-    """Divides by `temperature`: below 1 sharpens the distribution, above 1 flattens it.
-
-    Raises:
-        ValueError: If `temperature` is not positive; 0 is greedy, which is no distribution.
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature ({temperature}) must be above 0 to scale by it")
+    """Divides by `temperature`: below 1 sharpens the distribution, above 1 flattens it."""
     # The largest logit becomes 0 first, so that no temperature overflows.
     return (logits - logits.amax(-1, keepdim=True)) / temperature
 
 
 def keep_top_k(logits: Float[Tensor, "*B V"], k: int) -> Float[Tensor, "*B V"]:
-    """Keeps exactly the `k` largest, all of them if there are no more; equals by lower id first.
-
-    Raises:
-        ValueError: If `k` is not positive.
-    """
-    if k < 1:
-        raise ValueError(f"top_k ({k}) must be at least 1")
+    """Keeps exactly the `k` largest, all of them if there are no more; equals by lower id first."""
     k = min(k, logits.shape[-1])
     last = logits.topk(k, dim=-1).values[..., -1:]  # *B 1
     # Which of several equals `topk` takes is not said, so it only tells where they begin.
@@ -72,12 +57,7 @@ def keep_top_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]
     """Keeps the likeliest tokens, as few as hold the probability `p` together.
 
     The token that crosses `p` is kept, so at least one is; equals by lower id first.
-
-    Raises:
-        ValueError: If `p` is not in (0, 1].
     """
-    if not 0 < p <= 1:
-        raise ValueError(f"top_p ({p}) must be above 0 and at most 1")
     if p == 1:  # rounding must not cost the tail
         return logits
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)  # *B V
@@ -91,12 +71,7 @@ def keep_min_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]
     """Keeps the tokens that are at least `p` times as likely as the likeliest one.
 
     Where the model is sure, few are left, and where it is not, many.
-
-    Raises:
-        ValueError: If `p` is not in [0, 1].
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"min_p ({p}) must be from 0 to 1")
     chances = logits.softmax(-1)
     return logits.masked_fill(chances < p * chances.amax(-1, keepdim=True), -torch.inf)
 
@@ -117,7 +92,7 @@ class Sampler:
         device: Where the logits are.
 
     Raises:
-        ValueError: If a bias is for an id beyond the vocabulary.
+        ValueError: If a bias is for an id beyond the vocabulary, or no id is left to draw.
     """
 
     def __init__(
@@ -140,8 +115,10 @@ class Sampler:
             for token, bias in config.logit_bias.items():
                 if token >= vocab_size:
                     raise ValueError(f"logit_bias names id {token}, vocab_size is {vocab_size}")
-                self._bias[token] = bias
+                self._bias[token] = bias if bias > FORBIDDING else -torch.inf
             self._bias[list(absent)] = -torch.inf
+            if not bool(self._bias.isfinite().any()):
+                raise ValueError("logit_bias forbids every token, expected one that may be drawn")
         if config.repetition_penalty != 1:
             self._seen = torch.zeros(len(prompts), vocab_size, dtype=torch.bool, device=device)
             for row, prompt in enumerate(prompts):
@@ -154,11 +131,7 @@ class Sampler:
             self._seen = self._seen[list(places)]
 
     def draw(self, logits: Float[Tensor, "B V"]) -> Int[Tensor, " B"]:
-        """One token for each row.
-
-        Raises:
-            ValueError: If a logit is NaN or infinite.
-        """
+        """One token for each row of finite logits."""
         adjusted = self._adjusted(logits)
         if self.config.temperature == 0:
             ids = adjusted.argmax(-1)  # B
@@ -169,11 +142,7 @@ class Sampler:
         return ids
 
     def probabilities(self, logits: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
-        """The distribution that `draw` draws from, in float32 whatever the model's dtype.
-
-        Raises:
-            ValueError: If a logit is NaN or infinite.
-        """
+        """The distribution that `draw` draws from, in float32 whatever the model's dtype."""
         adjusted = self._adjusted(logits)
         if self.config.temperature == 0:
             likeliest = adjusted.argmax(-1, keepdim=True)  # B 1
@@ -183,8 +152,6 @@ class Sampler:
     def _adjusted(self, logits: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
         """Logits with what depends on the token itself: bias and penalty."""
         logits = logits.float()
-        if not bool(logits.sum().isfinite()):
-            raise ValueError("the model's logits are not finite: its weights are damaged")
         if self._bias is not None:
             logits = logits + self._bias
         if self._seen is not None:

@@ -4,6 +4,7 @@ from minillm.interop.gguf_file import GGUF_TYPES, write_gguf
 from minillm.interop.hugging_face import read_hugging_face, write_hugging_face
 from minillm.interop.parts import Parts
 from minillm.interop.run_folder import (
+    initial_shape,
     initial_weights,
     is_hugging_face,
     read_model,
@@ -14,6 +15,7 @@ from minillm.interop.run_folder import (
 __all__ = [
     "GGUF_TYPES",
     "Parts",
+    "initial_shape",
     "initial_weights",
     "is_hugging_face",
     "read_hugging_face",

@@ -177,6 +177,12 @@ GPT2 = Architecture(
 
 ARCHITECTURES = {table.model_type: table for table in (LLAMA, QWEN3, QWEN3_MOE, GPT2)}
 
+RAMPS = {
+    "yarn": ("beta_slow", "beta_fast"),
+    "llama3": ("low_freq_factor", "high_freq_factor"),
+}
+"""Their kinds of RoPE that slow pairs down by turns, with the keys of our `rope_*_ramp`."""
+
 ALIASES = {"num_local_experts": "num_experts"}
 """What newer releases of `transformers` call a key."""
 

@@ -75,6 +75,9 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
     if name is None or (name == "qwen3" and parts.model.attention_bias):
         what = " with attention_bias" if name else ""
         raise ValueError(f"`{source}`: no GGUF is written of a {architecture.model_type}{what}")
+    if parts.model.rope_scaling != "none":
+        scaling = parts.model.rope_scaling
+        raise ValueError(f"`{source}`: no GGUF is written of a model with rope_scaling ({scaling})")
     blocks = _blocks(gguf, architecture, parts, kind)
     with written_aside(target) as aside:
         writer = gguf.GGUFWriter(aside, name)

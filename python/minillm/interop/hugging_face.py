@@ -59,6 +59,20 @@ What it was trained on, what it is good for and where it fails: to be written by
 """
 
 
+def read_shape(folder: Path) -> tuple[Architecture, ModelConfig]:
+    """What a folder's configuration says of the model; the weights are not touched.
+
+    Raises:
+        ValueError: Naming the key that is missing, damaged, or beyond what is computed here.
+    """
+    keys = _read_keys(folder / CONFIG)
+    kind, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {kind!r}, expected one of {known}")
+    architecture = ARCHITECTURES[kind]
+    return architecture, from_keys(architecture, keys, str(folder / CONFIG))
+
+
 def read_hugging_face(folder: Path) -> Parts:
     """Reads a folder that `save_pretrained` or `write_hugging_face` has written.
 
@@ -66,17 +80,9 @@ def read_hugging_face(folder: Path) -> Parts:
         ValueError: Naming the file and the key or tensor that is missing, damaged, or beyond what
             is computed here.
     """
-    keys = read_json(folder / CONFIG)
-    settings = _read_json_if_there(folder / "tokenizer_config.json")
-    for name, content in ((CONFIG, keys), ("tokenizer_config.json", settings)):
-        if "auto_map" in content:
-            problem = "asks for code that came with the model, and no such code is run here"
-            raise ValueError(f"`{folder / name}`: `auto_map` {problem}")
-    kind, known = keys.get("model_type"), ", ".join(ARCHITECTURES)
-    if not isinstance(kind, str) or kind not in ARCHITECTURES:
-        raise ValueError(f"`{folder / CONFIG}`: `model_type` is {kind!r}, expected one of {known}")
-    architecture = ARCHITECTURES[kind]
-    model = from_keys(architecture, keys, str(folder / CONFIG))
+    architecture, model = read_shape(folder)
+    settings_path = folder / "tokenizer_config.json"
+    settings = _read_keys(settings_path) if settings_path.is_file() else {}
     template = settings.get("chat_template")
     if (folder / CHAT_TEMPLATE).is_file():
         template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
@@ -245,7 +251,7 @@ def _sampling(sample: SampleConfig) -> dict[str, Any]:
 
 def _read_sampling(file: Path) -> SampleConfig:
     """The settings that we have too; without `do_sample` theirs are not in use."""
-    keys = _read_json_if_there(file)
+    keys = read_json(file) if file.is_file() else {}
     if not keys.get("do_sample"):
         return SampleConfig()
     names = ("temperature", "top_k", "top_p", "max_new_tokens")
@@ -262,8 +268,12 @@ def _check(read: Parts, written: Parts, dtype: torch.dtype, target: Path) -> Non
         raise OSError(f"`{target}`: the tokenizer does not read back as it was written")
 
 
-def _read_json_if_there(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+def _read_keys(path: Path) -> dict[str, Any]:
+    keys = read_json(path)
+    if "auto_map" in keys:
+        problem = "asks for code that came with the model, and no such code is run here"
+        raise ValueError(f"`{path}`: `auto_map` {problem}")
+    return keys
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -10,10 +10,10 @@ from typing import cast
 from torch import Tensor
 
 from minillm.checkpoint import list_checkpoints, model_tensors, save_checkpoint
-from minillm.config import Config, dump_yaml
+from minillm.config import Config, ModelConfig, dump_yaml, load_config
 from minillm.files import write_file, written_aside
 from minillm.infer import load_run
-from minillm.interop.hugging_face import CONFIG, read_hugging_face
+from minillm.interop.hugging_face import CONFIG, read_hugging_face, read_shape
 from minillm.interop.parts import CHAT_TEMPLATE, Parts, refuse_existing
 from minillm.messages import with_hint
 from minillm.tokenizer import TextEncoder, Tokenizer
@@ -81,6 +81,18 @@ def read_model(path: Path) -> Parts:
         ValueError: If it is none of them, or cannot be used; see both readers.
     """
     return read_hugging_face(path) if is_hugging_face(path) else read_run(path)
+
+
+def initial_shape(path: Path) -> ModelConfig:
+    """The shape alone of what `read_model` would read, without its weights.
+
+    Raises:
+        ValueError: As for `read_model`.
+    """
+    if is_hugging_face(path):
+        return read_shape(path)[1]
+    file = path / "config.yaml"
+    return load_config(file=file).model if file.is_file() else read_model(path).model
 
 
 def initial_weights(config: Config, tokenizer: TextEncoder | None) -> Mapping[str, Tensor] | None:

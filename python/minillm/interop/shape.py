@@ -17,6 +17,7 @@ from minillm.interop.architectures import (
     ARCHITECTURES,
     FREE_FIELDS,
     IDLE_KEYS,
+    RAMPS,
     REQUIRED,
     Architecture,
 )
@@ -38,7 +39,7 @@ def to_keys(architecture: Architecture, model: ModelConfig) -> dict[str, Any]:
         if value is not None:
             keys[key] = value
     if architecture.fixed["position"] == "rope":
-        keys["rope_theta"] = model.rope_theta  # read by every release, newer ones' name or not
+        keys |= _rope_keys(model)
     return keys
 
 
@@ -110,7 +111,7 @@ def _lost_fields(architecture: Architecture, model: ModelConfig) -> list[str]:
     """Fields that do not come back from a way there and back."""
     kept = {field: getattr(model, field) for field, _ in architecture.keys.values()}
     if architecture.fixed["position"] == "rope":
-        kept["rope_theta"] = model.rope_theta
+        kept |= _rope_fields(_rope_keys(model), source="")
     # Not validated: what has been lost may not fit together.
     again = ModelConfig.model_construct(**{**kept, **architecture.fixed})
     return [
@@ -131,13 +132,41 @@ def _is_idle(name: str, model: ModelConfig) -> bool:
     return actual not in values if values else not actual
 
 
+def _rope_keys(model: ModelConfig) -> dict[str, Any]:
+    """RoPE's settings as transformers 4 has them, which every release reads."""
+    kind, theta = model.rope_scaling, {"rope_theta": model.rope_theta}
+    if kind in ("none", "ntk"):  # theirs has no NTK of a fixed factor
+        return theta
+    group: dict[str, Any] = {"rope_type": kind, "factor": model.rope_scaling_factor}
+    if kind in RAMPS:
+        group["original_max_position_embeddings"] = model.rope_original_context
+        group |= zip(RAMPS[kind], getattr(model, f"rope_{kind}_ramp"), strict=True)
+    return {**theta, "rope_scaling": group}
+
+
 def _rope_fields(keys: Mapping[str, Any], source: str) -> dict[str, Any]:
     """RoPE's settings, flat until transformers 4 and in a group of their own since."""
     group = keys.get("rope_parameters") or keys.get("rope_scaling") or {}
     if not isinstance(group, dict):
         raise ValueError(f"`{source}`: `rope_parameters` is {group!r}, expected an object")
-    kind = group.get("rope_type", group.get("type", "default"))
-    if kind != "default" or group.get("partial_rotary_factor", 1) != 1:
-        raise ValueError(f"`{source}`: RoPE is {group!r}, only the default kind is computed here")
-    theta = group.get("rope_theta", keys.get("rope_theta"))
-    return {} if theta is None else {"rope_theta": theta}
+    group = {key: value for key, value in group.items() if value is not None}
+    kind = group.pop("rope_type", group.pop("type", "default"))
+    if kind not in ("default", "linear", *RAMPS):
+        raise ValueError(
+            f"`{source}`: `rope_type` is {kind!r}, expected default, linear, {' or '.join(RAMPS)}"
+            " (dynamic NTK scales by the length of each text, which is not done here)"
+        )
+    theta = group.pop("rope_theta", keys.get("rope_theta"))
+    fields = {} if theta is None else {"rope_theta": theta}
+    if kind != "default":
+        fields |= {"rope_scaling": kind, "rope_scaling_factor": group.pop("factor", None)}
+    if kind in RAMPS:
+        name, whole = f"rope_{kind}_ramp", keys.get("max_position_embeddings")
+        fields["rope_original_context"] = group.pop("original_max_position_embeddings", whole)
+        ramp = zip(RAMPS[kind], ModelConfig.model_fields[name].default, strict=True)
+        fields[name] = tuple(group.pop(key, default) for key, default in ramp)
+    # What else there is may only say what is so without it.
+    for key, value in group.items():
+        if {"partial_rotary_factor": 1, "truncate": True}.get(key) != value:
+            raise ValueError(f"`{source}`: RoPE's `{key}` is {value!r}, which is not computed here")
+    return fields

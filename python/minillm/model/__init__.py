@@ -13,7 +13,7 @@ from minillm.model.experts import (
     reset_load,
     router_z_loss,
 )
-from minillm.model.ffn import FeedForward, SwiGLU
+from minillm.model.ffn import FeedForward
 from minillm.model.latent_attention import LatentAttention
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
 from minillm.model.mask import Mask, build_mask
@@ -22,7 +22,7 @@ from minillm.model.residual import TokenValues, X0Skip
 from minillm.model.rope import Rotation, permute_pairs, rope_frequencies, rope_rotation, rotate
 from minillm.model.rope_scaling import scaled_frequencies
 from minillm.model.size import ModelSize, build_on_meta, flops_per_token, model_size
-from minillm.model.transformer import Transformer
+from minillm.model.transformer import Transformer, check_finite
 
 __all__ = [
     "IGNORED",
@@ -40,13 +40,13 @@ __all__ = [
     "RMSNorm",
     "Rotation",
     "Router",
-    "SwiGLU",
     "TokenValues",
     "Transformer",
     "X0Skip",
     "balance_loss",
     "build_mask",
     "build_on_meta",
+    "check_finite",
     "flops_per_token",
     "grouped_linear",
     "load_statistics",

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from minillm.model.mask import Backend, Mask
+from minillm.config import ModelConfig
+from minillm.model.mask import Mask
 from minillm.model.reference import scaled_dot_product_attention
 
 
@@ -23,11 +24,10 @@ def attend(
     keys: Float[Tensor, "B G S K"],
     values: Float[Tensor, "B G S Kv"],
     mask: Mask,
+    config: ModelConfig,
     *,
-    backend: Backend,
     scale: float,
-    softcap: float = 0.0,
-    dropout: float = 0.0,
+    training: bool,
 ) -> Float[Tensor, "B H T Kv"]:
     """Mixes the values that each query finds.
 
@@ -38,11 +38,12 @@ def attend(
         keys: What each position offers to be found by.
         values: What each position gives when found.
         mask: Which keys each query may see, built for the same backend.
-        backend: What computes it.
+        config: What computes it (`attention_backend`), and its cap and dropout.
         scale: Factor of the scores, 1 / sqrt(K) as a rule.
-        softcap: Bound of the scores; 0 for none, and always 0 for `sdpa`.
-        dropout: Share of the attention weights to drop; always 0 for `flex`.
+        training: Whether to drop attention weights.
     """
+    backend, softcap = config.attention_backend, config.attention_softcap
+    dropout = config.attention_dropout if training else 0.0
     if backend == "sdpa" and queries.shape[2] == 1:
         # The heads of a group see the same keys: as rows of one product they need no copy of them.
         rows = queries.reshape(*keys.shape[:2], -1, queries.shape[-1])  # B G H/G K

@@ -77,15 +77,9 @@ class Attention(nn.Module):
         keys, values = keys.transpose(1, 2), values.transpose(1, 2)  # B G T K
         if cache is not None:
             keys, values = cache.write(self.layer, keys, values)  # B G S K
+        scale = config.d_head**-0.5
         mixed = attend(
-            queries,
-            keys,
-            values,
-            mask,
-            backend=config.attention_backend,
-            scale=config.d_head**-0.5,
-            softcap=config.attention_softcap,
-            dropout=config.attention_dropout if self.training else 0.0,
+            queries, keys, values, mask, config, scale=scale, training=self.training
         )  # B H T K
         out: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))  # B T D
         return out

@@ -7,7 +7,7 @@ from minillm.config import ModelConfig
 from minillm.model.attention import Attention
 from minillm.model.cache import KVCache
 from minillm.model.experts import MixtureOfExperts
-from minillm.model.ffn import dense_feed_forward
+from minillm.model.ffn import FeedForward
 from minillm.model.latent_attention import LatentAttention
 from minillm.model.layers import build_norm
 from minillm.model.mask import Mask
@@ -32,9 +32,7 @@ class Block(nn.Module):
         self.token_values = TokenValues(config) if config.has_token_values(layer) else None
         self.ffn_norm = build_norm(config)
         has_experts = config.n_experts > 0 and layer >= config.n_dense_layers
-        self.ffn = (
-            MixtureOfExperts(config) if has_experts else dense_feed_forward(config, config.d_ff)
-        )
+        self.ffn = MixtureOfExperts(config) if has_experts else FeedForward(config, config.d_ff)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
 
     def forward(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minillm.config import ModelConfig
-from minillm.model.ffn import ACTIVATIONS, dense_feed_forward
+from minillm.model.ffn import ACTIVATIONS, FeedForward
 from minillm.model.init import draw, output_std
 
 
@@ -64,7 +64,7 @@ class Router(nn.Module):
         bias: Added to the scores for the choice alone; only with `balance: bias`. Saved.
         load: Tokens that chose each expert since `reset_load`, in training. Not saved: an optimizer
             step begins from 0.
-        penalty: Weighted balance and z loss of the last pass in training, until it is taken.
+        penalties: Weighted balance and z loss of the last pass in training.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -77,7 +77,7 @@ class Router(nn.Module):
             nn.Buffer(torch.zeros(n_experts)) if config.balance == "bias" else None
         )
         self.load: Tensor = nn.Buffer(torch.zeros(n_experts), persistent=False)
-        self.penalty: Tensor | None = None
+        self.penalties: Tensor = torch.zeros(2)
 
     def forward(
         self, x: Float[Tensor, "N D"]
@@ -100,11 +100,12 @@ class Router(nn.Module):
         counts = flat.new_zeros(config.n_experts).scatter_add_(0, flat, torch.ones_like(flat))  # E
         if self.training:
             self.load.add_(counts)
-            self.penalty = logits.new_zeros(())
+            balance = z_loss = logits.new_zeros(())
             if config.balance == "aux":
-                self.penalty = config.balance_rate * balance_loss(scores, counts)
+                balance = config.balance_rate * balance_loss(scores, counts)
             if config.router_z_loss:
-                self.penalty = self.penalty + config.router_z_loss * router_z_loss(logits)
+                z_loss = config.router_z_loss * router_z_loss(logits)
+            self.penalties = torch.stack((balance, z_loss))
         return chosen, config.router_scale * weights, counts
 
     @torch.no_grad()
@@ -147,7 +148,7 @@ class MixtureOfExperts(nn.Module):
         self.router = Router(config)
         self.experts = Experts(config)
         d_shared = config.n_shared_experts * config.d_expert
-        self.shared_experts = dense_feed_forward(config, d_shared) if d_shared else None
+        self.shared_experts = FeedForward(config, d_shared) if d_shared else None
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """Transforms each position by its experts."""
@@ -169,14 +170,19 @@ def grouped_linear(
 ) -> Float[Tensor, "M O"]:
     """Multiplies rows `ends[e - 1]` up to `ends[e]` by the e-th matrix.
 
-    PyTorch's grouped product where it takes the operands: it wants rows of whole 16 bytes. It reads
-    `ends` on the device and so compiles into one graph; else it is one product per expert, for
-    which the CPU must wait for the device.
+    PyTorch's grouped product where there is one. It reads `ends` on the device and so compiles into
+    one graph, and wants rows of whole 16 bytes: others are filled up with zeros. Else it is one
+    product per expert, for which the CPU must wait for the device.
     """
     weights = weights.to(rows.dtype)
-    is_aligned = all(width * rows.element_size() % 16 == 0 for width in weights.shape[1:])
-    if is_aligned and rows.dtype != torch.float64 and rows.device.type in ("cpu", "cuda"):
-        return functional.grouped_mm(rows, weights.mT, offs=ends)
+    if rows.dtype != torch.float64 and rows.device.type in ("cpu", "cuda"):
+        d_out, step = weights.shape[1], 16 // rows.element_size()
+        n_out, n_in = (-width % step for width in weights.shape[1:])
+        if n_out or n_in:
+            rows = functional.pad(rows, (0, n_in))
+            weights = functional.pad(weights, (0, n_in, 0, n_out))
+        product = functional.grouped_mm(rows, weights.mT, offs=ends)
+        return product[:, :d_out] if n_out else product
     sizes = ends.diff(prepend=ends.new_zeros(1)).tolist()
     # unbind and not `weights[e]`, each of which has a gradient as large as the whole stack.
     pairs = zip(rows.split(sizes), weights.unbind(), strict=True)
@@ -189,14 +195,15 @@ def routers(model: nn.Module) -> list[Router]:
 
 
 def take_penalty(blocks: Iterable[nn.Module]) -> Tensor | float:
-    """Mean over the blocks with experts of their last penalties; 0 without any."""
-    penalties = []
+    """Sum of the last balance and z loss, each the mean over the blocks with experts; 0 without."""
+    taken = []
     for block in blocks:
         # Not `routers`: a compiler cannot list modules of which it has just seen one change.
-        if isinstance(block.ffn, MixtureOfExperts) and block.ffn.router.penalty is not None:
-            penalties.append(block.ffn.router.penalty)
-            block.ffn.router.penalty = None  # a tensor with a graph must not outlive its step
-    return torch.stack(penalties).mean() if penalties else 0.0
+        if isinstance(block.ffn, MixtureOfExperts):
+            taken.append(block.ffn.router.penalties)
+            # Kept for the log alone: a tensor with a graph must not outlive its step.
+            block.ffn.router.penalties = taken[-1].detach()
+    return torch.stack(taken).mean(0).sum() if taken else 0.0
 
 
 def reset_load(model: nn.Module) -> None:
@@ -217,16 +224,20 @@ def load_statistics(model: nn.Module) -> dict[str, float]:
     Returns:
         `expert_load_max`: load of the busiest expert over the mean, in the worst layer; 1 is even.
         `expert_load_entropy`: entropy of the load over that of an even one, mean of the layers.
+        `balance_loss` and `router_z_loss`: what the last micro-step added to its cross-entropy.
     """
     loads = [router.load for router in routers(model)]
     if not loads:
         return {}
+    balance, z_loss = torch.stack([router.penalties for router in routers(model)]).mean(0).tolist()
     share = torch.stack(loads) / loads[0].sum()  # layers E
     entropy = -torch.xlogy(share, share).sum(-1).mean()
     n_experts = share.shape[1]
     return {
         "expert_load_max": share.max().item() * n_experts,
         "expert_load_entropy": entropy.item() / math.log(n_experts) if n_experts > 1 else 1.0,
+        "balance_loss": balance,
+        "router_z_loss": z_loss,
     }
 
 

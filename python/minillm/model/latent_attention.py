@@ -22,6 +22,7 @@ from minillm.model.init import output_std
 from minillm.model.layers import Linear, RMSNorm
 from minillm.model.mask import Mask
 from minillm.model.rope import Rotation, rotate
+from minillm.model.rope_scaling import yarn_magnitude
 
 
 class LatentAttention(nn.Module):
@@ -121,13 +122,6 @@ class LatentAttention(nn.Module):
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Mask) -> Tensor:
         config = self.config
-        return attend(
-            queries,
-            keys,
-            values,
-            mask,
-            backend=config.attention_backend,
-            scale=config.d_score**-0.5,  # of the score that both paths stand for
-            softcap=config.attention_softcap,
-            dropout=config.attention_dropout if self.training else 0.0,
-        )
+        # Of the score that both paths stand for. YaRN lengthens all of its channels.
+        scale = config.d_score**-0.5 * yarn_magnitude(config) ** 2
+        return attend(queries, keys, values, mask, config, scale=scale, training=self.training)

@@ -167,7 +167,9 @@ def mixture_of_experts(
 ) -> Float[Tensor, "N D"]:
     """Sum over each token's `n_chosen` likeliest experts of weight times SwiGLU.
 
-    The weights are softmax probabilities, divided by their sum over the chosen ones (Qwen3-MoE).
+    The weights are softmax probabilities, divided by their sum over the chosen ones (Qwen3-MoE). Of
+    experts that are equally likely all are taken, so there may be more of them than `n_chosen`; the
+    module's `topk` takes exactly as many.
     """
     scores = softmax(linear(x, router))  # N E
     lowest = scores.topk(n_chosen).values[:, -1:]  # N 1

@@ -12,7 +12,9 @@ texts, pairs turn more slowly, so that s times longer distances give angles that
   not come round once turn s times slower, and a linear ramp over the pairs lies between. Queries
   and keys are lengthened by 0.1 ln s + 1, as attention over more keys must be sharper (Peng et al.,
   "YaRN", arXiv:2309.00071, sections 3.2 to 3.4). The ramp runs over the index of the pair, its ends
-  rounded outwards, as in the authors' code and not over the turns as in equation 13.
+  rounded outwards, as in the authors' code and not over the turns as in equation 13. The channels
+  that turn are lengthened, as in transformers' Llama; with latent attention all of a head's are, by
+  the scale of its scores, as in DeepSeek-V3's code (`mscale` and `mscale_all_dim` 1).
 - `llama3`: the same idea with the ramp over the turns, from 1 to 4, and no lengthening (Llama 3.1's
   published code; "The Llama 3 Herd of Models", arXiv:2407.21783, section 3.4.2, trains on).
 
@@ -55,8 +57,8 @@ def scaled_frequencies(
     return frequencies * (kept + (1 - kept) / factor)
 
 
-def magnitude(config: ModelConfig) -> float:
-    """Factor of the lengths of queries and keys (YaRN, section 3.4)."""
+def yarn_magnitude(config: ModelConfig) -> float:
+    """Factor of the lengths of queries and keys (YaRN, section 3.4); 1 for other scalings."""
     is_yarn = config.rope_scaling == "yarn"
     return 0.1 * math.log(config.rope_scaling_factor) + 1 if is_yarn else 1.0
 

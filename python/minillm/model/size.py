@@ -4,6 +4,7 @@ Parameters are counted on the modules themselves, built on PyTorch's meta device
 a shape and no data: what is counted is what would be trained, whatever the configuration.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,7 @@ def build_on_meta(config: ModelConfig) -> Transformer:
         return Transformer(config)
 
 
+@cache
 def model_size(config: ModelConfig) -> ModelSize:
     """Counts the parameters of a model by what becomes of them."""
     total = active = embedding = multiplied = 0

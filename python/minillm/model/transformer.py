@@ -1,5 +1,7 @@
 """A decoder-only transformer, from token ids to logits or loss."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from minillm.model.layers import Embedding, Linear, build_norm
 from minillm.model.mask import build_mask
 from minillm.model.reference import IGNORED
 from minillm.model.rope import Rotation, rope_rotation
-from minillm.model.rope_scaling import magnitude, scaled_frequencies
+from minillm.model.rope_scaling import scaled_frequencies, yarn_magnitude
 
 
 class Transformer(nn.Module):
@@ -26,6 +28,7 @@ class Transformer(nn.Module):
     Attributes:
         document_start: Token that begins a document. If set, rows without a cache are masked by
             document where the caller does not number them.
+        cross_entropy: Of the last loss in training, without the experts' penalties; for the log.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -33,6 +36,8 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.document_start: int | None = None
+        # A buffer: as an attribute it would share memory with the loss that compiled code returns.
+        self.cross_entropy: Tensor = nn.Buffer(torch.zeros(()), persistent=False)
         self.embed_tokens = Embedding(config.vocab_size, config.d_model, std=config.init_std)
         self.embed_positions = (
             Embedding(config.context_length, config.d_model, std=config.init_std)
@@ -69,8 +74,9 @@ class Transformer(nn.Module):
             cache: Keys and values of earlier tokens; those of `ids` are added to it.
 
         Returns:
-            Logits, B T V, or the loss in nats, a float32 scalar. In training mode the loss
-            includes the experts' balance and z losses; in evaluation mode it never does.
+            Logits, B T V, or the loss in nats, a float32 scalar, 0 where nothing is to be
+            predicted. In training mode it includes the experts' balance and z losses, and
+            `cross_entropy` is left behind without them; in evaluation mode it never does.
 
         Raises:
             ValueError: If the sequence is longer than the model's context, or documents come with
@@ -82,8 +88,13 @@ class Transformer(nn.Module):
             return logits
         # In float32: the exponentials of 50,000 bfloat16 logits do not sum to anything useful.
         flat = logits.flatten(0, 1).float()  # N V
-        loss = functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED)
-        return loss + take_penalty(self.layers) if self.training else loss
+        loss = functional.cross_entropy(
+            flat, targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        ) / (targets != IGNORED).sum().clamp(min=1)
+        if not self.training:
+            return loss
+        self.cross_entropy.copy_(loss.detach())
+        return loss + take_penalty(self.layers)
 
     def hidden(
         self,
@@ -146,14 +157,26 @@ class Transformer(nn.Module):
         config = self.config
         if config.position != "rope":
             return None
+        # In latent attention the scale of the scores lengthens all channels, not only these.
+        magnitude = 1.0 if config.attention == "mla" else yarn_magnitude(config)
         frequencies = scaled_frequencies(config, positions.device)  # half
         return rope_rotation(
-            positions,
-            frequencies,
-            pairs=config.rope_pairs,
-            magnitude=magnitude(config),
-            dtype=dtype,
+            positions, frequencies, pairs=config.rope_pairs, magnitude=magnitude, dtype=dtype
         )
+
+
+def check_finite(value: float, name: str, model: nn.Module) -> float:
+    """`value`, which the model has computed.
+
+    Raises:
+        ValueError: If it is NaN or infinite, with the first weight that is not finite, if one is.
+    """
+    if math.isfinite(value):
+        return value
+    damaged = (key for key, weight in model.state_dict().items() if not weight.isfinite().all())
+    key = next(damaged, None)
+    cause = f"weight `{key}` is not finite" if key else "its logits overflow"
+    raise ValueError(f"the {name} is {value}: {cause}")
 
 
 def _count_positions(

@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from minillm.config import Config, ModelConfig
-from minillm.model import KVCache, build_on_meta, flops_per_token, model_size
+from minillm.model import KVCache, Transformer, build_on_meta, flops_per_token, model_size
 from minillm.optim import build_optimizer
 from minillm.train.device import autocast
 
@@ -47,7 +47,8 @@ def budget(config: Config, *, flops_per_s: float) -> dict[str, Part]:
 
 def training_memory(config: Config) -> Part:
     """Bytes held when the backward pass of a micro-step begins, by part."""
-    model = build_on_meta(config.model)
+    # FlexAttention compiles; what takes its place keeps the same, but for a cap's scores.
+    model = build_on_meta(config.model.without_flex())
     optimizer = build_optimizer(model, config.optim)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
@@ -58,7 +59,7 @@ def training_memory(config: Config) -> Part:
         "weights_bytes": _bytes([*model.parameters(), *model.buffers()]),
         "gradients_bytes": _bytes(model.parameters()),
         "optimizer_bytes": _bytes(state),
-        "activations_bytes": _saved_bytes(config),
+        "activations_bytes": _saved_bytes(model, config),
         # Log-probabilities, their gradient, and that of the logits, in float32.
         "logits_bytes": 3 * 4 * tokens * config.model.vocab_size,
     }
@@ -67,8 +68,9 @@ def training_memory(config: Config) -> Part:
 
 def decoding_memory(config: ModelConfig) -> Part:
     """Bytes to continue one sequence up to the whole context, in float32 as `generate` does."""
-    weights = _bytes(build_on_meta(config).parameters())
-    cache = _cache_bytes(config, config.context_length)
+    weights = 4 * model_size(config).total
+    empty = KVCache(config, 1, config.context_length, device="meta")
+    cache = _bytes([*empty.keys, *empty.values])
     return {
         "weights_bytes": weights,
         "cache_per_token_bytes": cache / config.context_length,
@@ -109,16 +111,8 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def _cache_bytes(config: ModelConfig, max_len: int) -> int:
-    cache = KVCache(config, 1, max_len, device="meta")
-    return _bytes([*cache.keys, *cache.values])
-
-
-def _saved_bytes(config: Config) -> int:
+def _saved_bytes(model: Transformer, config: Config) -> int:
     """Bytes that autograd keeps of one micro-step's forward pass, up to the logits."""
-    # FlexAttention compiles; SDPA keeps the same, as neither keeps scores.
-    backend = config.model.attention_backend.replace("flex", "sdpa")
-    model = build_on_meta(config.model.model_copy(update={"attention_backend": backend}))
     saved: dict[int, torch.UntypedStorage] = {}  # by identity; held, so that none comes again
 
     def keep(tensor: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from minillm.data import TokenFile, evaluation_windows
+from minillm.model import check_finite
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def evaluate(
     """Evaluates `model` on windows of `tokens` that do not overlap.
 
     Args:
-        model: Called as `model(ids, targets=ids)`, giving the mean loss.
+        model: Called as `model(ids, targets=targets)`, giving their mean cross-entropy.
         tokens: What to predict.
         seq_len: Tokens per window. The first ones of a window are predicted from little context,
             so a longer window gives a lower loss.
@@ -81,7 +82,7 @@ def evaluate(
                 return None
             with autocast:
                 loss = model(ids.to(device), targets=targets.to(device))
-            nats += _finite(loss.item(), model) * targets.numel()
+            nats += check_finite(loss.item(), "model's validation loss", model) * targets.numel()
             predicted += targets.numel()
             if token_bytes is not None:
                 text_bytes += int(token_bytes[targets.numpy()].sum())
@@ -89,12 +90,3 @@ def evaluate(
         model.train(was_training)
     bits_per_byte = nats / math.log(2) / text_bytes if text_bytes else None
     return Evaluation(nats / predicted, bits_per_byte, predicted)
-
-
-def _finite(loss: float, model: nn.Module) -> float:
-    if math.isfinite(loss):
-        return loss
-    damaged = (name for name, p in model.named_parameters() if not bool(p.isfinite().all()))
-    name = next(damaged, None)
-    cause = f"weight `{name}` is not finite" if name else "its logits overflow"
-    raise ValueError(f"the model's validation loss is {loss}: {cause}")

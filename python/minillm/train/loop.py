@@ -21,7 +21,7 @@ from torch import Tensor
 from minillm.checkpoint import model_tensors, optimizer_tensors, rng_tensors, save_checkpoint
 from minillm.config import Config, dump_yaml
 from minillm.data import Batches, TokenFile
-from minillm.model import Transformer, load_statistics, move_biases, reset_load
+from minillm.model import IGNORED, Transformer, load_statistics, move_biases, reset_load
 from minillm.optim import clip_grad_norm, set_learning_rate
 from minillm.tokenizer import TextEncoder
 from minillm.train.device import autocast
@@ -80,7 +80,7 @@ class Run:
 
 
 def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """One optimizer step; returns its mean loss and the gradient's norm before clipping.
+    """One optimizer step; returns its mean cross-entropy and the gradient's norm before clipping.
 
     Both stay on the device: reading them would make the CPU wait for it at every step. Only where
     the CPU itself has them are they looked at before the update; elsewhere the caller does it.
@@ -92,12 +92,14 @@ def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     micro_steps = config.train.gradient_accumulation_steps
     total_loss = torch.zeros((), device=run.device)
     reset_load(run.model)
-    for micro_step in range(micro_steps):
-        ids, targets = run.batches.batch(run.step * micro_steps + micro_step)
+    batches = [run.batches.batch(run.step * micro_steps + i) for i in range(micro_steps)]
+    counts = [int((targets != IGNORED).sum()) for _, targets in batches]
+    for (ids, targets), count in zip(batches, counts, strict=True):
+        share = count / max(1, sum(counts))  # so that each target of the step counts alike
         with autocast(run.device, config.train.dtype):
             loss = run.forward(_move(ids, run.device), targets=_move(targets, run.device))
-        (loss / micro_steps).backward()
-        total_loss += loss.detach() / micro_steps
+        (loss * share).backward()
+        total_loss += run.model.cross_entropy * share
     grad_norm = clip_grad_norm(run.model.parameters(), config.optim.grad_clip or float("inf"))
     run.bad_steps += ~torch.isfinite(total_loss + grad_norm)
     if run.device.type == "cpu":

@@ -42,7 +42,8 @@ FIXED = (
     "train.seed",
     "train.mask_documents",
 )
-"""With the whole of `model`, what a resumed run cannot change: state and data order hang on it."""
+"""What a resumed run cannot change, with all of `model` but what computes the same: state and data
+order hang on it."""
 
 Say = Callable[[str], None]
 
@@ -162,13 +163,14 @@ def build_run(
         check_samples(config.sample, data.tokenizer, config.model)
     device = choose_device(settings.device)
     threads = set_threads(settings.threads)
-    if device.type == "cpu" and config.model.attention_backend == "flex":
-        raise ValueError(
-            "model.attention_backend (flex) cannot train on a CPU, where FlexAttention has no"
-            " backward pass; expected sdpa or reference"
+    shape = config.model.without_flex() if device.type == "cpu" else config.model
+    if shape != config.model:
+        say(
+            f"model.attention_backend: {shape.attention_backend} takes the place of flex, which has"
+            " no backward pass on a CPU"
         )
     torch.manual_seed(settings.seed)  # the weights are drawn on the CPU, so they are the same
-    model = Transformer(config.model).to(device)
+    model = Transformer(shape).to(device)
     if weights is not None:
         load_model_tensors(model, weights)
     if settings.mask_documents:
@@ -238,7 +240,8 @@ def _restore(run: Run, say: Say) -> None:
 def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
     """Refuses to go on with another model, order or text than the checkpoint was made with."""
     old = load_config(file=checkpoint.path / "config.yaml")
-    fixed = (*FIXED, *(f"model.{name}" for name in type(run.config.model).model_fields))
+    shape = [name for name in type(old.model).model_fields if name != "attention_backend"]
+    fixed = (*FIXED, *(f"model.{name}" for name in shape))
     for dotted in fixed:
         before, now = _field(old, dotted), _field(run.config, dotted)
         if before != now:

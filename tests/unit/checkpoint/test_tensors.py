@@ -33,19 +33,43 @@ def test_weights_come_back(tied):
 def test_missing_weight_is_named():
     tensors = model_tensors(build())
     del tensors["norm.weight"]
-    with pytest.raises(ValueError, match=r"lacks `norm\.weight` of the model"):
+    with pytest.raises(ValueError, match=r"^weight `norm\.weight` is missing in the checkpoint, "):
         load_model_tensors(build(), tensors)
 
 
 def test_unknown_weight_is_named():
     tensors = model_tensors(build(tie_embeddings=False))
-    with pytest.raises(ValueError, match=r"has `lm_head\.weight`, which the model does not"):
+    expected = r"^weight `lm_head\.weight` is \[11, 8\] in the checkpoint, missing in the model$"
+    with pytest.raises(ValueError, match=expected):
         load_model_tensors(build(tie_embeddings=True), tensors)
 
 
 def test_weight_of_another_shape_is_named():
     with pytest.raises(ValueError, match=r"`embed_tokens\.weight` is \[11, 8\] in the checkpoint"):
         load_model_tensors(build(vocab_size=12), model_tensors(build()))
+
+
+def test_first_of_many_differences_are_named_and_nothing_is_copied():
+    source, target = build(d_ff=16, tie_embeddings=False), build(d_ff=24)
+    tensors = model_tensors(source)
+    del tensors["norm.weight"]
+    before = {name: tensor.clone() for name, tensor in model_tensors(target).items()}
+    with pytest.raises(ValueError) as caught:
+        load_model_tensors(target, tensors)
+    assert str(caught.value).splitlines() == [
+        *(
+            f"weight `layers.0.ffn.{name}_proj.weight` is {theirs} in the checkpoint, {ours} in the"
+            " model"
+            for name, theirs, ours in (
+                ("gate", [16, 8], [24, 8]),
+                ("up", [16, 8], [24, 8]),
+                ("down", [8, 16], [8, 24]),
+            )
+        ),
+        "and so for 2 more",
+    ]
+    after = model_tensors(target)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
 def test_optimizer_state_goes_by_name():

@@ -12,6 +12,7 @@ REFUSED = {
         "n_experts_per_token": 1,
         "router_normalize": True,
     },
+    "balance_rate (0) must be above 0 with balance (bias)": {"balance": "bias", "balance_rate": 0},
     "router_z_loss (0.1) needs router_score softmax": {
         "router_z_loss": 0.1,
         "router_score": "sigmoid",

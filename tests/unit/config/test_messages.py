@@ -153,7 +153,7 @@ def test_several_mistakes_are_told_at_once():
             "d_model (770) must be a multiple of n_heads (12) when d_head is absent",
         ),
         ({"n_heads": 4, "n_kv_heads": 3}, "n_heads (4) must be a multiple of n_kv_heads (3)"),
-        ({"d_head": 7}, "d_head (7) must be even: RoPE turns channels in pairs"),
+        ({"d_head": 7}, "d_head (7) must be even and above 0: RoPE turns channels in pairs"),
         ({"d_model": 2, "n_heads": 4}, "d_model (2) must be a multiple of n_heads (4)"),
         ({"windows": (1,) * 5}, "windows (5 of them) must not be more than n_layers (4)"),
         (
@@ -169,7 +169,7 @@ def test_several_mistakes_are_told_at_once():
             {"attention": "mla", "rope_fraction": 0.5},
             "rope_fraction (0.5) must be 1 with attention (mla)",
         ),
-        ({"attention": "mla", "d_head_rope": 5}, "d_head_rope (5) must be even: RoPE turns"),
+        ({"attention": "mla", "d_head_rope": 5}, "d_head_rope (5) must be even and above 0: RoPE"),
         (
             {"attention_softcap": 30.0},
             "attention_softcap (30) needs attention_backend flex or reference, not sdpa",
@@ -178,7 +178,10 @@ def test_several_mistakes_are_told_at_once():
             {"attention_dropout": 0.1, "attention_backend": "flex"},
             "attention_dropout (0.1) needs attention_backend sdpa or reference, not flex",
         ),
-        ({"d_head": 10, "rope_fraction": 0.5}, "d_head (10) times rope_fraction (5) must be even"),
+        (
+            {"d_head": 10, "rope_fraction": 0.5},
+            "d_head (10) times rope_fraction (0.5), 5 channels, must be even and above 0",
+        ),
         (
             {"rope_scaling": "linear", "rope_scaling_factor": 2.0, "position": "nope"},
             "rope_scaling (linear) needs position rope, not nope",
@@ -189,12 +192,17 @@ def test_several_mistakes_are_told_at_once():
         ),
         (
             {"rope_scaling": "yarn", "rope_scaling_factor": 2.0, "rope_yarn_ramp": (4.0, 4.0)},
-            "rope_yarn_ramp (4, 4) must rise",
+            "rope_yarn_ramp (4, 4) must begin with the fewer turns",
         ),
         (
             {"rope_scaling": "ntk", "rope_scaling_factor": 2.0, "d_head": 2},
-            "rope_scaling (ntk) needs more than one pair of channels to turn, d_head is 2",
+            "d_head (2) must be above 2 with rope_scaling (ntk)",
         ),
+        (
+            {"nope_interval": 1},
+            "nope_interval (1) must be 0 for RoPE in all layers, or 2 to n_layers (4); for RoPE in",
+        ),
+        ({"nope_interval": 5}, "nope_interval (5) must be 0 for RoPE in all layers, or 2 to"),
     ],
 )
 def test_shape_that_cannot_be_built_is_refused(fields, expected):

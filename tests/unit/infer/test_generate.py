@@ -86,6 +86,17 @@ LAYOUTS = {
     "windows": {"windows": (4, 0), "nope_interval": 2},
     "written out": {"attention_backend": "reference", "attention_softcap": 5.0},
     "latent": {"attention": "mla", "d_latent_kv": 16, "d_head_rope": 4, "d_head_nope": 8},
+    "experts": {"n_experts": 4, "n_shared_experts": 1, "n_dense_layers": 1, "d_expert": 16},
+    "speed": {
+        "ffn": "relu2",
+        "qk_norm": True,
+        "norm_scale": False,
+        "embedding_norm": True,
+        "x0_skip": True,
+        "value_embeddings": True,
+        "logit_softcap": 15.0,
+        "tie_embeddings": False,
+    },
 }
 
 
@@ -99,6 +110,13 @@ def test_every_layout_gives_cached_what_it_gives_without_cache(layout):
 @pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
 def test_a_batch_equals_its_rows_one_by_one(model, changes):
     config = settings(40, **changes)
+    alone = [continued(model, ids, config, seed) for seed, ids in enumerate(PROMPTS)]
+    assert tokens_of(start(model, PROMPTS, config), len(PROMPTS)) == alone
+
+
+@pytest.mark.parametrize("layout", ["experts", "speed"])
+def test_a_batch_of_every_layout_equals_its_rows_one_by_one(layout):
+    model, config = make_model(**LAYOUTS[layout]), settings(24)
     alone = [continued(model, ids, config, seed) for seed, ids in enumerate(PROMPTS)]
     assert tokens_of(start(model, PROMPTS, config), len(PROMPTS)) == alone
 
@@ -231,6 +249,24 @@ def test_prompts_are_not_changed(model):
 def test_bad_prompt_is_refused_before_the_first_token(model, prompts, message):
     with pytest.raises(ValueError, match=message):
         start(model, prompts, settings())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_damaged_weight_is_named(value):
+    model = make_model()
+    with torch.no_grad():
+        model.layers[1].attention.v_proj.weight[3, 3] = value
+    message = r"^the sum of the model's logits is nan: weight `layers.1.attention.v_proj.weight` is"
+    with pytest.raises(ValueError, match=message):
+        list(start(model, [[1]], settings(1)))
+
+
+def test_logits_that_overflow_are_told_from_damaged_weights():
+    model = make_model()
+    with torch.no_grad():
+        model.norm.weight.fill_(3e38)
+    with pytest.raises(ValueError, match=r"logits is (nan|-?inf): its logits overflow"):
+        list(start(model, [[1]], settings(1)))
 
 
 def test_bad_setting_is_refused_before_the_first_token(model):

@@ -220,12 +220,6 @@ def test_logits_are_left_as_they_are():
     assert torch.equal(logits, before)
 
 
-@pytest.mark.parametrize("bad", [nan, inf])
-def test_damaged_logits_are_an_error(bad):
-    with pytest.raises(ValueError, match="logits are not finite"):
-        sampler(2, temperature=0.0).draw(tensor([[0.0, bad]]))
-
-
 def test_log_probabilities_are_of_the_ids_and_of_the_likeliest():
     logits = tensor([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]]).log()
     chosen, top = log_probabilities(logits, tensor([0, 1]), 2)
@@ -244,14 +238,19 @@ def test_no_more_likeliest_tokens_than_there_are():
     [
         {"temperature": -1.0},
         {"temperature": nan},
+        {"temperature": 1e300},
+        {"temperature": 1e-50},
         {"top_k": -1},
         {"top_p": 0.0},
         {"top_p": 1.5},
         {"min_p": -0.1},
         {"min_p": 1.1},
         {"repetition_penalty": 0.0},
+        {"repetition_penalty": 1e-300},
+        {"repetition_penalty": 1e39},
         {"logit_bias": {-1: 1.0}},
         {"logit_bias": {1: inf}},
+        {"logit_bias": {1: 1e39}},
     ],
 )
 def test_setting_out_of_range_is_named(change):
@@ -264,15 +263,22 @@ def test_bias_for_an_id_beyond_the_vocabulary_is_named():
         sampler(5, logit_bias={4: 1.0, 5: 1.0})
 
 
-def test_functions_refuse_what_has_no_meaning():
-    logits, seen = torch.zeros(2), torch.zeros(2, dtype=torch.bool)
-    with pytest.raises(ValueError, match="temperature"):
-        scale_by_temperature(logits, 0.0)
-    with pytest.raises(ValueError, match="top_k"):
-        keep_top_k(logits, 0)
-    with pytest.raises(ValueError, match="top_p"):
-        keep_top_p(logits, 0.0)
-    with pytest.raises(ValueError, match="min_p"):
-        keep_min_p(logits, 1.1)
-    with pytest.raises(ValueError, match="repetition_penalty"):
-        penalize_repetition(logits, seen, 0.0)
+@pytest.mark.parametrize("temperature", [0.0, 1e-6, 1e6])
+@pytest.mark.parametrize("penalty", [1e-6, 1e6])
+@pytest.mark.parametrize("bias", [-9e8, 1e9])
+def test_settings_at_their_bounds_give_a_distribution(temperature, penalty, bias):
+    logits = tensor([[-1e4, 1e4, 0.0, 1.0]])
+    changes = {"temperature": temperature, "repetition_penalty": penalty, "top_p": 0.9}
+    drawn = sampler(4, prompts=[[0, 1, 2]], logit_bias={0: bias, 1: bias, 3: -bias}, **changes)
+    assert drawn.probabilities(logits).sum().item() == pytest.approx(1.0)
+    assert 0 <= int(drawn.draw(logits)) < 4
+
+
+def test_least_bias_forbids_a_token_that_is_the_only_likely_one():
+    chances = sampler(3, logit_bias={0: -1e9, 1: -9e8}, absent=[2])
+    assert chances.probabilities(tensor([[1e4, -1e4, 0.0]])).tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_settings_that_forbid_every_token_are_refused():
+    with pytest.raises(ValueError, match="logit_bias forbids every token, expected one that may"):
+        sampler(3, logit_bias={0: -1e9, 1: -1e9}, absent=[2])

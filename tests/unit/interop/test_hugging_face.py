@@ -100,9 +100,20 @@ def test_key_that_changes_nothing_is_let_through(folder):
         ({"num_hidden_layers": -1}, "is -1, expected more than 0"),
         ({"num_key_value_heads": 3}, "n_heads (4) must be a multiple of n_kv_heads (3)"),
         ({"rms_norm_eps": float("nan")}, "is nan, expected a finite number"),
-        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "RoPE is {'rope_type'"),
+        (
+            {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
+            "`rope_type` is 'dynamic', expected default, linear, yarn or llama3 (dynamic NTK",
+        ),
         ({"rope_scaling": "yarn"}, "`rope_parameters` is 'yarn', expected an object"),
-        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "RoPE is {'partial_rotary"),
+        (
+            {"rope_parameters": {"partial_rotary_factor": 0.5}},
+            "RoPE's `partial_rotary_factor` is 0.5",
+        ),
+        (
+            {"rope_scaling": {"type": "yarn", "factor": 2, "attention_factor": 1.5}},
+            "RoPE's `attent",
+        ),
+        ({"rope_scaling": {"type": "linear"}}, "`rope_scaling_factor` in `hf/config.json` is None"),
     ],
 )
 def test_key_that_is_wrong_is_named(folder, changes, message):

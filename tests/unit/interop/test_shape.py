@@ -89,6 +89,15 @@ def test_absent_keys_stand_for_what_transformers_takes():
     assert (model.tie_embeddings, model.rope_theta) == (False, 10_000.0)
 
 
+def test_scaling_without_an_original_context_is_that_of_the_whole():
+    """As transformers takes it; published files leave out the ramps, too."""
+    keys = to_keys(ARCHITECTURES["llama"], ModelConfig(context_length=64))
+    keys["rope_scaling"] = {"type": "yarn", "factor": 4}
+    model = from_keys(ARCHITECTURES["llama"], keys, "config.json")
+    assert (model.rope_original_context, model.rope_yarn_ramp) == (64, (1.0, 32.0))
+    assert (model.rope_scaling, model.rope_scaling_factor) == ("yarn", 4)
+
+
 def test_defaults_of_the_tables_are_those_of_transformers():
     transformers = pytest.importorskip("transformers")
     for table in ARCHITECTURES.values():

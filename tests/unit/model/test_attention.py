@@ -1,9 +1,8 @@
 import pytest
 import torch
-from torch.nn.attention import flex_attention
 
 from minillm.config import ModelConfig
-from minillm.model import Attention, KVCache, LatentAttention, Mask, build_mask, flex
+from minillm.model import Attention, KVCache, LatentAttention, Mask, build_mask
 from minillm.model.rope import rope_frequencies, rope_rotation
 
 SMALL = {"d_model": 24, "n_heads": 4, "d_head": 6}
@@ -19,11 +18,7 @@ layouts = pytest.mark.parametrize("fields", LAYOUTS.values(), ids=LAYOUTS)
 backends = pytest.mark.parametrize("backend", ["sdpa", "reference", "flex"])
 
 
-@pytest.fixture(autouse=True)
-def _flex_without_a_compiler(monkeypatch):
-    """FlexAttention step by step: a kernel for each mask takes a minute to compile."""
-    monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
-    monkeypatch.setattr(flex, "compiled_flex", lambda: flex_attention.flex_attention)
+pytestmark = pytest.mark.usefixtures("flex_without_a_compiler")
 
 
 def attention(**fields) -> Attention | LatentAttention:

@@ -198,8 +198,13 @@ def test_training_loss_adds_the_mean_penalty_of_the_layers_with_experts():
         counts = router.load.long()
         balance = balance_loss(logits.softmax(-1), counts)
         penalties.append(0.3 * balance + 0.7 * router_z_loss(logits))
-    expected = model.eval()(ids, targets=ids) + sum(penalties) / 2
-    torch.testing.assert_close(loss, expected)
+    in_training, alone = model.cross_entropy, model.eval()(ids, targets=ids)
+    torch.testing.assert_close(loss, alone + sum(penalties) / 2)
+    torch.testing.assert_close(in_training, alone)
+    logged = load_statistics(model)
+    assert logged["balance_loss"] + logged["router_z_loss"] == pytest.approx(
+        (loss - alone).item(), rel=1e-5
+    )
 
 
 def test_balance_loss_is_least_where_experts_are_used_alike():

@@ -2,15 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from minillm.model import (
-    Embedding,
-    FeedForward,
-    LayerNorm,
-    Linear,
-    RMSNorm,
-    SwiGLU,
-    reference,
-)
+from minillm.config import ModelConfig
+from minillm.model import Embedding, FeedForward, LayerNorm, Linear, RMSNorm, reference
 
 
 def filled(module: nn.Module) -> nn.Module:
@@ -66,21 +59,26 @@ def test_norm_keeps_the_dtype_of_its_input(norm):
     assert filled(norm(8, eps=1e-5))(torch.ones(1, 8).bfloat16()).dtype == torch.bfloat16
 
 
+def feed_forward(name: str, **fields) -> FeedForward:
+    return FeedForward(ModelConfig(d_model=8, ffn=name, **fields), 16)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_feed_forward_layers_are_their_formulas(bias):
-    x = torch.randn(2, 3, 4)
+    x = torch.randn(2, 3, 8)
     for name in ("gelu", "relu2"):
-        ffn = filled(FeedForward(4, 6, activation=name, bias=bias))
+        ffn = filled(feed_forward(name, ffn_bias=bias))
         expected = ffn.down_proj(getattr(reference, name)(ffn.up_proj(x)))
         torch.testing.assert_close(ffn(x), expected)
-    ffn = filled(SwiGLU(4, 6))
+    ffn = filled(feed_forward("swiglu"))
     weights = (ffn.gate_proj.weight, ffn.up_proj.weight, ffn.down_proj.weight)
     torch.testing.assert_close(ffn(x), reference.swiglu(x, *weights))
 
 
 def test_layers_outside_of_a_model_are_ready_for_use():
     x = torch.randn(2, 8)
-    for layer in (SwiGLU(8, 16, bias=True), FeedForward(8, 16, activation="gelu", bias=True)):
+    for name in ("swiglu", "gelu"):
+        layer = feed_forward(name, ffn_bias=True)
         assert layer(x).isfinite().all()
         assert layer(x).abs().max() > 0
         assert not layer.up_proj.bias.any()

@@ -77,9 +77,9 @@ def test_parameters_are_those_of_the_built_model(config):
 @given(shapes(), st.integers(1, 3))
 @settings(max_examples=10, deadline=None)
 def test_flops_are_those_that_pytorch_counts(config, batch_size):
-    # Written-out attention is made of products that PyTorch's counter sees, and so are experts of
-    # an odd width, which the grouped kernel does not take.
-    model = Transformer(config.model_copy(update={"attention_backend": "reference"}))
+    # Written-out attention is made of products that PyTorch's counter sees, and so are experts in
+    # float64, which the grouped kernel does not take.
+    model = Transformer(config.model_copy(update={"attention_backend": "reference"})).double()
     ids = torch.zeros(batch_size, config.context_length, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
         model(ids, targets=ids).backward()

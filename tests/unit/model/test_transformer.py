@@ -119,6 +119,14 @@ def test_loss_is_the_cross_entropy_of_the_logits():
     torch.testing.assert_close(loss, reference.cross_entropy(model(ids), targets))
 
 
+def test_loss_of_nothing_to_predict_is_0_and_moves_nothing():
+    model, ids = small(), some_ids()
+    loss = model(ids, targets=torch.full_like(ids, reference.IGNORED))
+    loss.backward()
+    assert loss == 0
+    assert not any(parameter.grad.any() for parameter in model.parameters())
+
+
 def test_untrained_model_knows_nothing():
     model = small(tie_embeddings=False)
     loss = model(some_ids(64), targets=some_ids(64)).item()
@@ -143,10 +151,17 @@ def test_packed_documents_equal_documents_by_themselves(fields):
     assert not torch.allclose(packed, model(ids), atol=1e-2)
 
 
-@pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
-@pytest.mark.parametrize("backend", ["sdpa", "reference"])
-def test_padded_rows_of_a_batch_decode_as_they_would_alone(fields, backend):
+@pytest.mark.usefixtures("flex_without_a_compiler")
+@pytest.mark.parametrize(
+    ("variant", "backend"),
+    [
+        *itertools.product(VARIANTS, ["sdpa", "reference"]),
+        *itertools.product(["windows", "latent"], ["flex"]),  # which takes its time step by step
+    ],
+)
+def test_padded_rows_of_a_batch_decode_as_they_would_alone(variant, backend):
     """Greedy, token for token, against a loop without batch or cache."""
+    fields = VARIANTS[variant]
     if fields.get("attention_softcap") and backend == "sdpa":
         pytest.skip("sdpa knows no cap")
     model = sharp(**{**fields, "attention_backend": backend})

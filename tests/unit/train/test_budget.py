@@ -14,6 +14,7 @@ MODELS = {
     "default": {},
     "grouped": {"n_kv_heads": 1, "qk_norm": True, "ffn": "relu2", "tie_embeddings": False},
     "experts": {"n_experts": 4, "balance": "bias", "d_expert": 16},
+    "odd experts": {"n_experts": 4, "d_expert": 10, "n_shared_experts": 1},
     "speed": {"value_embeddings": True, "x0_skip": True, "norm_scale": False},
     "windowed": {"windows": [4, 0]},
     "latent": {"attention": "mla", "d_latent_q": 8},

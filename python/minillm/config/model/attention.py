@@ -103,6 +103,13 @@ class AttentionConfig(ShapeConfig):
             return 1, self.d_latent_kv + self.d_head_rope, 0
         return self.n_kv_heads, self.d_head, self.d_head
 
+    def without_flex(self) -> Self:
+        """The same model by what computes the same scores where FlexAttention cannot train."""
+        if self.attention_backend != "flex":
+            return self
+        backend = "reference" if self.attention_softcap else "sdpa"
+        return self.model_copy(update={"attention_backend": backend})
+
     def window(self, layer: int) -> int:
         """Positions that a layer sees, itself included; 0 for all."""
         return self.windows[layer % len(self.windows)] if self.windows else 0

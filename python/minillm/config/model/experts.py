@@ -81,6 +81,11 @@ class ExpertsConfig(FfnConfig):
                 "router_normalize (true) does not go with n_experts_per_token (1): every weight"
                 " would be 1, and the router would not learn"
             )
+        if self.balance == "bias" and self.balance_rate == 0:
+            raise ValueError(
+                "balance_rate (0) must be above 0 with balance (bias), which would never move;"
+                " for no balance at all, set balance to none"
+            )
         if self.router_z_loss and self.router_score == "sigmoid":
             raise ValueError(
                 f"router_z_loss ({self.router_z_loss}) needs router_score softmax, whose"

@@ -72,11 +72,21 @@ class PositionConfig(AttentionConfig):
                 f"rope_fraction ({self.rope_fraction:g}) must be 1 with attention (mla):"
                 " d_head_rope says how many channels turn"
             )
+        name = "d_head_rope" if self.attention == "mla" else "d_head"
+        turning = f"{name} ({getattr(self, name)})"
+        if self.rope_fraction != 1:
+            turning += f" times rope_fraction ({self.rope_fraction:g}), {self.d_rope} channels,"
         if self.d_rope % 2 or self.d_rope == 0:
-            name = "d_head_rope" if self.attention == "mla" else "d_head"
-            share = "" if self.rope_fraction == 1 else f" times rope_fraction ({self.d_rope})"
+            raise ValueError(f"{turning} must be even and above 0: RoPE turns channels in pairs")
+        if self.rope_scaling == "ntk" and self.d_rope == 2:
             raise ValueError(
-                f"{name} ({getattr(self, name)}){share} must be even: RoPE turns channels in pairs"
+                f"{turning} must be above 2 with rope_scaling (ntk), which slows the last pair of"
+                " channels and not the first"
+            )
+        if self.nope_interval == 1 or self.nope_interval > self.n_layers:
+            raise ValueError(
+                f"nope_interval ({self.nope_interval}) must be 0 for RoPE in all layers, or 2 to"
+                f" n_layers ({self.n_layers}); for RoPE in none, set position to nope"
             )
         return self
 
@@ -90,15 +100,13 @@ class PositionConfig(AttentionConfig):
             )
         if self.rope_scaling_factor == 1:
             raise ValueError(
-                f"rope_scaling_factor (1) must be above 1 with rope_scaling ({self.rope_scaling})"
+                f"rope_scaling_factor (1) must be above 1 with rope_scaling ({self.rope_scaling}):"
+                " it says how many times further to reach"
             )
         for name in ("rope_yarn_ramp", "rope_llama3_ramp"):
             low, high = getattr(self, name)
             if low >= high:
-                raise ValueError(f"{name} ({low:g}, {high:g}) must rise")
-        if self.rope_scaling == "ntk" and self.d_rope == 2:
-            raise ValueError(
-                "rope_scaling (ntk) needs more than one pair of channels to turn,"
-                f" d_head is {self.d_head}"
-            )
+                raise ValueError(
+                    f"{name} ({low:g}, {high:g}) must begin with the fewer turns, as in (1, 32)"
+                )
         return self
