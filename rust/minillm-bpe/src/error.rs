@@ -34,14 +34,6 @@ pub enum Error {
     #[error("cannot shorten the vocabulary to {size} ids: {reason}")]
     CannotTruncate { size: u32, reason: String },
 
-    /// Shares of a mixture that cannot be given out.
-    #[error("shares of the mixture: {reason}")]
-    BadShares { reason: String },
-
-    /// A row of ids that its source has not.
-    #[error("row of ids: {reason}")]
-    BadRow { reason: String },
-
     /// A regular expression that does not compile, or gives up while matching.
     #[error("pattern `{pattern}`: {reason}")]
     Pattern { pattern: String, reason: String },

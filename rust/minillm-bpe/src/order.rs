@@ -10,12 +10,6 @@
 //!
 //! The order of a run must never change: [`Permutation::at`] is frozen, and a test holds values.
 
-mod document_rows;
-mod mixture;
-
-pub use document_rows::document_rows;
-pub use mixture::{MAX_SHARES, Mixture};
-
 /// Rounds of the network. Four already look random to a statistical test; six leave a margin.
 const ROUNDS: usize = 6;
 

@@ -72,6 +72,7 @@ impl Bpe {
 fn encoded<I: Id>(encoder: &Encoder, text: &[u8], allowed: &AllowedSpecial) -> Result<Vec<I>> {
     let mut ids = Vec::new();
     encoder.encode(text, allowed, &mut ids)?;
+    ids.shrink_to_fit(); // many short texts may be kept for long
     Ok(ids)
 }
 

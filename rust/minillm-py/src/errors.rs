@@ -18,8 +18,6 @@ pub fn to_py(err: Error) -> PyErr {
         Error::VocabTooSmall { .. }
         | Error::VocabBelowBase { .. }
         | Error::BaseDiffers { .. }
-        | Error::BadRow { .. }
-        | Error::BadShares { .. }
         | Error::CannotTruncate { .. }
         | Error::Pattern { .. }
         | Error::UnknownPattern { .. }

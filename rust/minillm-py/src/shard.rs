@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use minillm_bpe::order::document_rows;
 use minillm_bpe::shard::{
     Dtype, EncodeOptions, Eot, JoinedManifest, Part, ShardReader, ShardReport as Report,
     encode_files as encode, join, unfinished,
 };
 use minillm_bpe::{AllowedSpecial, Id, Result};
-use numpy::{IntoPyArray, PyArray1, PyUntypedArray};
+use numpy::PyUntypedArray;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -152,19 +151,6 @@ impl Shard {
     /// Reads everything and compares it with the checksums of the manifest.
     fn verify(&mut self, py: Python<'_>) -> PyResult<()> {
         interruptible(py, |progress| self.0.verify(progress))
-    }
-
-    /// Where rows of `seq_len` tokens, and one more to predict, begin with documents.
-    fn document_rows<'py>(
-        &self,
-        py: Python<'py>,
-        seq_len: u64,
-    ) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        let rows = released(py, || {
-            let tokens = self.0.tokens().saturating_sub(1);
-            Ok(document_rows(&self.0.document_starts()?, tokens, seq_len))
-        })?;
-        Ok(rows.into_pyarray(py))
     }
 
     /// Up to `count` ids from `start` on, of the file's own type.

@@ -55,7 +55,8 @@ impl<I: Id> ShortTable<I> {
     /// Bytes of a set, in memory and in a file.
     pub(super) const SET_BYTES: usize = size_of::<Set<I>>();
 
-    /// An empty table that never takes more than about `max_bytes`, nor less than 64 KiB.
+    /// An empty table whose slots never take more than about `max_bytes`, nor less than 64 KiB;
+    /// what they do not hold takes half of that at most.
     pub(super) fn new(max_bytes: usize) -> Self {
         let max_sets = 1 << (max_bytes / Self::SET_BYTES).max(1).ilog2();
         let table = Self::with_capacity(0);
@@ -184,17 +185,15 @@ impl<I: Id> ShortTable<I> {
                 at = (at + 1) & (self.sets.len() - 1);
             };
             let count = ids[inline_ids::<I>()].id() as usize;
-            // SAFETY: there is room for `MAX_IDS` ids of each key. Those before this one had fewer,
-            // and here are at most as many: 16 bytes of ids, or what `insert` found to be less
-            // (`from_bytes` takes no list that is not inline).
-            unsafe {
-                let room = room.add(n_ids);
-                if count > inline_ids::<I>() {
-                    room.copy_from_nonoverlapping(self.in_arena(ids, count).as_ptr(), count);
-                } else {
-                    // All 16 bytes: a copy of known size, where one of `count` would branch.
-                    room.copy_from_nonoverlapping(ids.as_ptr(), ids.len());
-                }
+            if count > inline_ids::<I>() {
+                let ids = self.in_arena(ids, count);
+                // SAFETY: each key has room for `MAX_IDS` ids and adds fewer to `n_ids`: `insert`
+                // takes no list that is as long, and `from_bytes` none that is not inline.
+                unsafe { room.add(n_ids).copy_from_nonoverlapping(ids.as_ptr(), count) };
+            } else {
+                // All 16 bytes: a copy of known size, where one of `count` would branch.
+                // SAFETY: as above; they are 8 ids at most, which is less than `MAX_IDS`.
+                unsafe { room.add(n_ids).copy_from_nonoverlapping(ids.as_ptr(), ids.len()) };
             }
             n_ids += count;
             n_found += 1;
@@ -241,17 +240,17 @@ impl<I: Id> ShortTable<I> {
     }
 
     /// Whether there is room for one more key, now or after growth; at most three slots in four
-    /// are used, and the ids that no slot holds take no more than a quarter of all slots.
+    /// are used.
     pub(super) fn has_room(&self) -> bool {
-        let is_roomy = 4 * self.n_used < 3 * 2 * self.sets.len();
-        (is_roomy || 2 * self.sets.len() <= self.max_sets)
-            && size_of_val(&self.arena[..]) < Self::SET_BYTES / 4 * self.max_sets.max(1)
+        4 * self.n_used < 3 * 2 * self.sets.len() || 2 * self.sets.len() <= self.max_sets
     }
 
     /// Keeps a key that is not here, if it [has room](Self::has_room).
     pub(super) fn insert(&mut self, key: u128, ids: &[I]) {
-        if !self.has_room() || ids.len() >= Self::MAX_IDS {
-            return; // the second cannot be: a key has no more ids than bytes
+        let is_inline = ids.len() <= inline_ids::<I>();
+        let arena_is_full = size_of_val(&self.arena[..]) >= Self::SET_BYTES / 2 * self.max_sets;
+        if !self.has_room() || !is_inline && arena_is_full || ids.len() >= Self::MAX_IDS {
+            return; // the last cannot be: a key has no more ids than bytes
         }
         if 4 * self.n_used >= 3 * 2 * self.sets.len() {
             self.grow();
@@ -259,7 +258,7 @@ impl<I: Id> ShortTable<I> {
         let mut value = Ids::<I>::default();
         let slots = value.as_mut();
         slots[inline_ids::<I>()] = I::of(ids.len() as u32);
-        if ids.len() <= inline_ids::<I>() {
+        if is_inline {
             slots[..ids.len()].copy_from_slice(ids);
         } else {
             let start = self.arena.len() as u32;

@@ -126,7 +126,11 @@ impl<'o, I: Id> Run<'o, I> {
             && let Some(document_bytes) = self.sink.written_bytes()
         {
             let shards = self.sink.writers().map(ShardWriter::progress).collect::<Result<_>>()?;
-            self.state(document_bytes, Some(shards)).save(&self.options.out)?;
+            let saved = self.state(document_bytes, Some(shards)).save(&self.options.out);
+            if is_told_of(&saved, &self.options.out) {
+                self.sink.writers().for_each(ShardWriter::keep);
+            }
+            saved?;
             self.written_saved = self.sink.written();
         }
         Ok(())
@@ -178,14 +182,19 @@ impl<'o, I: Id> Run<'o, I> {
         let mut shards = vec![train.seal(facts)?];
         shards.extend(val);
         let saved = state.save(out);
-        // What the state on the disk speaks of stays, even if saving failed behind its rename.
-        if saved.is_ok() || state::path(out).exists() {
+        if is_told_of(&saved, out) {
             shards.iter_mut().for_each(SealedShard::keep);
         }
         drop(shards);
         saved?;
         publish(&state, self.options)
     }
+}
+
+/// Whether a state on the disk speaks of the files, which then stay: this one, be it that saving
+/// it failed behind its rename, or one before it.
+fn is_told_of(saved: &Result<()>, out: &Path) -> bool {
+    saved.is_ok() || state::path(out).try_exists().unwrap_or(true)
 }
 
 fn locks(options: &EncodeOptions) -> Result<Vec<Lock>> {

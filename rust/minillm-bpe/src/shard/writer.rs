@@ -217,14 +217,11 @@ impl ShardWriter {
         self.totals.tokens * self.facts.dtype.width() as u64 + self.totals.documents * 8
     }
 
-    /// Writes what there is, waits until it is on the disk, and tells how much it is. From then on
-    /// the files stay, whatever happens to the writer.
+    /// Writes what there is, waits until it is on the disk, and tells how much it is.
     pub(super) fn progress(&mut self) -> Result<ShardProgress> {
         self.flush()?;
-        for staged in [&mut self.bin, &mut self.idx] {
-            staged.sync()?;
-            staged.keep(true);
-        }
+        self.bin.sync()?;
+        self.idx.sync()?;
         sync_folder(&self.bin.path)?;
         Ok(ShardProgress {
             totals: self.totals,
@@ -277,7 +274,14 @@ impl ShardWriter {
         for staged in [&self.bin, &self.idx, &json] {
             staged.sync()?;
         }
+        sync_folder(&self.bin.path)?;
         Ok(SealedShard { bin: self.bin, idx: self.idx, json, manifest, _lock: self.lock })
+    }
+
+    /// Lets the files stay, whatever happens to the writer.
+    pub(super) fn keep(&mut self) {
+        self.bin.keep(true);
+        self.idx.keep(true);
     }
 
     fn blocks_xxh3(&self) -> String {
