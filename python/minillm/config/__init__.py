@@ -8,15 +8,6 @@ from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, Train
 from minillm.config.tree import Config
 
 __all__ = [
-    "SHORT_FLAGS",
-    "Config",
-    "DataConfig",
-    "ModelConfig",
-    "OptimConfig",
-    "SampleConfig",
-    "TrainConfig",
-    "dump_yaml",
-    "format_validation_error",
-    "list_presets",
-    "load_config",
-]
+    "SHORT_FLAGS", "Config", "DataConfig", "ModelConfig", "OptimConfig", "SampleConfig",
+    "TrainConfig", "dump_yaml", "format_validation_error", "list_presets", "load_config",
+]  # fmt: skip

@@ -14,20 +14,7 @@ from minillm.infer.sampling import (
 from minillm.infer.text_stream import TextStream, stream_texts
 
 __all__ = [
-    "Generation",
-    "LoadedRun",
-    "NewToken",
-    "Sampler",
-    "TextStream",
-    "absent_ids",
-    "check_prompt",
-    "keep_min_p",
-    "keep_top_k",
-    "keep_top_p",
-    "load_run",
-    "log_probabilities",
-    "penalize_repetition",
-    "prompt_ids",
-    "scale_by_temperature",
-    "stream_texts",
-]
+    "Generation", "LoadedRun", "NewToken", "Sampler", "TextStream", "absent_ids",
+    "check_prompt", "keep_min_p", "keep_top_k", "keep_top_p", "load_run", "log_probabilities",
+    "penalize_repetition", "prompt_ids", "scale_by_temperature", "stream_texts",
+]  # fmt: skip

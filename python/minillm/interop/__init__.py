@@ -13,15 +13,7 @@ from minillm.interop.run_folder import (
 )
 
 __all__ = [
-    "GGUF_TYPES",
-    "Parts",
-    "initial_shape",
-    "initial_weights",
-    "is_hugging_face",
-    "read_hugging_face",
-    "read_model",
-    "read_run",
-    "write_gguf",
-    "write_hugging_face",
+    "GGUF_TYPES", "Parts", "initial_shape", "initial_weights", "is_hugging_face",
+    "read_hugging_face", "read_model", "read_run", "write_gguf", "write_hugging_face",
     "write_run",
-]
+]  # fmt: skip

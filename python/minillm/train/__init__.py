@@ -8,18 +8,6 @@ from minillm.train.setup import build_run, data_vocab_size, open_data
 from minillm.train.signals import StopRequest
 
 __all__ = [
-    "Evaluation",
-    "Run",
-    "RunResult",
-    "Screen",
-    "StopRequest",
-    "build_run",
-    "data_vocab_size",
-    "evaluate",
-    "evaluate_run",
-    "has_run",
-    "open_data",
-    "train",
-    "train_run",
-    "train_step",
-]
+    "Evaluation", "Run", "RunResult", "Screen", "StopRequest", "build_run", "data_vocab_size",
+    "evaluate", "evaluate_run", "has_run", "open_data", "train", "train_run", "train_step",
+]  # fmt: skip
