@@ -13,13 +13,16 @@ from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, Train
 class Config(Section):
     """One tree: what the model is, what it reads, how it is trained and sampled."""
 
-    model: ModelConfig = Field(default_factory=ModelConfig, description="shape of the model")
-    data: DataConfig = Field(default_factory=DataConfig, description="where the tokens are")
-    optim: OptimConfig = Field(default_factory=OptimConfig, description="optimizer and schedule")
-    train: TrainConfig = Field(
-        default_factory=dict, validate_default=True, description="the training loop"
-    )
-    sample: SampleConfig = Field(default_factory=SampleConfig, description="sampling of text")
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    """shape of the model"""
+    data: DataConfig = Field(default_factory=DataConfig)
+    """where the tokens are"""
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    """optimizer and schedule"""
+    train: TrainConfig = Field(default_factory=dict, validate_default=True)
+    """the training loop"""
+    sample: SampleConfig = Field(default_factory=SampleConfig)
+    """sampling of text"""
 
     @field_validator("train", mode="before")
     @classmethod
