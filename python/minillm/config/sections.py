@@ -26,7 +26,7 @@ class DataConfig(Section):
     """Where the tokens are."""
 
     path: Path = Field(Path("data"), strict=False)
-    """folder that holds train.bin, val.bin and tokenizer.json"""
+    """folder that holds train.bin, val.bin and tokenizer.json; for sft a .jsonl of conversations"""
     train: Path | None = Field(None, strict=False)
     """training shard, instead of path/train.bin"""
     val: Path | None = Field(None, strict=False)
