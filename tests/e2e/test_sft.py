@@ -127,7 +127,7 @@ def test_what_cannot_be_meant_in_a_chat_is_named(base, talk, typed, message):
 
 
 def test_a_turn_beyond_the_context_is_refused_and_older_turns_are_forgotten(call, talk, tmp_path):
-    call()
+    assert call()[0] == 0
     words = ("--max-new-tokens", "3")
     code, out, said = talk(tmp_path / "chat", "call owl\n" * 9, *words)
     assert (code, out.count("\n") >= 9) == (0, True), said

@@ -1,6 +1,6 @@
 """Conversations become ids: control ids from the template alone, and only answers are learned."""
 
-import time
+import resource
 from itertools import groupby
 
 import jinja2
@@ -237,10 +237,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("source", "message"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_template_is_stopped_and_the_next_one_served(chatml, soon_s, source, message):
-    began = time.monotonic()
+def test_a_hostile_template_is_stopped_and_the_next_one_served(chatml, source, message):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     source += "{% endfor %}" * (source.count("{% for a") - source.count("{% endfor"))
     with pytest.raises(ValueError, match=message):
         ChatTemplate(source, chatml.tokenizer).prompt_ids(TURNS[:1])
-    assert time.monotonic() - began < soon_s
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5  # of its own seconds
     assert chatml.prompt_ids(TURNS[:1])
