@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 VERBS = {
     "demo": "Text to tokenizer to model to samples, offline, in minutes.",
     "pretrain": "Train a model on a folder of token files.",
+    "sft": "Fine-tune a model on conversations.",
     "plan": "Parameters, memory and time of a run, before anything is allocated.",
     "generate": "Continue a prompt with a trained model.",
+    "chat": "Talk with a fine-tuned model.",
     "convert": "Turn a run into a Hugging Face folder, or one into a run.",
     "export": "Write a model as one file for other programs.",
 }

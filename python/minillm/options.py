@@ -7,8 +7,9 @@ configuration parses them, by the type of their field, with the message that a f
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
-from minillm.config import SHORT_FLAGS
+from minillm.config import SHORT_FLAGS, Config, load_config
 from minillm.config.load import FIELDS, SECTIONS
 from minillm.config.messages import did_you_mean
 from minillm.messages import UsageError
@@ -49,6 +50,14 @@ def parse_fields(words: Sequence[str], *, own_options: Sequence[str]) -> dict[st
             value = waiting.pop()
         overrides[field] = value
     return overrides
+
+
+def usable_config(**parts: Any) -> Config:  # noqa: ANN401  what `load_config` takes
+    """What `load_config` builds; what it refuses is wrong usage."""
+    try:
+        return load_config(**parts)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def describe_short_flags() -> str:

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from minillm import messages
-from minillm.config import Config, TrainConfig, load_config
+from minillm.config import Config, TrainConfig
 from minillm.messages import UsageError, with_hint
-from minillm.options import describe_short_flags, parse_fields
+from minillm.options import describe_short_flags, parse_fields, usable_config
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
 
     from minillm.tokenizer import TextEncoder
     from minillm.train import RunResult
@@ -61,7 +62,7 @@ def main(
     overrides = parse_fields(fields, own_options=OPTIONS)
     presets = {"model": model, "recipe": recipe, "config": config}
     if resume or eval_only:
-        resolved = _config_of_run(presets, overrides)
+        resolved = config_of_run(presets, overrides)
     else:
         resolved = _new_config(presets, overrides, quiet=quiet)
     result = run(resolved, resume=resume, eval_only=eval_only, quiet=quiet)
@@ -83,6 +84,7 @@ def run(
     quiet: bool,
     console: Console | None = None,
     tokenizer: TextEncoder | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> RunResult:
     """Trains the run that `config` describes, or goes on with it, or only evaluates it.
 
@@ -95,6 +97,7 @@ def run(
         console: Where to print; stderr when absent.
         tokenizer: The one that wrote the token files, if there is no `tokenizer.json` beside them:
             one of another library, wrapped by `minillm.tokenizer.text_encoder`.
+        weights: Those of `config.train.init_from`, where they have been read already.
 
     Raises:
         ValueError: If configuration, data and checkpoint do not fit one another, or the loss
@@ -114,8 +117,7 @@ def run(
         raise with_hint(error, "go on with it by --resume, or choose another --out-dir")
     if resume is True and not has_run(folder):
         raise ValueError(f"`{folder}` holds no run to resume: it has no config.yaml")
-    weights = None
-    if config.train.init_from is not None:
+    if config.train.init_from is not None and weights is None:
         from minillm.interop import initial_weights  # noqa: PLC0415
 
         weights = initial_weights(config, tokenizer)
@@ -127,11 +129,8 @@ def run(
 def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet: bool) -> Config:
     """The configuration of a new run; its vocabulary is the data's unless the shape has one."""
     shape, recipe, file = presets["model"], presets["recipe"], presets["config"]
-    load = partial(load_config, recipe=recipe, file=file, overrides=overrides)
-    try:
-        config = load(model=shape)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    load = partial(usable_config, recipe=recipe, file=file, overrides=overrides)
+    config = load(model=shape)
     # What was asked for by name and is not there is a mistake, not a wish for stories.
     if not config.data.model_fields_set and not any(
         (config.data.path / name).exists() for name in ("train.bin", "train.json")
@@ -159,7 +158,7 @@ def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet:
     return load(model=shape, base={"model": {"vocab_size": vocab_size}})
 
 
-def _config_of_run(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> Config:
+def config_of_run(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> Config:
     """The configuration that the run in --out-dir was begun with, and what is changed in it."""
     for name, value in presets.items():
         if value is not None:
@@ -170,10 +169,7 @@ def _config_of_run(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> 
     file = folder / "config.yaml"
     if not file.exists():
         raise ValueError(f"`{folder}` holds no run: there is no `{file}`")
-    try:
-        return load_config(file=file, overrides={**overrides, "train.out_dir": str(folder)})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    return usable_config(file=file, overrides={**overrides, "train.out_dir": str(folder)})
 
 
 if __name__ == "__main__":

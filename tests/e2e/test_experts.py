@@ -72,6 +72,6 @@ def test_cached_generation_equals_uncached(trained):
 
 def test_generation_with_damaged_experts_is_refused(trained):
     model = load_run(trained).model
-    model.layers[1].ffn.experts.up_proj.data[:] = float("nan")
+    model.layers[1].ffn.experts.up_proj.weight.data[:] = float("nan")
     with pytest.raises(ValueError, match=DAMAGED):
         list(Generation(model, [[1, 2, 3]], GREEDY, seeds=[0], stop_ids=()))

@@ -83,9 +83,11 @@ def renamed(name: str) -> str:
 def joined(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Our tensors under their names: gate and up of the experts are one tensor there."""
     tensors = dict(state)
-    for gate in [name for name in state if name.endswith("experts.gate_proj")]:
+    for gate in [name for name in state if name.endswith("experts.gate_proj.weight")]:
         pair = (tensors.pop(gate), tensors.pop(gate.replace("gate_proj", "up_proj")))
-        tensors[gate.replace("gate_proj", "gate_up_proj")] = torch.cat(pair, dim=1)
+        tensors[gate.replace("gate_proj.weight", "gate_up_proj")] = torch.cat(pair, dim=1)
+        down = gate.replace("gate_proj", "down_proj")
+        tensors[down.removesuffix(".weight")] = tensors.pop(down)
     return {renamed(name): tensor for name, tensor in tensors.items()}
 
 
@@ -188,8 +190,11 @@ def test_layer_matches_deepseek_v3_with_bias_and_shared_experts(normalize):
     # Biases as large as the scores: choice and weights then differ for most tokens.
     ours.router.bias.normal_(std=0.3)
     state = ours.state_dict()
-    gate_up = torch.cat((state.pop("experts.gate_proj"), state.pop("experts.up_proj")), dim=1)
+    gate_up = torch.cat(
+        (state.pop("experts.gate_proj.weight"), state.pop("experts.up_proj.weight")), dim=1
+    )
     renames = {"router.weight": "gate.weight", "router.bias": "gate.e_score_correction_bias"}
+    renames["experts.down_proj.weight"] = "experts.down_proj"
     theirs.load_state_dict(
         {renames.get(name, name): tensor for name, tensor in state.items()}
         | {"experts.gate_up_proj": gate_up}

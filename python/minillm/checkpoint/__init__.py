@@ -7,6 +7,7 @@ from minillm.checkpoint.folder import (
     list_checkpoints,
     load_checkpoint,
     remove_temporary,
+    save_base,
     save_checkpoint,
     set_aside_after,
     verify_checkpoint,
@@ -24,23 +25,9 @@ from minillm.checkpoint.tensors import (
 from minillm.files import replace_file
 
 __all__ = [
-    "Checkpoint",
-    "CheckpointError",
-    "RunLock",
-    "latest_checkpoint",
-    "list_checkpoints",
-    "load_checkpoint",
-    "load_model_tensors",
-    "load_optimizer_tensors",
-    "load_rng_tensors",
-    "load_single_file",
-    "model_tensors",
-    "optimizer_tensors",
-    "remove_temporary",
-    "replace_file",
-    "rng_tensors",
-    "save_checkpoint",
-    "save_single_file",
-    "set_aside_after",
-    "verify_checkpoint",
-]
+    "Checkpoint", "CheckpointError", "RunLock", "latest_checkpoint", "list_checkpoints",
+    "load_checkpoint", "load_model_tensors", "load_optimizer_tensors", "load_rng_tensors",
+    "load_single_file", "model_tensors", "optimizer_tensors", "remove_temporary",
+    "replace_file", "rng_tensors", "save_base", "save_checkpoint", "save_single_file",
+    "set_aside_after", "verify_checkpoint",
+]  # fmt: skip

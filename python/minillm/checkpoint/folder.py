@@ -23,14 +23,15 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from minillm.checkpoint.files import sha256_of, write_tensors
-from minillm.files import read_json, replace_file, sync, write_file
+from minillm.files import read_json, replace_file, sync, write_file, written_aside
 
 FORMAT = "minillm.checkpoint"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+BASE = "base.safetensors"
 TEMPORARY = ".tmp"
 _NAME = re.compile(r"step-(\d{6,})")
 _SPARE_BYTES = 1 << 20
@@ -67,6 +68,15 @@ class Checkpoint:
             return load_file(self.path / file)
         except SafetensorError as error:
             raise CheckpointError(f"`{self.path / file}`: {error}") from error
+
+    def base(self) -> dict[str, Tensor]:
+        """The weights that the adapters in `model` change; the run has them once, beside all."""
+        file = self.path.parent / BASE
+        if not file.is_file() or sha256_of(file) != self.hashes.get("base"):
+            raise CheckpointError(
+                f"`{file}` is missing, or not what the adapters in `{self.path}` were trained on"
+            )
+        return load_file(file)
 
 
 def save_checkpoint(
@@ -131,6 +141,15 @@ def save_checkpoint(
     for path in [path for path in list_checkpoints(run_folder) if _step(path) <= step][:-keep]:
         _remove(path)
     return target
+
+
+def save_base(run_folder: Path, model: nn.Module) -> str:
+    """Writes what is frozen of a model, once for all checkpoints of its run; returns its hash."""
+    named = model.state_dict(keep_vars=True).items()
+    frozen = {name: t.detach().contiguous() for name, t in named if not t.requires_grad}
+    with written_aside(run_folder / BASE) as aside:
+        write_tensors(aside, frozen)
+    return sha256_of(run_folder / BASE)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -49,10 +49,7 @@ def save_single_file(
 
 
 def load_single_file(
-    source: str | os.PathLike[str] | BinaryIO,
-    *,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    source: str | os.PathLike[str] | BinaryIO, *, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> int:
     """Puts back what `save_single_file` wrote, into a model and an optimizer built the same way.
 

@@ -16,7 +16,11 @@ SHOWN = 3
 
 
 def model_tensors(model: nn.Module) -> Tensors:
-    """Every parameter and saved buffer by name; a tied weight once, under its first name."""
+    """Every parameter and saved buffer by name; a tied weight once, under its first name.
+
+    Of a model that is frozen in part, as under adapters, only what can learn: the rest is what it
+    was.
+    """
     return {name: tensor.detach().contiguous() for name, tensor in _named(model).items()}
 
 
@@ -93,6 +97,8 @@ def load_rng_tensors(tensors: Mapping[str, Tensor], device: torch.device) -> Non
 
 def _named(model: nn.Module) -> dict[str, Tensor]:
     kept = model.state_dict(keep_vars=True)
+    if not all(parameter.requires_grad for parameter in model.parameters()):
+        kept = {name: tensor for name, tensor in kept.items() if tensor.requires_grad}
     first_name: dict[int, str] = {}
     for name, tensor in kept.items():
         first_name.setdefault(id(tensor), name)

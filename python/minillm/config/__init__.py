@@ -2,21 +2,14 @@
 
 from minillm.config.files import dump_yaml, list_presets
 from minillm.config.load import SHORT_FLAGS, load_config
+from minillm.config.lora import LoraConfig
 from minillm.config.messages import format_validation_error
 from minillm.config.model import ModelConfig
 from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, TrainConfig
 from minillm.config.tree import Config
 
 __all__ = [
-    "SHORT_FLAGS",
-    "Config",
-    "DataConfig",
-    "ModelConfig",
-    "OptimConfig",
-    "SampleConfig",
-    "TrainConfig",
-    "dump_yaml",
-    "format_validation_error",
-    "list_presets",
+    "SHORT_FLAGS", "Config", "DataConfig", "LoraConfig", "ModelConfig", "OptimConfig",
+    "SampleConfig", "TrainConfig", "dump_yaml", "format_validation_error", "list_presets",
     "load_config",
-]
+]  # fmt: skip

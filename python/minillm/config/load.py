@@ -15,34 +15,24 @@ from pydantic import BaseModel, ValidationError
 from yaml import YAMLError
 
 from minillm.config.files import PresetKind, parse_yaml, read_file, read_preset
+from minillm.config.lora import LoraConfig
 from minillm.config.messages import did_you_mean, format_validation_error
+from minillm.config.model.experts import ExpertsConfig
 from minillm.config.model.shape import SIZE_FIELDS
 from minillm.config.tree import Config
 
 DEFAULT_MODEL = "tiny"
 DEFAULT_RECIPE = "compat"
 
-SHORT_FLAGS: dict[str, str] = {
-    "data": "data.path",
-    "batch-size": "train.batch_size",
-    "seq-len": "train.seq_len",
-    "gradient-accumulation-steps": "train.gradient_accumulation_steps",
-    "max-train-steps": "train.max_train_steps",
-    "eval-interval": "train.eval_interval",
-    "log-interval": "train.log_interval",
-    "save-interval": "train.save_interval",
-    "generate-interval": "train.generate_interval",
-    "dtype": "train.dtype",
-    "compile": "train.compile",
-    "device": "train.device",
-    "seed": "train.seed",
-    "threads": "train.threads",
-    "out-dir": "train.out_dir",
-    "init-from": "train.init_from",
-    "learning-rate": "optim.learning_rate",
-    "warmup-steps": "optim.warmup_steps",
-    "weight-decay": "optim.weight_decay",
-    "grad-clip": "optim.grad_clip",
+SHORT_FLAGS: dict[str, str] = {"data": "data.path"} | {
+    name.replace("_", "-"): f"{section}.{name}"
+    for section, names in {
+        "train": """batch_size seq_len gradient_accumulation_steps max_train_steps eval_interval
+            log_interval save_interval generate_interval dtype compile device seed threads out_dir
+            init_from""",
+        "optim": "learning_rate warmup_steps weight_decay grad_clip",
+    }.items()
+    for name in names.split()
 }
 """Flags that people know, each a name of a field."""
 
@@ -67,19 +57,10 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.rope_llama3_ramp": ("model.rope_scaling", ("llama3",)),
     **{
         f"model.{name}": ("model.n_experts", ())
-        for name in (
-            "n_experts_per_token",
-            "n_shared_experts",
-            "d_expert",
-            "n_dense_layers",
-            "router_score",
-            "router_normalize",
-            "router_scale",
-            "balance",
-            "balance_rate",
-            "router_z_loss",
-        )
+        for name in ExpertsConfig.__annotations__
+        if name != "n_experts"
     },
+    **{f"lora.{name}": ("lora.rank", ()) for name in LoraConfig.model_fields if name != "rank"},
     "optim.adamw_learning_rate": ("optim.name", ("muon", "normuon")),
     "optim.betas": ("optim.name", ("adamw", "muon", "normuon")),
     "optim.eps": ("optim.name", ("adamw", "muon", "normuon")),

@@ -25,128 +25,109 @@ Bias = Annotated[float, Field(ge=FORBIDDING, le=-FORBIDDING)]
 class DataConfig(Section):
     """Where the tokens are."""
 
-    path: Path = Field(
-        Path("data"),
-        strict=False,
-        description="folder that holds train.bin, val.bin and tokenizer.json",
-    )
-    train: Path | None = Field(
-        None, strict=False, description="training shard, instead of path/train.bin"
-    )
-    val: Path | None = Field(
-        None, strict=False, description="validation shard, instead of path/val.bin"
-    )
+    path: Path = Field(Path("data"), strict=False)
+    """folder that holds train.bin, val.bin and tokenizer.json; for sft a .jsonl of conversations"""
+    train: Path | None = Field(None, strict=False)
+    """training shard, instead of path/train.bin"""
+    val: Path | None = Field(None, strict=False)
+    """validation shard, instead of path/val.bin"""
 
 
 class OptimConfig(Section):
     """The optimizer, its learning rate over time, and gradient clipping."""
 
-    name: Literal["adamw", "sgd", "muon", "normuon"] = Field(
-        "adamw", description="muon and normuon update matrices and leave the rest to adamw"
-    )
-    learning_rate: PositiveFloat = Field(1e-3, description="highest learning rate of the schedule")
-    adamw_learning_rate: PositiveFloat = Field(
-        default_factory=lambda given: given["learning_rate"],
-        description="highest learning rate of what muon leaves to adamw (embeddings, head, "
-        "vectors); learning_rate when absent",
-    )
-    schedule: Literal["cosine", "wsd", "linear", "constant"] = Field(
-        "cosine",
-        description="after the warm-up: half a cosine, flat then linear decay, linear decay, flat",
-    )
-    warmup_steps: NonNegativeInt = Field(100, description="steps of linear warm-up from 0")
-    decay_fraction: NonNegativeFloat = Field(
-        0.7, le=1, description="wsd only: share of all steps that the final linear decay takes"
-    )
-    min_learning_rate_ratio: NonNegativeFloat = Field(
-        0.1, le=1, description="final learning rate over the highest (but for constant)"
-    )
-    weight_decay: NonNegativeFloat = Field(
-        0.1, description="decoupled decay of matrices, per step and unit of learning rate"
-    )
-    betas: tuple[Beta, Beta] = Field(
-        (0.9, 0.95),
-        strict=False,
-        description="adamw: decay per step of the mean and of the mean square of the gradient; "
-        "normuon takes the second for its rows",
-    )
-    eps: PositiveFloat = Field(1e-8, description="adamw: added to the root of the mean square")
-    fused: bool = Field(False, description="adamw by PyTorch's one kernel; rounds differently")
-    momentum: NonNegativeFloat = Field(0.95, lt=1, description="sgd, muon: decay per step")
-    grad_clip: NonNegativeFloat = Field(
-        1.0, description="largest global norm of the gradient; 0 does not clip"
-    )
+    name: Literal["adamw", "sgd", "muon", "normuon"] = "adamw"
+    """muon and normuon update matrices and leave the rest to adamw"""
+    learning_rate: PositiveFloat = 1e-3
+    """highest learning rate of the schedule"""
+    adamw_learning_rate: PositiveFloat = Field(default_factory=lambda given: given["learning_rate"])
+    """highest learning rate of what muon leaves to adamw (embeddings, head, vectors); learning_rate
+    when absent"""
+    schedule: Literal["cosine", "wsd", "linear", "constant"] = "cosine"
+    """after the warm-up: half a cosine, flat then linear decay, linear decay, flat"""
+    warmup_steps: NonNegativeInt = 100
+    """steps of linear warm-up from 0"""
+    decay_fraction: NonNegativeFloat = Field(0.7, le=1)
+    """wsd only: share of all steps that the final linear decay takes"""
+    min_learning_rate_ratio: NonNegativeFloat = Field(0.1, le=1)
+    """final learning rate over the highest (but for constant)"""
+    weight_decay: NonNegativeFloat = 0.1
+    """decoupled decay of matrices, per step and unit of learning rate"""
+    betas: tuple[Beta, Beta] = Field((0.9, 0.95), strict=False)
+    """adamw: decay per step of the mean and of the mean square of the gradient; normuon takes the
+    second for its rows"""
+    eps: PositiveFloat = 1e-8
+    """adamw: added to the root of the mean square"""
+    fused: bool = False
+    """adamw by PyTorch's one kernel; rounds differently"""
+    momentum: NonNegativeFloat = Field(0.95, lt=1)
+    """sgd, muon: decay per step"""
+    grad_clip: NonNegativeFloat = 1.0
+    """largest global norm of the gradient; 0 does not clip"""
 
 
 class TrainConfig(Section):
     """The training loop. Intervals are in optimizer steps; 0 means never."""
 
-    batch_size: PositiveInt = Field(16, description="sequences per micro-step")
-    seq_len: PositiveInt = Field(
-        256, description="tokens per sequence; in a whole tree, context_length when absent"
-    )
-    gradient_accumulation_steps: PositiveInt = Field(1, description="micro-steps per step")
-    max_train_steps: PositiveInt = Field(2000, description="optimizer steps of the whole run")
-    eval_interval: NonNegativeInt = Field(200, description="steps between validations")
-    eval_batches: PositiveInt = Field(
-        20, description="validation batches of one evaluation; the last one takes them all"
-    )
-    log_interval: PositiveInt = Field(10, description="steps between lines of metrics")
-    save_interval: NonNegativeInt = Field(200, description="steps between checkpoints")
-    generate_interval: NonNegativeInt = Field(200, description="steps between samples of text")
-    keep_checkpoints: PositiveInt = Field(2, description="newest checkpoints to keep")
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="type of the matrix products; weights are float32 in any case"
-    )
-    mask_documents: bool = Field(
-        False,
-        description="let tokens see their own document only: an end-of-text token begins another",
-    )
-    compile: bool = Field(False, description="compile the model with torch.compile")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
-    seed: NonNegativeInt = Field(0, description="seed of weights, data order and dropout")
-    threads: NonNegativeInt = Field(0, description="CPU threads; 0 is one per physical core")
-    init_from: Path | None = Field(
-        None,
-        strict=False,
-        description="run or Hugging Face folder that a new run takes its shape and weights from",
-    )
-    out_dir: Path = Field(Path("runs/default"), strict=False, description="folder of the run")
+    batch_size: PositiveInt = 16
+    """sequences per micro-step"""
+    seq_len: PositiveInt = 256
+    """tokens per sequence; in a whole tree, context_length when absent"""
+    gradient_accumulation_steps: PositiveInt = 1
+    """micro-steps per step"""
+    max_train_steps: PositiveInt = 2000
+    """optimizer steps of the whole run"""
+    eval_interval: NonNegativeInt = 200
+    """steps between validations"""
+    eval_batches: PositiveInt = 20
+    """validation batches of one evaluation; the last one takes them all"""
+    log_interval: PositiveInt = 10
+    """steps between lines of metrics"""
+    save_interval: NonNegativeInt = 200
+    """steps between checkpoints"""
+    generate_interval: NonNegativeInt = 200
+    """steps between samples of text"""
+    keep_checkpoints: PositiveInt = 2
+    """newest checkpoints to keep"""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """type of the matrix products; weights are float32 in any case"""
+    mask_documents: bool = False
+    """let tokens see their own document only: an end-of-text token begins another"""
+    compile: bool = False
+    """compile the model with torch.compile"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """where to train"""
+    seed: NonNegativeInt = 0
+    """seed of weights, data order and dropout"""
+    threads: NonNegativeInt = 0
+    """CPU threads; 0 is one per physical core"""
+    init_from: Path | None = Field(None, strict=False)
+    """run or Hugging Face folder that a new run takes its shape and weights from"""
+    out_dir: Path = Field(Path("runs/default"), strict=False)
+    """folder of the run"""
 
 
 class SampleConfig(Section):
     """How text is sampled, during training and after it."""
 
-    prompts: tuple[str, ...] = Field(
-        ("Once upon a time",), strict=False, description="what the samples of a run begin with"
-    )
-    max_new_tokens: PositiveInt = Field(128, description="longest continuation, in tokens")
-    temperature: NonNegativeFloat = Field(
-        0.8,
-        le=1e6,
-        description="divides the logits, from 1e-6 on; 0 always takes the likeliest token",
-    )
-    top_k: NonNegativeInt = Field(0, description="sample from the k likeliest tokens; 0 from all")
-    top_p: PositiveFloat = Field(
-        1.0, le=1, description="sample from the likeliest tokens that hold this probability"
-    )
-    min_p: NonNegativeFloat = Field(
-        0.0,
-        le=1,
-        description="sample from the tokens at least this times as likely as the likeliest",
-    )
-    repetition_penalty: float = Field(
-        1.0,
-        ge=1e-6,
-        le=1e6,
-        description="above 1, makes tokens of the text so far less likely, the prompt's too",
-    )
-    logit_bias: dict[IdKey, Bias] = Field(
-        {}, description="what is added to the logits of single token ids; -1e9 forbids one"
-    )
-    stop: tuple[str, ...] = Field(
-        (), strict=False, description="strings that end a text and are not part of it"
-    )
+    prompts: tuple[str, ...] = Field(("Once upon a time",), strict=False)
+    """what the samples of a run begin with"""
+    max_new_tokens: PositiveInt = 128
+    """longest continuation, in tokens"""
+    temperature: NonNegativeFloat = Field(0.8, le=1e6)
+    """divides the logits, from 1e-6 on; 0 always takes the likeliest token"""
+    top_k: NonNegativeInt = 0
+    """sample from the k likeliest tokens; 0 from all"""
+    top_p: PositiveFloat = Field(1.0, le=1)
+    """sample from the likeliest tokens that hold this probability"""
+    min_p: NonNegativeFloat = Field(0.0, le=1)
+    """sample from the tokens at least this times as likely as the likeliest"""
+    repetition_penalty: float = Field(1.0, ge=1e-6, le=1e6)
+    """above 1, makes tokens of the text so far less likely, the prompt's too"""
+    logit_bias: dict[IdKey, Bias] = Field({})
+    """what is added to the logits of single token ids; -1e9 forbids one"""
+    stop: tuple[str, ...] = Field((), strict=False)
+    """strings that end a text and are not part of it"""
 
     @model_validator(mode="after")
     def _check_temperature(self) -> Self:

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from minillm.config.lora import LoraConfig
 from minillm.config.model import ModelConfig
 from minillm.config.section import Section
 from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, TrainConfig
@@ -13,13 +14,18 @@ from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, Train
 class Config(Section):
     """One tree: what the model is, what it reads, how it is trained and sampled."""
 
-    model: ModelConfig = Field(default_factory=ModelConfig, description="shape of the model")
-    data: DataConfig = Field(default_factory=DataConfig, description="where the tokens are")
-    optim: OptimConfig = Field(default_factory=OptimConfig, description="optimizer and schedule")
-    train: TrainConfig = Field(
-        default_factory=dict, validate_default=True, description="the training loop"
-    )
-    sample: SampleConfig = Field(default_factory=SampleConfig, description="sampling of text")
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    """shape of the model"""
+    data: DataConfig = Field(default_factory=DataConfig)
+    """where the tokens are"""
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    """optimizer and schedule"""
+    train: TrainConfig = Field(default_factory=dict, validate_default=True)
+    """the training loop"""
+    lora: LoraConfig = Field(default_factory=LoraConfig)
+    """adapters to train instead"""
+    sample: SampleConfig = Field(default_factory=SampleConfig)
+    """sampling of text"""
 
     @field_validator("train", mode="before")
     @classmethod
@@ -31,10 +37,15 @@ class Config(Section):
         return train
 
     @model_validator(mode="after")
-    def _check_seq_len(self) -> Self:
+    def _check_values(self) -> Self:
         if self.train.seq_len > self.model.context_length:
             raise ValueError(
                 f"train.seq_len ({self.train.seq_len}) must not exceed"
                 f" model.context_length ({self.model.context_length})"
+            )
+        if self.lora.rank and self.train.init_from is None:
+            raise ValueError(
+                f"lora.rank ({self.lora.rank}) needs train.init_from: adapters change a model that"
+                " is there already"
             )
         return self

@@ -10,6 +10,7 @@ epoch (about 1/e of them) and their order lives in a generator's state.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,17 @@ from torch import Tensor
 
 from minillm._core import permuted_index
 from minillm.data.token_file import TokenFile
+
+
+class Batch(NamedTuple):
+    """Rows of tokens, the token that is to follow each, and the document of each.
+
+    Documents are numbered where rows are packed from several that must not see each other.
+    """
+
+    ids: Int[Tensor, "B T"]
+    targets: Int[Tensor, "B T"]
+    documents: Int[Tensor, "B T"] | None = None
 
 
 class Batches:
@@ -42,7 +54,7 @@ class Batches:
                 f" {len(tokens)} tokens, a window needs {seq_len + 1}"
             )
 
-    def batch(self, index: int) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    def batch(self, index: int) -> Batch:
         """Inputs and targets of micro-step `index`, counted from 0 over the whole run."""
         starts = self.starts(index * self.batch_size, self.batch_size)
         return gather(self.tokens, starts, self.seq_len)
@@ -70,7 +82,7 @@ class Batches:
 
 def evaluation_windows(
     tokens: TokenFile, *, seq_len: int, batch_size: int, max_batches: int | None
-) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
+) -> Iterator[Batch]:
     """Batches of windows that do not overlap, in the order of the file, the same every time.
 
     Args:
@@ -95,10 +107,8 @@ def evaluation_windows(
         yield gather(tokens, np.array([windows * seq_len]), rest)
 
 
-def gather(
-    tokens: TokenFile, starts: NDArray[np.int64], seq_len: int
-) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+def gather(tokens: TokenFile, starts: NDArray[np.int64], seq_len: int) -> Batch:
     """Inputs from each start on, and as targets the same one token later."""
     window = np.arange(seq_len + 1)
     ids = torch.from_numpy(tokens.ids[starts[:, None] + window].astype(np.int64))  # [B, T+1]
-    return ids[:, :-1], ids[:, 1:]
+    return Batch(ids[:, :-1], ids[:, 1:])

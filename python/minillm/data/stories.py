@@ -12,13 +12,16 @@ family; to get those right, a model has to look back a hundred tokens.
 
 import random
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
+from minillm.config.files import read_file
 from minillm.data.grammar import Grammar
 from minillm.data.local_text import TextFile, write_documents
-from minillm.data.story_rules import CAST, RULES
 
-STORIES = Grammar(cast=CAST, rules=RULES)
+_RULES = "story_rules.yaml"
+
+STORIES = Grammar(**read_file(resources.files("minillm.data") / _RULES, _RULES))
 
 FLOOR_BITS_PER_BYTE = STORIES.entropy.bits_per_byte
 """The fewest bits per byte of story; an end-of-text token has no bytes, but its bits count."""

@@ -173,11 +173,7 @@ def _open_parts(
             )
         file = TokenFile(path.with_name(part.name))
         expected = (manifest.tokenizer_sha256, manifest.dtype, part.tokens)
-        found = file.manifest and (
-            file.manifest.tokenizer_sha256,
-            file.manifest.dtype,
-            len(file),
-        )
+        found = file.manifest and (file.manifest.tokenizer_sha256, file.manifest.dtype, len(file))
         if found != expected or isinstance(file.ids, JoinedIds):
             raise ValueError(
                 f"`{file.path}` is not the part that `{path.with_suffix('.json')}` joins"

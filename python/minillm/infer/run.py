@@ -15,6 +15,7 @@ from minillm.checkpoint import (
 from minillm.config import Config, load_config
 from minillm.messages import with_hint
 from minillm.model import Transformer
+from minillm.model.lora import ADAPTER, add_adapter, fold_adapter
 from minillm.tokenizer import TextEncoder, Tokenizer
 
 CHANGEABLE = (
@@ -35,12 +36,17 @@ then as fixed as a width. A `context_length` below the `train.seq_len` of the ru
 """
 
 
+CHAT_TEMPLATE = "chat_template.jinja"
+"""Name of the chat template's file, in run folders as in Hugging Face's."""
+
+
 class LoadedRun(NamedTuple):
     """What `load_run` found: a model in evaluation mode and what belongs to it."""
 
     model: Transformer
     tokenizer: TextEncoder
     config: Config
+    chat_template: str | None
 
 
 def load_run(
@@ -50,7 +56,7 @@ def load_run(
     tokenizer: TextEncoder | None = None,
     model: Mapping[str, object] | None = None,
 ) -> LoadedRun:
-    """Loads the model, tokenizer and configuration of a run.
+    """Loads the model, tokenizer and configuration of a run; adapters are merged.
 
     A model reads on beyond the context of its training with, for example, `model={
     "context_length": 4096, "rope_scaling": "yarn", "rope_scaling_factor": 4.0}`.
@@ -85,8 +91,14 @@ def load_run(
             f" the model's vocab_size is {config.model.vocab_size}"
         )
     transformer = Transformer(config.model)
+    if config.lora.rank:
+        load_model_tensors(transformer, checkpoint.base())
+        add_adapter(transformer, ADAPTER, config.lora)
     load_model_tensors(transformer, checkpoint.tensors("model"))
-    return LoadedRun(transformer.to(device).eval(), tokenizer, config)
+    fold_adapter(transformer)
+    file = checkpoint.path.parent / CHAT_TEMPLATE
+    template = file.read_text(encoding="utf-8") if file.is_file() else None
+    return LoadedRun(transformer.to(device).eval(), tokenizer, config, template)
 
 
 def find_checkpoint(path: Path) -> Checkpoint:

@@ -8,7 +8,7 @@ of it but the bytes of ids.
 """
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from minillm.config import SampleConfig
 from minillm.infer.generate import Generation, NewToken, absent_ids
@@ -88,13 +88,14 @@ def stream_texts(
     config: SampleConfig,
     *,
     seeds: Sequence[int],
+    stop_ids: Collection[int] = (),
     logprobs: int | None = None,
 ) -> Iterator[tuple[NewToken, str]]:
     """Continues texts side by side; yields each new token with the text that it makes certain.
 
-    A text ends at the end-of-text token, at one of `config.stop`, or after `max_new_tokens`; the
-    last of its tokens then says which, and comes with all of the text that is still to come. Where
-    a stop string is cut out, tokens before that one may have had a part in it.
+    A text ends at the end-of-text token, at one of `stop_ids`, at one of `config.stop`, or after
+    `max_new_tokens`; the last of its tokens then says which, and comes with all of the text that is
+    still to come. Where a stop string is cut out, tokens before that one may have had a part in it.
 
     Args:
         model: See `Generation`, which also says what is refused.
@@ -102,6 +103,7 @@ def stream_texts(
         prompts: Ids of each text so far; see `prompt_ids`.
         config: How to draw, how many, and where to stop.
         seeds: Of each text.
+        stop_ids: Tokens that end a text, beside the end-of-text token.
         logprobs: See `Generation`.
     """
     streams = [TextStream(tokenizer, config.stop) for _ in prompts]
@@ -110,7 +112,7 @@ def stream_texts(
         prompts,
         config,
         seeds=seeds,
-        stop_ids=() if tokenizer.eot_id is None else (tokenizer.eot_id,),
+        stop_ids={*stop_ids, *(() if tokenizer.eot_id is None else (tokenizer.eot_id,))},
         absent=absent_ids(tokenizer, model.config.vocab_size),
         logprobs=logprobs,
     )

@@ -13,6 +13,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from torch import Tensor
 from minillm.checkpoint.files import write_tensors
 from minillm.config import ModelConfig, SampleConfig
 from minillm.files import named_in_errors, read_json, write_file, written_aside
+from minillm.infer import CHAT_TEMPLATE
 from minillm.interop.architectures import ARCHITECTURES, Architecture
-from minillm.interop.parts import CHAT_TEMPLATE, Parts, refuse_existing
+from minillm.interop.parts import Parts, refuse_existing
 from minillm.interop.shape import architecture_of, from_keys, to_keys
 from minillm.interop.weights import to_ours, to_theirs
 from minillm.messages import with_hint
@@ -37,26 +39,7 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
-_CARD = """\
----
-library_name: transformers
-pipeline_tag: text-generation
-tags: [minillm]
----
-
-# {name}
-
-A causal language model of {parameters:,} parameters and a context of {context:,} tokens, exported
-by minillm from `{source}`. It has the shape of {class_name} and loads with no code of its own.
-
-```python
-from transformers import pipeline
-
-print(pipeline("text-generation", "{name}")("Once upon a time"))
-```
-
-What it was trained on, what it is good for and where it fails: to be written by who trained it.
-"""
+_CARD = (resources.files("minillm.interop") / "model_card.md").read_text(encoding="utf-8")
 
 
 def read_shape(folder: Path) -> tuple[Architecture, ModelConfig]:
@@ -90,7 +73,7 @@ def read_hugging_face(folder: Path) -> Parts:
         model=model,
         tensors=to_ours(architecture, model, _read_weights(folder), str(folder)),
         tokenizer=_read_tokenizer(folder / "tokenizer.json", model),
-        chat_template=template if isinstance(template, str) else None,
+        chat_template=_with_tokens(template, settings) if isinstance(template, str) else None,
         sample=_read_sampling(folder / "generation_config.json"),
     )
 
@@ -240,6 +223,17 @@ def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
         write_file(folder / CHAT_TEMPLATE, parts.chat_template.encode())
     _write_json(folder / "tokenizer.json", content)
     _write_json(folder / "tokenizer_config.json", settings)
+
+
+def _with_tokens(template: str, settings: Mapping[str, Any]) -> str:
+    """The template with the control tokens defined that it takes from `tokenizer_config.json`."""
+    for name in ("bos_token", "eos_token"):
+        token = settings.get(name)
+        text = token.get("content") if isinstance(token, dict) else token  # the older form
+        is_open = name in template and f"set {name} =" not in template
+        if isinstance(text, str) and is_open:
+            template = f"{{% set {name} = {json.dumps(text)} %}}{template}"
+    return template
 
 
 def _sampling(sample: SampleConfig) -> dict[str, Any]:

@@ -10,9 +10,6 @@ from minillm.config import ModelConfig, SampleConfig
 from minillm.messages import with_hint
 from minillm.tokenizer import Tokenizer
 
-CHAT_TEMPLATE = "chat_template.jinja"
-"""Name of the chat template's file, in run folders as in Hugging Face's."""
-
 
 class Parts(NamedTuple):
     """A model under our names, wherever it comes from.

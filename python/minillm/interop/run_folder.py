@@ -12,9 +12,9 @@ from torch import Tensor
 from minillm.checkpoint import list_checkpoints, model_tensors, save_checkpoint
 from minillm.config import Config, ModelConfig, dump_yaml, load_config
 from minillm.files import write_file, written_aside
-from minillm.infer import load_run
+from minillm.infer import CHAT_TEMPLATE, load_run
 from minillm.interop.hugging_face import CONFIG, read_hugging_face, read_shape
-from minillm.interop.parts import CHAT_TEMPLATE, Parts, refuse_existing
+from minillm.interop.parts import Parts, refuse_existing
 from minillm.messages import with_hint
 from minillm.tokenizer import TextEncoder, Tokenizer
 
@@ -26,13 +26,11 @@ def read_run(path: Path) -> Parts:
         ValueError: As for `load_run`.
     """
     loaded = load_run(path)
-    folder = path.parent if (path / "manifest.json").is_file() else path
-    template = folder / CHAT_TEMPLATE
     return Parts(
         model=loaded.config.model,
         tensors=model_tensors(loaded.model),
         tokenizer=cast(Tokenizer, loaded.tokenizer),  # no other kind was passed in
-        chat_template=template.read_text(encoding="utf-8") if template.is_file() else None,
+        chat_template=loaded.chat_template,
         sample=loaded.config.sample,
     )
 

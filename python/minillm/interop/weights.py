@@ -43,7 +43,7 @@ def slots(architecture: Architecture, n_layers: int, shapes: Shapes) -> Iterator
         in_layer = "{n}" in theirs
         for layer in range(n_layers if in_layer else 1):
             names = [name.replace("{n}", str(layer)) for name in ours]
-            for part in (".weight", ".bias", ""):  # a stack of experts has no part
+            for part in (".weight", ".bias"):
                 shape = shapes.get(names[0] + part)
                 if shape is None:
                     continue
@@ -51,7 +51,7 @@ def slots(architecture: Architecture, n_layers: int, shapes: Shapes) -> Iterator
                 for expert in range(shape[0]) if "{e}" in theirs else (None,):
                     name = theirs.replace("{n}", str(layer)).replace("{e}", str(expert))
                     whole = tuple(name + part for name in names)
-                    yield Slot(name + (part or ".weight"), whole, expert, turned)
+                    yield Slot(name + part, whole, expert, turned)
 
 
 def to_theirs(

@@ -111,33 +111,44 @@ class Router(nn.Module):
     @torch.no_grad()
     def move_bias(self) -> None:
         """b_e += rate * sign(mean load - load_e) (arXiv:2408.15664, algorithm 1)."""
-        if self.bias is not None:
+        if self.bias is not None and self.weight.requires_grad:  # else the model is frozen
             self.bias.add_((self.load.mean() - self.load).sign(), alpha=self.config.balance_rate)
 
 
+class StackedLinear(nn.Module):
+    """The same projection of each of E experts, their matrices stacked: (E O I)."""
+
+    def __init__(self, n_experts: int, d_in: int, d_out: int, *, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_experts, d_out, d_in))
+        draw(self.weight, std)
+
+    def forward(self, rows: Float[Tensor, "M I"], ends: Int[Tensor, " E"]) -> Float[Tensor, "M O"]:
+        """Maps rows `ends[e - 1]` up to `ends[e]` by matrix e."""
+        return grouped_linear(rows, self.weight, ends)
+
+
 class Experts(nn.Module):
-    """E feed-forward layers of one shape, their matrices stacked: (E F D) and, down, (E D F)."""
+    """E feed-forward layers of one shape."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        shape = (config.n_experts, config.d_expert, config.d_model)
-        self.gate_proj = nn.Parameter(torch.empty(shape)) if config.ffn == "swiglu" else None
-        self.up_proj = nn.Parameter(torch.empty(shape))
-        self.down_proj = nn.Parameter(torch.empty(shape).mT.contiguous())
-        for weight in (self.gate_proj, self.up_proj):
-            if weight is not None:
-                draw(weight, config.init_std)
-        draw(self.down_proj, output_std(config))
+        shape, std = (config.n_experts, config.d_model, config.d_expert), config.init_std
+        self.gate_proj = StackedLinear(*shape, std=std) if config.ffn == "swiglu" else None
+        self.up_proj = StackedLinear(*shape, std=std)
+        n_experts, d_model, d_expert = shape
+        self.down_proj = StackedLinear(n_experts, d_expert, d_model, std=output_std(config))
         self.activation = ACTIVATIONS[config.ffn]
 
     def forward(self, rows: Float[Tensor, "M D"], ends: Int[Tensor, " E"]) -> Float[Tensor, "M D"]:
         """Sends rows `ends[e - 1]` up to `ends[e]` through expert e."""
-        hidden = grouped_linear(rows, self.up_proj, ends)  # M F
+        hidden = self.up_proj(rows, ends)  # M F
         if self.gate_proj is None:
             hidden = self.activation(hidden)
         else:
-            hidden = self.activation(grouped_linear(rows, self.gate_proj, ends)) * hidden
-        return grouped_linear(hidden, self.down_proj, ends)  # M D
+            hidden = self.activation(self.gate_proj(rows, ends)) * hidden
+        out: Tensor = self.down_proj(hidden, ends)  # M D
+        return out
 
 
 class MixtureOfExperts(nn.Module):

@@ -113,7 +113,7 @@ class LatentAttention(nn.Module):
         ever made.
         """
         config = self.config
-        weight = self.kv_b_proj.weight.unflatten(0, (config.n_heads, -1))  # H Kc+Kv L
+        weight = self.kv_b_proj.matrix().unflatten(0, (config.n_heads, -1))  # H Kc+Kv L
         key_rows, value_rows = weight.split([config.d_head_nope, config.d_head_v], dim=1)
         queries = torch.cat((content @ key_rows, place), dim=-1)  # B H T L+R
         latents = kept[..., : config.d_latent_kv]  # B 1 S L

@@ -50,6 +50,10 @@ class Linear(nn.Module):
         """Applies the map to the last axis."""
         return linear(x, self.weight, self.bias)
 
+    def matrix(self) -> Float[Tensor, "O I"]:
+        """The weight in effect, for who multiplies by it in another way."""
+        return self.weight
+
 
 class Embedding(nn.Module):
     """A table of `n_rows` learned vectors."""

@@ -22,7 +22,7 @@ class Transformer(nn.Module):
     """Embedding, blocks, norm, head.
 
     Parameter names follow `embed_tokens`, `layers.N.attention.q_proj`, `layers.N.ffn.gate_proj`,
-    `layers.N.ffn.router`, `layers.N.ffn.experts.gate_proj`, ..., `norm`, `lm_head`, each weight
+    `layers.N.ffn.router`, `layers.N.ffn.experts.gate_proj`, ..., `norm`, `lm_head`, each `weight`
     shaped as Hugging Face shapes it, experts stacked. A tied head has no entry of its own.
 
     Attributes:

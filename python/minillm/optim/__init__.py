@@ -15,19 +15,7 @@ from minillm.optim.schedule import (
 from minillm.optim.sgd import SGD
 
 __all__ = [
-    "SGD",
-    "AdamW",
-    "Muon",
-    "ReferenceAdamW",
-    "adamw_update",
-    "build_optimizer",
-    "clip_grad_norm",
-    "constant_schedule",
-    "cosine_schedule",
-    "orthogonalize",
-    "parameter_role",
-    "reference_clip_grad_norm",
-    "scheduled_learning_rate",
-    "set_learning_rate",
-    "wsd_schedule",
-]
+    "SGD", "AdamW", "Muon", "ReferenceAdamW", "adamw_update", "build_optimizer",
+    "clip_grad_norm", "constant_schedule", "cosine_schedule", "orthogonalize", "parameter_role",
+    "reference_clip_grad_norm", "scheduled_learning_rate", "set_learning_rate", "wsd_schedule",
+]  # fmt: skip

@@ -6,12 +6,6 @@ from minillm.tokenizer.tiktoken_api import as_tiktoken
 from minillm.tokenizer.tokenizer import Tokenizer, pretokenize
 
 __all__ = [
-    "Counts",
-    "ForeignTokenizer",
-    "TextEncoder",
-    "Tokenizer",
-    "as_tiktoken",
-    "encode_texts",
-    "pretokenize",
-    "text_encoder",
-]
+    "Counts", "ForeignTokenizer", "TextEncoder", "Tokenizer", "as_tiktoken", "encode_texts",
+    "pretokenize", "text_encoder",
+]  # fmt: skip

@@ -6,7 +6,7 @@ per byte of the text divides that out, and can be held against another tokenizer
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from minillm.data import TokenFile, evaluation_windows
-from minillm.model import check_finite
+from minillm.data import Batch
+from minillm.model import IGNORED, check_finite
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,19 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    tokens: TokenFile,
+    batches: Iterable[Batch],
     *,
-    seq_len: int,
-    batch_size: int,
-    max_batches: int | None,
     token_bytes: NDArray[np.integer] | None,
     autocast: AbstractContextManager[object],
     is_stopped: Callable[[], bool],
 ) -> Evaluation | None:
-    """Evaluates `model` on windows of `tokens` that do not overlap.
+    """Evaluates `model` on batches of tokens.
 
     Args:
-        model: Called as `model(ids, targets=targets)`, giving their mean cross-entropy.
-        tokens: What to predict.
-        seq_len: Tokens per window. The first ones of a window are predicted from little context,
-            so a longer window gives a lower loss.
-        batch_size: Windows per forward pass; does not change the result beyond rounding.
-        max_batches: Batches to take, spread evenly over the file; `None` takes every token.
+        model: Called as `model(ids, targets=targets, documents=documents)`, giving the mean
+            cross-entropy of the targets.
+        batches: What to predict. The first tokens of a row are predicted from little context, so
+            longer rows give a lower loss; their number changes nothing beyond rounding.
         token_bytes: Bytes of each id's text; special tokens have 0.
         autocast: Context of the forward pass; must be reusable.
         is_stopped: Polled between batches.
@@ -75,17 +70,17 @@ def evaluate(
     model.eval()
     nats, predicted, text_bytes = 0.0, 0, 0
     try:
-        for ids, targets in evaluation_windows(
-            tokens, seq_len=seq_len, batch_size=batch_size, max_batches=max_batches
-        ):
+        for batch in batches:
             if is_stopped():
                 return None
+            ids, targets, documents = (None if x is None else x.to(device) for x in batch)
             with autocast:
-                loss = model(ids.to(device), targets=targets.to(device))
-            nats += check_finite(loss.item(), "model's validation loss", model) * targets.numel()
-            predicted += targets.numel()
+                loss = model(ids, targets=targets, documents=documents)
+            known = batch.targets[batch.targets != IGNORED]
+            nats += check_finite(loss.item(), "model's validation loss", model) * len(known)
+            predicted += len(known)
             if token_bytes is not None:
-                text_bytes += int(token_bytes[targets.numpy()].sum())
+                text_bytes += int(token_bytes[known.numpy()].sum())
     finally:
         model.train(was_training)
     bits_per_byte = nats / math.log(2) / text_bytes if text_bytes else None

@@ -20,10 +20,9 @@ from torch import Tensor
 
 from minillm.checkpoint import model_tensors, optimizer_tensors, rng_tensors, save_checkpoint
 from minillm.config import Config, dump_yaml
-from minillm.data import Batches, TokenFile
 from minillm.model import IGNORED, Transformer, load_statistics, move_biases, reset_load
 from minillm.optim import clip_grad_norm, set_learning_rate
-from minillm.tokenizer import TextEncoder
+from minillm.train.data import Data
 from minillm.train.device import autocast
 from minillm.train.evaluate import Evaluation, evaluate
 from minillm.train.metrics import MetricsLog
@@ -47,12 +46,8 @@ class Run:
         model: The model itself.
         forward: What a training step calls: the model, or its compiled form.
         optimizer: Holds the model's parameters.
-        batches: Training batches by number.
-        val: Validation tokens, if there are any.
-        tokenizer: Of the data, if known; without it there are no samples.
-        tokenizer_path: Where it was loaded from; `None` if it was passed in.
+        data: What it trains and validates on; without a tokenizer there are no samples.
         token_bytes: Bytes of each id's text; without it there are no bits per byte.
-        hashes: sha256 of tokenizer and data, for the checkpoints.
         metrics: Where the numbers go.
         step: Optimizer steps done.
         elapsed_s: Seconds spent in training steps, over all processes of this run.
@@ -66,12 +61,8 @@ class Run:
     model: Transformer
     forward: Callable[..., Tensor]
     optimizer: torch.optim.Optimizer
-    batches: Batches
-    val: TokenFile | None
-    tokenizer: TextEncoder | None
-    tokenizer_path: Path | None
+    data: Data
     token_bytes: NDArray[np.integer] | None
-    hashes: dict[str, str]
     metrics: MetricsLog
     step: int = 0
     elapsed_s: float = 0.0
@@ -92,12 +83,13 @@ def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     micro_steps = config.train.gradient_accumulation_steps
     total_loss = torch.zeros((), device=run.device)
     reset_load(run.model)
-    batches = [run.batches.batch(run.step * micro_steps + i) for i in range(micro_steps)]
-    counts = [int((targets != IGNORED).sum()) for _, targets in batches]
-    for (ids, targets), count in zip(batches, counts, strict=True):
+    batches = [run.data.train.batch(run.step * micro_steps + i) for i in range(micro_steps)]
+    counts = [int((batch.targets != IGNORED).sum()) for batch in batches]
+    for batch, count in zip(batches, counts, strict=True):
         share = count / max(1, sum(counts))  # so that each target of the step counts alike
+        ids, targets, documents = (None if x is None else _move(x, run.device) for x in batch)
         with autocast(run.device, config.train.dtype):
-            loss = run.forward(_move(ids, run.device), targets=_move(targets, run.device))
+            loss = run.forward(ids, targets=targets, documents=documents)
         (loss * share).backward()
         total_loss += run.model.cross_entropy * share
     grad_norm = clip_grad_norm(run.model.parameters(), config.optim.grad_clip or float("inf"))
@@ -189,14 +181,11 @@ def validate(
 
 def evaluation_of(run: Run, stop: StopRequest, *, max_batches: int | None) -> Evaluation | None:
     """How well the run's present weights predict its validation tokens."""
-    if run.val is None:
+    if run.data.val is None:
         return None
     return evaluate(
         run.model,
-        run.val,
-        seq_len=run.config.train.seq_len,
-        batch_size=run.config.train.batch_size,
-        max_batches=max_batches,
+        run.data.val(max_batches=max_batches),
         token_bytes=run.token_bytes,
         autocast=autocast(run.device, run.config.train.dtype),
         is_stopped=lambda: stop.requested,
@@ -205,9 +194,12 @@ def evaluation_of(run: Run, stop: StopRequest, *, max_batches: int | None) -> Ev
 
 def write_samples(run: Run, screen: Screen) -> None:
     """Samples text into `samples.txt` and onto the screen; needs a tokenizer."""
-    if run.tokenizer is None or not run.config.sample.prompts:
+    config, data = run.config, run.data
+    if data.tokenizer is None or not config.sample.prompts:
         return
-    texts = sample_text(run.model, run.tokenizer, run.config.sample, seed=run.config.train.seed)
+    texts = sample_text(
+        run.model, data.tokenizer, config.sample, seed=config.train.seed, template=data.template
+    )
     append_samples(run.folder, run.step, texts)
     for text in texts:
         screen.say(f"step {run.step}  sample: {text}")
@@ -220,8 +212,8 @@ def save(run: Run) -> None:
         OSError: If it could not be written; the one before it is still there.
     """
     config_yaml = dump_yaml(run.config)
-    samples = run.step * run.config.train.gradient_accumulation_steps * run.batches.batch_size
-    epoch, sample = divmod(samples, run.batches.windows)
+    samples = run.step * run.config.train.gradient_accumulation_steps * run.data.train.batch_size
+    epoch, sample = divmod(samples, run.data.train.windows)
     tensors = {
         "model": model_tensors(run.model),
         "optimizer": optimizer_tensors(run.model, run.optimizer),
@@ -241,7 +233,7 @@ def save(run: Run) -> None:
             tensors=tensors,
             state=state,
             config_yaml=config_yaml,
-            hashes={**run.hashes, "config": hashlib.sha256(config_yaml.encode()).hexdigest()},
+            hashes={**run.data.hashes, "config": hashlib.sha256(config_yaml.encode()).hexdigest()},
             keep=run.config.train.keep_checkpoints,
         )
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minillm.checkpoint import replace_file
 from minillm.config import ModelConfig, SampleConfig
+from minillm.data import ChatTemplate
 from minillm.infer import Sampler, TextStream, check_prompt, prompt_ids, stream_texts
 from minillm.model import Transformer
 from minillm.tokenizer import TextEncoder
@@ -18,20 +19,34 @@ _HEADER = re.compile(rb"^=== step (\d+) ===$", re.MULTILINE)
 
 
 def sample_text(
-    model: Transformer, tokenizer: TextEncoder, config: SampleConfig, *, seed: int
+    model: Transformer,
+    tokenizer: TextEncoder,
+    config: SampleConfig,
+    *,
+    seed: int,
+    template: ChatTemplate | None,
 ) -> list[str]:
-    """Each prompt with its continuation, up to the end of the text or `max_new_tokens`."""
-    texts = list(config.prompts)
-    prompts = [prompt_ids(tokenizer, prompt) for prompt in texts]
+    """Each prompt with its continuation, or with a template the answer to it, up to its end."""
+    texts = [prompt if template is None else f"{prompt} -> " for prompt in config.prompts]
+    prompts = [_ids(tokenizer, prompt, template) for prompt in config.prompts]
     was_training = model.training
     model.eval()
-    for new, text in stream_texts(model, tokenizer, prompts, config, seeds=[seed] * len(texts)):
+    for new, text in stream_texts(
+        model,
+        tokenizer,
+        prompts,
+        config,
+        seeds=[seed] * len(texts),
+        stop_ids=() if template is None else template.stop_ids,
+    ):
         texts[new.row] += text
     model.train(was_training)
     return texts
 
 
-def check_samples(config: SampleConfig, tokenizer: TextEncoder, model: ModelConfig) -> None:
+def check_samples(
+    config: SampleConfig, tokenizer: TextEncoder, model: ModelConfig, template: ChatTemplate | None
+) -> None:
     """Refuses, before the first step, what would stop the run at its first samples.
 
     Raises:
@@ -42,7 +57,7 @@ def check_samples(config: SampleConfig, tokenizer: TextEncoder, model: ModelConf
     for index, prompt in enumerate(config.prompts):
         try:
             check_prompt(
-                prompt_ids(tokenizer, prompt),
+                _ids(tokenizer, prompt, template),
                 model.vocab_size,
                 model.context_length,
                 name=f"sample.prompts[{index}]",
@@ -73,3 +88,9 @@ def cut_back_samples(folder: Path, step: int) -> None:
         if int(header.group(1)) >= step:
             replace_file(path, content[: header.start()])
             return
+
+
+def _ids(tokenizer: TextEncoder, prompt: str, template: ChatTemplate | None) -> list[int]:
+    if template is None:
+        return prompt_ids(tokenizer, prompt)
+    return template.prompt_ids([{"role": "user", "content": prompt}])

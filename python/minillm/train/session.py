@@ -60,11 +60,7 @@ def train_run(
     config.train.out_dir.mkdir(parents=True, exist_ok=True)
     with RunLock(config.train.out_dir):
         run = build_run(
-            config,
-            resume=resume,
-            say=partial(say, console),
-            tokenizer=tokenizer,
-            weights=weights,
+            config, resume=resume, say=partial(say, console), tokenizer=tokenizer, weights=weights
         )
         earlier = _final_evaluation(run)
         if earlier is not None:
@@ -86,7 +82,8 @@ def _train(run: Run, console: Console) -> RunResult:
     ):
         evaluation = train(run, screen, stop)
     if stop.requested:
-        command = f"minillm pretrain --out-dir {shlex.quote(str(run.folder))} --resume"
+        verb = "pretrain" if run.data.template is None else "sft"
+        command = f"minillm {verb} --out-dir {shlex.quote(str(run.folder))} --resume"
         say(console, f"saved at step {run.step}; to go on: {command}")
     else:
         say(console, f"done: {run.step} steps, everything is in `{run.folder}`")
@@ -104,7 +101,7 @@ def evaluate_run(
     if not list_checkpoints(config.train.out_dir):
         raise CheckpointError(f"`{config.train.out_dir}` holds no checkpoint yet")
     run = build_run(config, resume=True, say=partial(say, console), tokenizer=tokenizer)
-    if run.val is None:
+    if run.data.val is None:
         raise ValueError("there is no validation shard to evaluate on, see data.val")
     # There is nothing to save: a signal ends it at once.
     evaluation = evaluation_of(run, StopRequest(lambda: None), max_batches=None)

@@ -3,9 +3,7 @@
 Everything that can be wrong with a run is found here, before its first step.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,13 +20,15 @@ from minillm.checkpoint import (
     load_rng_tensors,
     remove_temporary,
     replace_file,
+    save_base,
     set_aside_after,
 )
-from minillm.config import Config, DataConfig, dump_yaml, load_config
-from minillm.data import Batches, TokenFile
+from minillm.config import Config, dump_yaml, load_config
 from minillm.model import Transformer
+from minillm.model.lora import ADAPTER, add_adapter
 from minillm.optim import build_optimizer
-from minillm.tokenizer import TextEncoder, Tokenizer
+from minillm.tokenizer import TextEncoder
+from minillm.train.data import Data, Say, open_data
 from minillm.train.device import choose_device, set_threads
 from minillm.train.loop import Run
 from minillm.train.metrics import MetricsLog
@@ -42,97 +42,8 @@ FIXED = (
     "train.seed",
     "train.mask_documents",
 )
-"""What a resumed run cannot change, with all of `model` but what computes the same: state and data
-order hang on it."""
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Data:
-    """The token files of a run and the tokenizer that wrote them, checked against each other."""
-
-    train: TokenFile
-    val: TokenFile | None
-    tokenizer: TextEncoder | None
-    tokenizer_path: Path | None
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """sha256 of what a checkpoint depends on, by name."""
-        hashes = {"train": self.train.sha256}
-        if self.val is not None:
-            hashes["val"] = self.val.sha256
-        if self.tokenizer is not None:
-            hashes["tokenizer"] = self.tokenizer.sha256
-        return hashes
-
-
-def open_data(
-    config: DataConfig, *, vocab_size: int, say: Say, tokenizer: TextEncoder | None = None
-) -> Data:
-    """Opens the token files and checks that they fit one another and the model.
-
-    Args:
-        config: Where they are.
-        vocab_size: Ids that the model has rows for.
-        say: Told of what is missing but not needed.
-        tokenizer: Taken instead of the `tokenizer.json` beside them.
-
-    Raises:
-        ValueError: If there is no training shard, or something does not fit.
-        OSError: If a file cannot be read.
-    """
-    train_path = config.train or config.path / "train.bin"
-    val_path = config.val or config.path / "val.bin"
-    if not TokenFile.exists(train_path):
-        raise ValueError(
-            f"no training shard `{train_path}`"
-            "\nhint: make one with `minillm-bpe encode TEXT --tokenizer FILE --out FOLDER/train.bin"
-            " --val-fraction 0.01`, then pass --data FOLDER"
-        )
-    train = TokenFile(train_path)
-    val = TokenFile(val_path) if config.val or TokenFile.exists(val_path) else None
-    if train.manifest is None:
-        say(f"`{train_path}` has no manifest: read as {train.layout.described}")
-    if val is None:
-        say(f"no validation shard `{val_path}`: nothing is held out to validate on")
-    elif len(val) < 2:  # documents are held out whole, and a text may be a single one
-        say(f"`{val_path}` holds {len(val)} tokens: nothing is held out to validate on")
-        val = None
-    tokenizer_path = None if tokenizer else config.path / "tokenizer.json"
-    if tokenizer_path and tokenizer_path.exists():
-        tokenizer = Tokenizer.load(tokenizer_path)
-    source = tokenizer_path or "the tokenizer passed in"
-    if tokenizer is None:
-        say(f"no `{source}`: no samples and no bits per byte")
-    elif tokenizer.vocab_size > vocab_size:
-        raise ValueError(
-            f"model.vocab_size ({vocab_size}) is smaller than that of `{source}`"
-            f" ({tokenizer.vocab_size})"
-        )
-    for shard in (train, val):
-        if shard is None:
-            continue
-        if tokenizer is not None:
-            shard.check_tokenizer(tokenizer.sha256, source)
-        shard.check_ids(vocab_size)
-    return Data(train, val, tokenizer, tokenizer_path)
-
-
-def data_vocab_size(config: DataConfig) -> int | None:
-    """Vocabulary of the data, from its tokenizer or else its manifest; `None` if neither is there.
-
-    For the configuration, which takes it from here unless the model's preset has one of its own.
-    """
-    tokenizer_path = config.path / "tokenizer.json"
-    if tokenizer_path.exists():
-        return Tokenizer.load(tokenizer_path).vocab_size
-    train_path = config.train or config.path / "train.bin"
-    if not TokenFile.exists(train_path):
-        return None
-    manifest = TokenFile(train_path).manifest
-    return None if manifest is None else manifest.vocab_size
+"""What, beside `lora` and all of `model` but what computes the same, a resumed run cannot change:
+state and data order hang on it."""
 
 
 def build_run(
@@ -157,10 +68,9 @@ def build_run(
         ValueError: If data, model and checkpoint do not fit one another.
     """
     settings = config.train
-    vocab_size = config.model.vocab_size
-    data = open_data(config.data, vocab_size=vocab_size, say=say, tokenizer=tokenizer)
+    data = open_data(config, say=say, tokenizer=tokenizer)
     if data.tokenizer is not None and settings.generate_interval:
-        check_samples(config.sample, data.tokenizer, config.model)
+        check_samples(config.sample, data.tokenizer, config.model, data.template)
     device = choose_device(settings.device)
     threads = set_threads(settings.threads)
     shape = config.model.without_flex() if device.type == "cpu" else config.model
@@ -170,10 +80,13 @@ def build_run(
             " no backward pass on a CPU"
         )
     torch.manual_seed(settings.seed)  # the weights are drawn on the CPU, so they are the same
-    model = Transformer(shape).to(device)
+    model = Transformer(shape)
     if weights is not None:
         load_model_tensors(model, weights)
-    if settings.mask_documents:
+    if config.lora.rank:
+        add_adapter(model, ADAPTER, config.lora)
+    model.to(device)
+    if settings.mask_documents and data.template is None:  # conversations are numbered
         model.document_start = _document_start(data)
     run = Run(
         config=config,
@@ -182,24 +95,18 @@ def build_run(
         model=model,
         forward=torch.compile(model) if settings.compile else model,
         optimizer=build_optimizer(model, config.optim),
-        batches=Batches(
-            data.train,
-            seq_len=settings.seq_len,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-        ),
-        val=data.val,
-        tokenizer=data.tokenizer,
-        tokenizer_path=data.tokenizer_path,
+        data=data,
         token_bytes=_token_bytes(data.tokenizer, config.model.vocab_size),
-        hashes=data.hashes,
         metrics=MetricsLog(settings.out_dir),
         bad_steps=torch.zeros((), dtype=torch.int64, device=device),
     )
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    size = f"{parameters:,} parameters"
+    if learning < parameters:
+        size += f", of which {learning:,} learn"
     where = f"{threads} CPU threads" if device.type == "cpu" else str(device)
-    say(f"model: {parameters:,} parameters, {settings.dtype}, on {where}")
-    say(f"data: {len(data.train):,} tokens in `{data.train.path}`")
+    say(f"model: {size}, {settings.dtype}, on {where}")
     if resume:
         _restore(run, say)
     return run
@@ -212,8 +119,11 @@ def write_folder(run: Run) -> None:
     run.metrics.cut_back(run.step)
     cut_back_samples(run.folder, run.step)
     replace_file(run.folder / "config.yaml", dump_yaml(run.config).encode())
-    if run.tokenizer is not None and run.tokenizer_path is not None:
-        replace_file(run.folder / "tokenizer.json", run.tokenizer_path.read_bytes())
+    tokenizer_path = run.data.tokenizer_path
+    if run.data.tokenizer is not None and tokenizer_path is not None:
+        replace_file(run.folder / "tokenizer.json", tokenizer_path.read_bytes())
+    if run.config.lora.rank and run.saved_step < 0:
+        run.data.hashes["base"] = save_base(run.folder, run.model)
 
 
 def _restore(run: Run, say: Say) -> None:
@@ -229,6 +139,9 @@ def _restore(run: Run, say: Say) -> None:
             f"\nhint: begin one from them by --init-from {run.folder} and another --out-dir"
         )
     _check_fits(run, checkpoint)
+    if run.config.lora.rank:
+        run.model.load_state_dict(checkpoint.base(), strict=False)  # the adapters come next
+        run.data.hashes["base"] = checkpoint.hashes["base"]
     load_model_tensors(run.model, checkpoint.tensors("model"))
     load_optimizer_tensors(run.model, run.optimizer, checkpoint.tensors("optimizer"))
     load_rng_tensors(checkpoint.tensors("rng"), run.device)
@@ -240,18 +153,18 @@ def _restore(run: Run, say: Say) -> None:
 def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
     """Refuses to go on with another model, order or text than the checkpoint was made with."""
     old = load_config(file=checkpoint.path / "config.yaml")
-    shape = [name for name in type(old.model).model_fields if name != "attention_backend"]
-    fixed = (*FIXED, *(f"model.{name}" for name in shape))
-    for dotted in fixed:
+    fields = [f"lora.{name}" for name in dict(old.lora)]
+    fields += [f"model.{name}" for name in dict(old.model) if name != "attention_backend"]
+    for dotted in (*FIXED, *fields):
         before, now = _field(old, dotted), _field(run.config, dotted)
         if before != now:
             raise ValueError(
                 f"{dotted} is {now!r}, but `{checkpoint.path}` was trained with {before!r}"
                 "\nhint: resume without it, or start another run with another --out-dir"
             )
-    sources = {"train": f"`{run.batches.tokens.path}`", "tokenizer": "the tokenizer"}
+    sources = {"train": f"`{run.data.path}`", "tokenizer": "the tokenizer"}
     for name, source in sources.items():
-        if checkpoint.hashes.get(name) != run.hashes.get(name):
+        if checkpoint.hashes.get(name) != run.data.hashes.get(name):
             raise ValueError(
                 f"{source} is not what `{checkpoint.path}` was trained with: its sha256 differs"
                 "\nhint: point --data at the folder that the run began with"
@@ -264,7 +177,7 @@ def _document_start(data: Data) -> int:
     if eot_id is None:
         raise ValueError(
             "train.mask_documents (true) needs a tokenizer with an end-of-text token, and"
-            f" `{data.train.path}` comes without"
+            f" `{data.path}` comes without"
         )
     return eot_id
 

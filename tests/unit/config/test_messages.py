@@ -103,7 +103,7 @@ def test_unknown_preset_lists_the_known_ones():
         " gpt2, nano, small, tiny, tinystories-17m or a file\nhint: did you mean `tiny`?"
     )
     assert message_of(recipe="clasic") == (
-        "unknown recipe preset `clasic`, expected one of classic, compat or a file"
+        "unknown recipe preset `clasic`, expected one of classic, compat, sft or a file"
         "\nhint: did you mean `classic`?"
     )
 

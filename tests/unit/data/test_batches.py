@@ -13,7 +13,7 @@ def tokens(tmp_path):
 
 
 def test_targets_are_the_inputs_one_token_later(tokens):
-    ids, targets = Batches(tokens, seq_len=8, batch_size=3, seed=0).batch(5)
+    ids, targets, _ = Batches(tokens, seq_len=8, batch_size=3, seed=0).batch(5)
     assert ids.shape == targets.shape == (3, 8)
     assert ids.dtype == torch.int64
     assert torch.equal(targets, ids + 1)
@@ -59,13 +59,13 @@ def test_context_longer_than_the_data_is_refused(tokens):
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_evaluation_predicts_every_token_but_the_first_once(tokens, seq_len, batch_size):
     windows = evaluation_windows(tokens, seq_len=seq_len, batch_size=batch_size, max_batches=None)
-    targets = torch.cat([target.flatten() for _, target in windows])
+    targets = torch.cat([target.flatten() for _, target, _ in windows])
     assert targets.tolist() == list(range(1, 103))
 
 
 def test_short_evaluation_is_spread_over_the_file(tokens):
     windows = evaluation_windows(tokens, seq_len=10, batch_size=2, max_batches=2)
-    starts = torch.cat([ids[:, 0] for ids, _ in windows])
+    starts = torch.cat([ids[:, 0] for ids, _, _ in windows])
     assert starts.tolist() == [0, 20, 50, 70]
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from minillm.data.grammar import Choice, Grammar, Mention
 from minillm.data.stories import STORIES, write_stories
-from minillm.data.story_rules import CAST
 
 
 def clash(left, right, seen):
@@ -115,9 +114,8 @@ def test_stories_are_plain_and_well_formed(rng):
 
 
 def test_last_paragraph_remembers_who_the_first_was_about(rng):
-    cast = {
-        line.split(" ")[1].split("/")[0] for who in ("hero", "friend") for line in CAST[who][1:]
-    }
+    members = [STORIES._cast[who] for who in ("hero", "friend")]
+    cast = {one["name"] for member in members for one in member.alternatives}
     for _ in range(200):
         first, *_, last = STORIES.sample(rng).text.split("\n\n")
         known, named = (cast & set(re.findall(r"\w+", part)) for part in (first, last))

@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 
+import jinja2
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -374,3 +375,15 @@ def test_export_that_does_not_read_back_gets_no_name(make_parts, tmp_path, monke
             tmp_path / "hf", make_parts(), dtype=torch.float32, max_shard_bytes=10**9, source="x"
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_chat_template_keeps_the_tokens_that_its_settings_name(folder):
+    source = "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+    tokens = {"bos_token": {"content": "<s>", "lstrip": False}, "eos_token": "</s>"}
+    change_json(folder / "tokenizer_config.json", chat_template=source, **tokens)
+    template = read_hugging_face(folder).chat_template
+    assert template.endswith(source)
+    rendered = jinja2.Template(template).render(messages=[{"content": "a"}])
+    assert rendered == "<s>a</s>"
+    change_json(folder / "tokenizer_config.json", chat_template=template)
+    assert read_hugging_face(folder).chat_template == template

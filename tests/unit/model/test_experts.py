@@ -51,12 +51,12 @@ def by_loop(layer: MixtureOfExperts, x: torch.Tensor) -> torch.Tensor:
     experts, out = layer.experts, torch.zeros_like(x.flatten(0, 1))
     for token, row in enumerate(x.flatten(0, 1)):
         for expert, weight in zip(chosen[token], weights[token], strict=True):
-            hidden = experts.up_proj[expert] @ row
+            hidden = experts.up_proj.weight[expert] @ row
             if experts.gate_proj is None:
                 hidden = experts.activation(hidden)
             else:
-                hidden = experts.activation(experts.gate_proj[expert] @ row) * hidden
-            out[token] += weight * (experts.down_proj[expert] @ hidden)
+                hidden = experts.activation(experts.gate_proj.weight[expert] @ row) * hidden
+            out[token] += weight * (experts.down_proj.weight[expert] @ hidden)
     out = out.view_as(x)
     return out if layer.shared_experts is None else out + layer.shared_experts(x)
 
@@ -78,7 +78,8 @@ def test_mixture_is_its_formula():
     layer = MixtureOfExperts(config()).eval()
     x = torch.randn(2, 9, 24)
     experts = layer.experts
-    weights = (layer.router.weight, experts.gate_proj, experts.up_proj, experts.down_proj)
+    stacks = (layer.router, experts.gate_proj, experts.up_proj, experts.down_proj)
+    weights = [stack.weight for stack in stacks]
     expected = reference.mixture_of_experts(x.flatten(0, 1), *weights, n_chosen=2)
     torch.testing.assert_close(layer(x), expected.view_as(x), rtol=1e-5, atol=1e-6)
 
@@ -244,10 +245,10 @@ def test_names_are_those_of_the_contract():
     assert {name.removeprefix("layers.1.ffn.") for name in names} == {
         "router.weight",
         "router.bias",
-        *(f"experts.{name}" for name in projections),
+        *(f"experts.{name}.weight" for name in projections),
         *(f"shared_experts.{name}.weight" for name in projections),
     }
-    assert model.layers[1].ffn.experts.down_proj.shape == (4, 24, 16)
+    assert model.layers[1].ffn.experts.down_proj.weight.shape == (4, 24, 16)
     assert model.layers[0].ffn.up_proj.weight.shape == (32, 24)
 
 

@@ -50,7 +50,7 @@ def test_vectors_do_not_decay(name):
 @pytest.mark.parametrize(
     ("name", "shape", "role"),
     [
-        ("layers.0.ffn.experts.gate_proj", (4, 8, 6), "matrix"),
+        ("layers.0.ffn.experts.gate_proj.weight", (4, 8, 6), "matrix"),
         ("layers.0.ffn.shared_experts.up_proj.weight", (8, 6), "matrix"),
         ("layers.0.ffn.router.weight", (4, 6), "table"),
         ("layers.1.token_values.embed.weight", (9, 6), "table"),

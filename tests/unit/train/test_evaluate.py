@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from minillm.data import TokenFile
+from minillm.data import TokenFile, evaluation_windows
 from minillm.train import evaluate
 
 
@@ -18,7 +18,7 @@ class Uniform(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.logits = nn.Parameter(torch.zeros(8))
 
-    def forward(self, ids, *, targets):
+    def forward(self, ids, *, targets, documents):
         assert not self.training
         logits = self.dropout(self.logits).expand(targets.numel(), 8)
         return nn.functional.cross_entropy(logits, targets.flatten())
@@ -31,14 +31,13 @@ def call(tmp_path):
 
     def evaluate_uniform(model, **changes):
         options = {
-            "seq_len": 4,
-            "batch_size": 2,
-            "max_batches": None,
             "token_bytes": None,
             "autocast": contextlib.nullcontext(),
             "is_stopped": lambda: False,
         }
-        return evaluate(model, TokenFile(tmp_path / "val.bin"), **(options | changes))
+        tokens = TokenFile(tmp_path / "val.bin")
+        batches = evaluation_windows(tokens, seq_len=4, batch_size=2, max_batches=None)
+        return evaluate(model, batches, **(options | changes))
 
     return evaluate_uniform
 

@@ -31,7 +31,7 @@ def test_cut_back_survives_a_character_that_a_kill_cut_in_two(tmp_path):
 def check(specials=("<|endoftext|>",), **changes):
     tokenizer = Tokenizer({i: bytes([i]) for i in range(256)}, [], specials, pattern=None)
     model = ModelConfig(vocab_size=257, context_length=16)
-    check_samples(SampleConfig(**changes), tokenizer, model)
+    check_samples(SampleConfig(**changes), tokenizer, model, None)
 
 
 @pytest.mark.parametrize(

@@ -21,67 +21,43 @@ def _if_latent(width: Callable[[int], int]) -> Callable[[dict[str, Any]], int]:
 class AttentionConfig(ShapeConfig):
     """How positions look at one another."""
 
-    attention: Literal["gqa", "mla"] = Field(
-        "gqa",
-        description="layout of the heads: each with keys and values of its own or its group's"
-        " (multi-head, grouped-query, multi-query, by n_kv_heads), or all from one small latent"
-        " vector per position (multi-head latent attention)",
-    )
-    n_kv_heads: PositiveInt = Field(
-        default_factory=lambda given: given["n_heads"],
-        description="key and value heads per block; fewer than n_heads is grouped-query attention"
-        ", 1 is multi-query; n_heads when absent",
-    )
-    d_head: PositiveInt = Field(
-        default_factory=_default_d_head,
-        description="channels per head; d_model / n_heads when absent",
-    )
-    d_latent_kv: NonNegativeInt = Field(
-        default_factory=_if_latent(lambda d_head: 4 * d_head),
-        description="mla: channels of the latent vector that keys and values are made from, and"
-        " that the cache holds; 4 d_head when absent, as in DeepSeek-V2",
-    )
-    d_latent_q: NonNegativeInt = Field(
-        0, description="mla: channels of the latent that queries are made from; 0 for no latent"
-    )
+    attention: Literal["gqa", "mla"] = "gqa"
+    """layout of the heads: each with keys and values of its own or its group's (multi-head,
+    grouped-query, multi-query, by n_kv_heads), or all from one small latent vector per position
+    (multi-head latent attention)"""
+    n_kv_heads: PositiveInt = Field(default_factory=lambda given: given["n_heads"])
+    """key and value heads per block; fewer than n_heads is grouped-query attention, 1 is
+    multi-query; n_heads when absent"""
+    d_head: PositiveInt = Field(default_factory=_default_d_head)
+    """channels per head; d_model / n_heads when absent"""
+    d_latent_kv: NonNegativeInt = Field(default_factory=_if_latent(lambda d_head: 4 * d_head))
+    """mla: channels of the latent vector that keys and values are made from, and that the cache
+    holds; 4 d_head when absent, as in DeepSeek-V2"""
+    d_latent_q: NonNegativeInt = 0
+    """mla: channels of the latent that queries are made from; 0 for no latent"""
     d_head_rope: NonNegativeInt = Field(
-        default_factory=_if_latent(lambda d_head: max(2, d_head // 4 * 2)),
-        description="mla: channels per head that carry the position, their key shared by all heads;"
-        " d_head / 2 when absent, rounded to be even",
+        default_factory=_if_latent(lambda d_head: max(2, d_head // 4 * 2))
     )
-    d_head_nope: NonNegativeInt = Field(
-        default_factory=_if_latent(lambda d_head: d_head),
-        description="mla: channels per query and key head that carry content; d_head when absent",
-    )
-    d_head_v: NonNegativeInt = Field(
-        default_factory=_if_latent(lambda d_head: d_head),
-        description="mla: channels per value head; d_head when absent",
-    )
-    windows: tuple[NonNegativeInt, ...] = Field(
-        (),
-        strict=False,
-        description="positions that each layer sees, itself included, as a pattern that repeats"
-        " over the layers; 0 sees all, and no pattern is 0 throughout",
-    )
-    qk_norm: bool = Field(
-        False, description="RMS-normalize each head's queries and keys, with a learned scale"
-    )
-    attention_bias: bool = Field(
-        False,
-        description="biases in q_proj, k_proj, v_proj and o_proj; in mla in q_a_proj, kv_a_proj"
-        " and o_proj",
-    )
-    attention_softcap: NonNegativeFloat = Field(
-        0.0, description="bound c of the scores, c tanh(score / c); 0 for none"
-    )
-    attention_dropout: NonNegativeFloat = Field(
-        0.0, lt=1, description="share of attention weights dropped"
-    )
-    attention_backend: Literal["sdpa", "flex", "reference"] = Field(
-        "sdpa",
-        description="PyTorch's fused attention, its FlexAttention (which skips what a window or"
-        " another document hides), or the formula written out",
-    )
+    """mla: channels per head that carry the position, their key shared by all heads; d_head / 2
+    when absent, rounded to be even"""
+    d_head_nope: NonNegativeInt = Field(default_factory=_if_latent(lambda d_head: d_head))
+    """mla: channels per query and key head that carry content; d_head when absent"""
+    d_head_v: NonNegativeInt = Field(default_factory=_if_latent(lambda d_head: d_head))
+    """mla: channels per value head; d_head when absent"""
+    windows: tuple[NonNegativeInt, ...] = Field((), strict=False)
+    """positions that each layer sees, itself included, as a pattern that repeats over the layers; 0
+    sees all, and no pattern is 0 throughout"""
+    qk_norm: bool = False
+    """RMS-normalize each head's queries and keys, with a learned scale"""
+    attention_bias: bool = False
+    """biases in q_proj, k_proj, v_proj and o_proj; in mla in q_a_proj, kv_a_proj and o_proj"""
+    attention_softcap: NonNegativeFloat = 0.0
+    """bound c of the scores, c tanh(score / c); 0 for none"""
+    attention_dropout: NonNegativeFloat = Field(0.0, lt=1)
+    """share of attention weights dropped"""
+    attention_backend: Literal["sdpa", "flex", "reference"] = "sdpa"
+    """PyTorch's fused attention, its FlexAttention (which skips what a window or another document
+    hides), or the formula written out"""
 
     @property
     def d_score(self) -> int:

@@ -27,12 +27,10 @@ def _default_d_ff(given: dict[str, Any]) -> int:
 class FfnConfig(ShapeConfig):
     """The layer between two attentions."""
 
-    ffn: Literal["swiglu", "gelu", "relu2"] = Field(
-        "swiglu", description="feed-forward layer: gated SiLU, GELU, or squared ReLU"
-    )
-    d_ff: PositiveInt = Field(
-        default_factory=_default_d_ff,
-        description="hidden channels of the feed-forward layer; when absent 8/3 d_model rounded up "
-        "to a multiple of 64 for swiglu, else 4 d_model",
-    )
-    ffn_bias: bool = Field(False, description="biases in the feed-forward projections")
+    ffn: Literal["swiglu", "gelu", "relu2"] = "swiglu"
+    """feed-forward layer: gated SiLU, GELU, or squared ReLU"""
+    d_ff: PositiveInt = Field(default_factory=_default_d_ff)
+    """hidden channels of the feed-forward layer; when absent 8/3 d_model rounded up to a multiple
+    of 64 for swiglu, else 4 d_model"""
+    ffn_bias: bool = False
+    """biases in the feed-forward projections"""

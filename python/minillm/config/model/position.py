@@ -16,41 +16,29 @@ def _default_original_context(given: dict[str, Any]) -> int:
 class PositionConfig(AttentionConfig):
     """How a token knows its place."""
 
-    position: Literal["rope", "nope", "learned"] = Field(
-        "rope", description="how a token knows its place: rotation, not at all, or a learned table"
-    )
-    nope_interval: NonNegativeInt = Field(
-        0, description="every n-th layer goes without RoPE, as in SmolLM3; 0 for none"
-    )
-    rope_theta: PositiveFloat = Field(
-        10_000.0, gt=1, description="base of RoPE's wavelengths; larger reaches further back"
-    )
-    rope_fraction: PositiveFloat = Field(
-        1.0, le=1, description="share of each head's channels that RoPE turns, the first ones"
-    )
-    rope_pairs: Literal["half", "interleaved"] = Field(
-        "half",
-        description="which channels turn together: i and i + half, as in Llama's checkpoints, or"
-        " 2i and 2i + 1, as in the paper",
-    )
-    rope_scaling: Literal["none", "linear", "ntk", "yarn", "llama3"] = Field(
-        "none", description="how RoPE reaches beyond the context that it was trained with"
-    )
-    rope_scaling_factor: PositiveFloat = Field(
-        1.0, ge=1, description="how many times further than rope_original_context it reaches"
-    )
-    rope_original_context: PositiveInt = Field(
-        default_factory=_default_original_context,
-        description="context of the training before, in tokens; yarn and llama3 measure by it;"
-        " context_length / rope_scaling_factor when absent",
-    )
-    rope_yarn_ramp: Ramp = Field(
-        (1.0, 32.0),
-        strict=False,
-        description="yarn: turns within rope_original_context; pairs with fewer than the first are"
-        " stretched in full, with more than the second not at all",
-    )
-    rope_llama3_ramp: Ramp = Field((1.0, 4.0), strict=False, description="the same for llama3")
+    position: Literal["rope", "nope", "learned"] = "rope"
+    """how a token knows its place: rotation, not at all, or a learned table"""
+    nope_interval: NonNegativeInt = 0
+    """every n-th layer goes without RoPE, as in SmolLM3; 0 for none"""
+    rope_theta: PositiveFloat = Field(10_000.0, gt=1)
+    """base of RoPE's wavelengths; larger reaches further back"""
+    rope_fraction: PositiveFloat = Field(1.0, le=1)
+    """share of each head's channels that RoPE turns, the first ones"""
+    rope_pairs: Literal["half", "interleaved"] = "half"
+    """which channels turn together: i and i + half, as in Llama's checkpoints, or 2i and 2i + 1, as
+    in the paper"""
+    rope_scaling: Literal["none", "linear", "ntk", "yarn", "llama3"] = "none"
+    """how RoPE reaches beyond the context that it was trained with"""
+    rope_scaling_factor: PositiveFloat = Field(1.0, ge=1)
+    """how many times further than rope_original_context it reaches"""
+    rope_original_context: PositiveInt = Field(default_factory=_default_original_context)
+    """context of the training before, in tokens; yarn and llama3 measure by it; context_length /
+    rope_scaling_factor when absent"""
+    rope_yarn_ramp: Ramp = Field((1.0, 32.0), strict=False)
+    """yarn: turns within rope_original_context; pairs with fewer than the first are stretched in
+    full, with more than the second not at all"""
+    rope_llama3_ramp: Ramp = Field((1.0, 4.0), strict=False)
+    """the same for llama3"""
 
     @property
     def d_rope(self) -> int:

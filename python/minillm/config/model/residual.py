@@ -13,35 +13,27 @@ VALUE_GATE_CHANNELS = 32
 class ResidualConfig(ShapeConfig):
     """What happens to the stream that all blocks read from and write into."""
 
-    norm: Literal["rmsnorm", "layernorm"] = Field(
-        "rmsnorm", description="normalization before each sub-layer and before the head"
-    )
-    norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square before its root")
-    norm_scale: bool = Field(
-        True, description="learned scale, and for layernorm shift, in every norm; qk_norm's too"
-    )
-    embedding_norm: bool = Field(False, description="a norm after the embedding as well")
-    x0_skip: bool = Field(
-        False,
-        description="before each block, mix the embedding back in: a x + b x0, a and b learned",
-    )
-    value_embeddings: bool = Field(
-        False,
-        description="in every second block, the last among them, add a learned vector per token "
-        "to the attention's values",
-    )
-    zero_init_outputs: bool = Field(
-        False, description="start o_proj and down_proj at 0: each block begins as the identity"
-    )
-    dropout: NonNegativeFloat = Field(
-        0.0, lt=1, description="share of channels dropped after the embedding and each sub-layer"
-    )
-    tie_embeddings: bool = Field(
-        True, description="use the token embedding as the output head as well"
-    )
-    logit_softcap: NonNegativeFloat = Field(
-        0.0, description="bound of the logits, c tanh(logits / c); 0 does not bound"
-    )
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    """normalization before each sub-layer and before the head"""
+    norm_eps: PositiveFloat = 1e-5
+    """added to the mean square before its root"""
+    norm_scale: bool = True
+    """learned scale, and for layernorm shift, in every norm; qk_norm's too"""
+    embedding_norm: bool = False
+    """a norm after the embedding as well"""
+    x0_skip: bool = False
+    """before each block, mix the embedding back in: a x + b x0, a and b learned"""
+    value_embeddings: bool = False
+    """in every second block, the last among them, add a learned vector per token to the attention's
+    values"""
+    zero_init_outputs: bool = False
+    """start o_proj and down_proj at 0: each block begins as the identity"""
+    dropout: NonNegativeFloat = Field(0.0, lt=1)
+    """share of channels dropped after the embedding and each sub-layer"""
+    tie_embeddings: bool = True
+    """use the token embedding as the output head as well"""
+    logit_softcap: NonNegativeFloat = 0.0
+    """bound of the logits, c tanh(logits / c); 0 does not bound"""
 
     def has_token_values(self, layer: int) -> bool:
         """Whether block number `layer` adds value embeddings."""

@@ -32,22 +32,21 @@ SIZE_FIELDS = ("n_kv_heads", *size_of_depth(1))
 class ShapeConfig(Section):
     """What every other part of the model's configuration builds on."""
 
-    depth: PositiveInt | None = Field(
-        None,
-        exclude=True,
-        description="one dial for the size: n_layers, d_model, n_heads and context_length follow "
-        "where they are not given",
-    )
-    vocab_size: PositiveInt = Field(
-        32_000, description="number of token ids; taken from the data's tokenizer when absent"
-    )
-    context_length: PositiveInt = Field(256, description="longest sequence, in tokens")
-    d_model: PositiveInt = Field(256, description="width of the residual stream, in channels")
-    n_layers: PositiveInt = Field(4, description="number of transformer blocks")
-    n_heads: PositiveInt = Field(4, description="query heads per block")
-    init_std: PositiveFloat = Field(
-        0.02, description="standard deviation of the initial weights, before depth scaling"
-    )
+    depth: PositiveInt | None = Field(None, exclude=True)
+    """one dial for the size: n_layers, d_model, n_heads and context_length follow where they are
+    not given"""
+    vocab_size: PositiveInt = 32_000
+    """number of token ids; taken from the data's tokenizer when absent"""
+    context_length: PositiveInt = 256
+    """longest sequence, in tokens"""
+    d_model: PositiveInt = 256
+    """width of the residual stream, in channels"""
+    n_layers: PositiveInt = 4
+    """number of transformer blocks"""
+    n_heads: PositiveInt = 4
+    """query heads per block"""
+    init_std: PositiveFloat = 0.02
+    """standard deviation of the initial weights, before depth scaling"""
 
     @model_validator(mode="before")
     @classmethod

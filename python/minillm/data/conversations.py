@@ -1,0 +1,159 @@
+"""Conversations from JSONL, and rows of them packed for fine-tuning.
+
+A line is a conversation in OpenAI's form, `{"messages": [{"role": ..., "content": ...}, ...]}`, or
+an instruction in Alpaca's, `{"instruction": ..., "input": ..., "output": ...}`, which becomes a
+user's turn and an assistant's.
+
+Rows are filled with whole conversations, none of which is cut, and none sees another: each is a
+document of its own to attention's mask, and its positions begin at 0. What is left of a row is
+padding. Which conversations share a row is settled once, in the order of their lengths, longest
+first, each into the fullest row that still holds it (best fit decreasing); the order of the rows is
+a keyed permutation of each epoch, as for text.
+"""
+
+import bisect
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from minillm._core import permuted_index
+from minillm.data.batches import Batch
+from minillm.data.chat_template import ChatTemplate, Conversation, Messages, check_messages
+
+IGNORED = -100
+"""The target where nothing is to be predicted; what cross-entropy passes over in PyTorch."""
+
+
+class Conversations:
+    """The conversations of a file as tokens.
+
+    Attributes:
+        path: The file.
+        sha256: Hash of its contents.
+        kept: Those that fit.
+        left_out: Lines of those that are longer than `seq_len` + 1 tokens.
+    """
+
+    def __init__(self, path: Path, template: ChatTemplate, *, seq_len: int) -> None:
+        """Reads the whole file.
+
+        Raises:
+            ValueError: Naming file and line, if one is not a conversation that teaches something,
+                or the file, if none of them is short enough.
+            OSError: If it cannot be read.
+        """
+        self.path = path
+        content = path.read_bytes()
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.kept: list[Conversation] = []
+        self.left_out: list[int] = []
+        for number, line in enumerate(content.split(b"\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                conversation = template.encode(_messages(line))
+                if not any(conversation.learned):
+                    raise ValueError("no message is an assistant's: there is nothing to learn")
+            except ValueError as error:
+                raise ValueError(f"`{path}`, line {number}: {error}") from error
+            if len(conversation.ids) > seq_len + 1:
+                self.left_out.append(number)
+            else:
+                self.kept.append(conversation)
+        if not self.kept:
+            raise ValueError(f"`{path}` holds no conversation of at most {seq_len + 1} tokens")
+
+
+class ConversationBatches:
+    """Batches of packed conversations, by number.
+
+    Attributes:
+        source: Where they come from.
+        windows: Rows per epoch.
+    """
+
+    def __init__(self, source: Conversations, *, seq_len: int, batch_size: int, seed: int) -> None:
+        """Packs the conversations, which are no longer than `seq_len` + 1 tokens."""
+        self.source, self.seq_len, self.batch_size = source, seq_len, batch_size
+        self.seed = seed
+        self._packed = pack([len(one.ids) - 1 for one in source.kept], seq_len)
+        self.windows = len(self._packed)
+
+    def batch(self, index: int) -> Batch:
+        """Micro-step `index`, counted from 0 over the whole run."""
+        first = index * self.batch_size
+        return self._stack([self._row(first + place) for place in range(self.batch_size)])
+
+    def in_order(self, *, max_batches: int | None) -> Iterator[Batch]:
+        """Every row once, or `max_batches` from the first on, for evaluation."""
+        wanted = self.windows if max_batches is None else max_batches * self.batch_size
+        for first in range(0, min(wanted, self.windows), self.batch_size):
+            yield self._stack(range(first, min(first + self.batch_size, self.windows)))
+
+    def _row(self, sample: int) -> int:
+        epoch, position = divmod(sample, self.windows)
+        return int(permuted_index(self.seed, epoch, self.windows, position, 1)[0])
+
+    def _stack(self, rows: Sequence[int]) -> Batch:
+        shape = (len(rows), self.seq_len)
+        ids, targets = np.zeros(shape, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
+        documents = np.full(shape, -1, dtype=np.int64)  # padding sees padding alone
+        for row, number in enumerate(rows):
+            start = 0
+            for member in self._packed[number]:
+                one = self.source.kept[member]
+                end = start + len(one.ids) - 1
+                ids[row, start:end] = one.ids[:-1]
+                targets[row, start:end] = np.where(one.learned[1:], one.ids[1:], IGNORED)
+                documents[row, start:end] = member
+                start = end
+        return Batch(*(torch.from_numpy(array) for array in (ids, targets, documents)))
+
+
+def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Which items go into one bin: best fit decreasing, equals in their order.
+
+    Uses at most 11/9 of the fewest bins possible, plus one (Johnson, 1973).
+
+    Args:
+        lengths: Of each item; none longer than `capacity`.
+        capacity: Of a bin.
+    """
+    bins: list[list[int]] = []
+    free: list[tuple[int, int]] = []  # room left and number of each bin, ascending
+    for item in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        place = bisect.bisect_left(free, (lengths[item], -1))
+        if place == len(free):
+            free.append((capacity, len(bins)))
+            bins.append([])
+        room, number = free.pop(place)
+        bins[number].append(item)
+        bisect.insort(free, (room - lengths[item], number))
+    return bins
+
+
+def _messages(line: bytes) -> Messages:
+    try:
+        row = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise ValueError("not UTF-8 text") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if isinstance(row, Mapping) and "instruction" in row:
+        asked = (
+            f"{row['instruction']}\n\n{row['input']}" if row.get("input") else row["instruction"]
+        )
+        answer = {"role": "assistant", "content": row.get("output")}
+        return [{"role": "user", "content": asked}, answer]
+    if not isinstance(row, Mapping) or "messages" not in row:
+        raise ValueError(
+            'neither a conversation, {"messages": [...]}, nor an instruction,'
+            ' {"instruction": ..., "output": ...}'
+        )
+    check_messages(row["messages"])
+    messages: Messages = row["messages"]
+    return messages

@@ -1,0 +1,135 @@
+"""`minillm sft`: fine-tunes a model on conversations.
+
+    python -m minillm.sft --init-from runs/a --data chat.jsonl --out-dir runs/chat
+    python -m minillm.sft --init-from runs/a --data chat.jsonl --preview 3
+    python -m minillm.sft --init-from runs/a --data chat.jsonl --lora.rank 16 --out-dir runs/lora
+    python -m minillm.sft --out-dir runs/chat --resume
+
+A run like those of `minillm pretrain`, with other data: what `data/conversations.py` reads, written
+down by the chat template of the model that it begins from. The assistant's turns alone are learned.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+from cyclopts import App, Parameter
+
+from minillm import messages
+from minillm.config import Config
+from minillm.messages import UsageError
+from minillm.options import describe_short_flags, parse_fields, usable_config
+from minillm.pretrain import config_of_run, run
+
+if TYPE_CHECKING:
+    from minillm.data import ChatTemplate
+    from minillm.interop import Parts
+    from minillm.tokenizer import Tokenizer
+
+app = App(
+    name="sft",
+    help="Fine-tune a model on conversations.",
+    help_epilogue=describe_short_flags(),
+    help_format="plaintext",
+    version_flags=[],
+)
+
+OPTIONS = ("recipe", "config", "chat-template", "preview", "resume", "quiet")
+
+
+@app.default
+def main(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    recipe: str = "sft",
+    config: Path | None = None,
+    chat_template: Path | None = None,
+    preview: int = 0,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Fine-tune a model on conversations.
+
+    Args:
+        fields: Values of the configuration.
+        recipe: How to train: a preset or a file.
+        config: File with any part of the tree.
+        chat_template: Jinja file, instead of the model's own template.
+        preview: Show so many conversations, what is learned in color, and stop.
+        resume: Go on with the run in --out-dir.
+        quiet: Show errors only.
+    """
+    overrides = parse_fields(fields, own_options=OPTIONS)
+    if resume:
+        resolved = config_of_run({"config": config, "chat-template": chat_template}, overrides)
+        result = run(resolved, resume=True, eval_only=False, quiet=quiet)
+        return 0 if result.is_complete else messages.EXIT_RESUMABLE
+    if "train.init_from" not in overrides:
+        raise UsageError("--init-from is missing: the run or Hugging Face folder to fine-tune")
+    if not overrides.get("data.path", "").endswith(".jsonl"):
+        raise UsageError("--data is missing, or no .jsonl file of conversations")
+    from minillm.interop import read_model  # noqa: PLC0415  imports torch
+
+    parts = read_model(Path(overrides["train.init_from"]))
+    shape = parts.model.model_dump()
+    resolved = usable_config(model=shape, recipe=recipe, file=config, overrides=overrides)
+    template = _template(parts, chat_template)
+    if preview:
+        _preview(resolved, template, preview)
+        return 0
+    _lay_down(resolved.train.out_dir, template)
+    result = run(resolved, resume=False, eval_only=False, quiet=quiet, weights=parts.tensors)
+    return 0 if result.is_complete else messages.EXIT_RESUMABLE
+
+
+def _template(parts: Parts, file: Path | None) -> ChatTemplate:
+    """The template to write conversations down by: of the file, the model, or the plain one.
+
+    Raises:
+        ValueError: If it does not go with the model's tokenizer.
+    """
+    from minillm.data.chat_template import PLAIN, ChatTemplate  # noqa: PLC0415
+
+    if parts.tokenizer is None:
+        raise ValueError("the model has no tokenizer.json: conversations cannot be encoded for it")
+    source = file.read_text(encoding="utf-8") if file else parts.chat_template or PLAIN
+    template = ChatTemplate(source, parts.tokenizer)
+    template.check()
+    return template
+
+
+def _lay_down(folder: Path, template: ChatTemplate) -> None:
+    """Puts what a new run is to read its data by into its folder."""
+    from minillm.checkpoint import replace_file  # noqa: PLC0415
+    from minillm.infer import CHAT_TEMPLATE  # noqa: PLC0415
+    from minillm.train import has_run  # noqa: PLC0415
+
+    if not has_run(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        cast("Tokenizer", template.tokenizer).save(folder / "tokenizer.json")
+        replace_file(folder / CHAT_TEMPLATE, template.source.encode())
+
+
+def _preview(config: Config, template: ChatTemplate, count: int) -> None:
+    """Prints conversations as the model will read them, what it learns in green or in brackets."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from minillm.data import Conversations  # noqa: PLC0415
+
+    read = Conversations(config.data.path, template, seq_len=config.train.seq_len)
+    console = Console()
+    for number, one in enumerate(read.kept[:count], 1):
+        shown = Text()
+        for learned, pairs in groupby(zip(one.learned, one.ids, strict=True), lambda pair: pair[0]):
+            text = template.tokenizer.decode([token for _, token in pairs])
+            marked = f"[[{text}]]" if learned and not console.is_terminal else text
+            shown.append(marked, style="bold green" if learned else "dim")
+        console.print(shown, soft_wrap=True, highlight=False)
+        messages.say(f"{number}: {len(one.ids)} tokens, of which {sum(one.learned)} are learned")
+
+
+if __name__ == "__main__":
+    sys.exit(messages.run(app))

@@ -1,0 +1,140 @@
+"""Runs that train an adapter: what they write, how they go on, and what becomes of them."""
+
+import json
+
+import pytest
+import torch
+
+from minillm import messages
+from minillm.checkpoint import latest_checkpoint
+from minillm.cli import build_app
+from minillm.config import load_config
+from minillm.infer import load_run
+from minillm.pretrain import run
+from minillm.train import loop
+
+
+@pytest.fixture
+def base(make_config, tmp_path):
+    """A run to adapt."""
+    config = make_config(
+        train__max_train_steps="4",
+        train__generate_interval="0",
+        train__out_dir=str(tmp_path / "base"),
+    )
+    run(config, resume=False, eval_only=False, quiet=True)
+    return config
+
+
+@pytest.fixture
+def adapted(base, make_config):
+    def make(**changes):
+        settings = {
+            "train__init_from": str(base.train.out_dir),
+            "lora__rank": "4",
+            "lora__dropout": "0.1",
+            **changes,
+        }
+        return make_config(**settings)
+
+    return make
+
+
+def test_only_the_adapter_is_in_optimizer_and_checkpoint(adapted):
+    config = adapted()
+    run(config, resume=False, eval_only=False, quiet=True)
+    checkpoint, _ = latest_checkpoint(config.train.out_dir)
+    learned = checkpoint.tensors("model")
+    assert learned
+    assert all(".adapters.default.lora_" in name for name in learned)
+    assert all(".adapters.default.lora_" in name for name in checkpoint.tensors("optimizer"))
+    assert any(bool(tensor.any()) for name, tensor in learned.items() if name.endswith("B"))
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_resumed_adapter_is_bit_equal_to_the_unbroken_one(adapted, tmp_path, monkeypatch, kind):
+    whole = adapted(train__out_dir=str(tmp_path / "whole"), lora__kind=kind)
+    run(whole, resume=False, eval_only=False, quiet=True)
+    options = {"lora__kind": kind, "train__out_dir": str(tmp_path / "broken")}
+    first = adapted(**options, train__save_interval="4")
+    train_step = loop.train_step
+
+    def dies(run):
+        if run.step == 9:
+            raise KeyboardInterrupt
+        return train_step(run)
+
+    monkeypatch.setattr(loop, "train_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(first, resume=False, eval_only=False, quiet=True)
+    monkeypatch.setattr(loop, "train_step", train_step)
+    run(first, resume=True, eval_only=False, quiet=True)
+    one, other = (
+        latest_checkpoint(tmp_path / name)[0].tensors("model") for name in ("whole", "broken")
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_adapted_run_loads_as_a_plain_model_whatever_became_of_its_base(adapted, base):
+    config = adapted()
+    run(config, resume=False, eval_only=False, quiet=True)
+    before = load_run(base.train.out_dir).model.state_dict()
+    for file in base.train.out_dir.glob("step-*/*"):
+        file.unlink()
+    loaded = load_run(config.train.out_dir)
+    after = loaded.model.state_dict()
+    assert after.keys() == before.keys()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in changed} == {
+        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    }
+
+
+def test_a_changed_base_is_refused(adapted):
+    config = adapted()
+    run(config, resume=False, eval_only=False, quiet=True)
+    file = config.train.out_dir / "base.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"base\.safetensors` is missing, or not what"):
+        load_run(config.train.out_dir)
+
+
+def test_another_rank_cannot_go_on(adapted):
+    config = adapted()
+    run(config, resume=False, eval_only=False, quiet=True)
+    with pytest.raises(ValueError, match=r"lora\.rank is 2, but .* was trained with 4"):
+        changed = adapted(lora__rank="2", train__max_train_steps="30")
+        run(changed, resume=True, eval_only=False, quiet=True)
+
+
+def test_adapters_without_a_model_to_adapt_are_refused(make_config):
+    with pytest.raises(ValueError, match=r"lora\.rank \(4\) needs train\.init_from"):
+        make_config(lora__rank="4")
+
+
+def test_a_setting_of_no_adapter_warns(make_config):
+    with pytest.warns(UserWarning, match=r"`lora\.alpha` has no effect: `lora\.rank` is 0"):
+        make_config(lora__alpha="8")
+
+
+def test_export_writes_the_adapter_alone(adapted, base, tmp_path, capsys):
+    config = adapted()
+    run(config, resume=False, eval_only=False, quiet=True)
+    words = ["export", str(config.train.out_dir), str(tmp_path / "peft"), "--format", "peft"]
+    assert messages.run(build_app(), words) == 0
+    assert {path.name for path in (tmp_path / "peft").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    keys = json.loads((tmp_path / "peft/adapter_config.json").read_text())
+    assert (keys["r"], keys["base_model_name_or_path"]) == (4, str(base.train.out_dir))
+    words[1] = str(base.train.out_dir)
+    assert messages.run(build_app(), words) == 1
+    assert "has no adapter: lora.rank is 0" in capsys.readouterr().err
+
+
+def test_a_saved_configuration_reads_back(adapted):
+    config = adapted()
+    run(config, resume=False, eval_only=False, quiet=True)
+    assert load_config(file=config.train.out_dir / "config.yaml") == config

@@ -1,0 +1,207 @@
+"""`minillm sft` and `minillm chat`, as a user calls them."""
+
+import io
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from minillm import messages
+from minillm.checkpoint import latest_checkpoint
+from minillm.cli import build_app
+from minillm.infer import load_run
+from minillm.pretrain import run as pretrain
+
+ANIMALS = ["fox", "dog", "owl", "cat"]
+
+
+def write_chats(path, count, seed):
+    rng = random.Random(seed)
+    with path.open("w") as file:
+        for _ in range(count):
+            animal = rng.choice(ANIMALS)
+            turns = [
+                {"role": "user", "content": f"call {animal}"},
+                {"role": "assistant", "content": f"{animal}!"},
+            ]
+            file.write(json.dumps({"messages": turns}) + "\n")
+    return path
+
+
+@pytest.fixture
+def base(make_config, tmp_path):
+    """A run that knows bytes and little else."""
+    config = make_config(
+        model__context_length="64",
+        train__seq_len="64",
+        train__max_train_steps="2",
+        train__generate_interval="0",
+        train__out_dir=str(tmp_path / "base"),
+    )
+    pretrain(config, resume=False, eval_only=False, quiet=True)
+    return config.train.out_dir
+
+
+@pytest.fixture
+def call(base, tmp_path, capsys):
+    write_chats(tmp_path / "train.jsonl", 60, seed=0)
+    write_chats(tmp_path / "val.jsonl", 8, seed=1)
+    words = {
+        "--init-from": base,
+        "--data": tmp_path / "train.jsonl",
+        "--data.val": tmp_path / "val.jsonl",
+        "--out-dir": tmp_path / "chat",
+        "--max-train-steps": 4,
+        "--eval-interval": 2,
+        "--device": "cpu",
+        "--threads": 1,
+    }
+
+    def run_sft(*more, **changes):
+        given = {**words, **{f"--{name.replace('_', '-')}": v for name, v in changes.items()}}
+        pairs = [str(part) for pair in given.items() if pair[1] is not None for part in pair]
+        code = messages.run(build_app(), ["sft", *pairs, *map(str, more)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_sft
+
+
+def weights(folder):
+    return latest_checkpoint(folder)[0].tensors("model")
+
+
+@pytest.fixture
+def talk(capsys, monkeypatch):
+    def run_chat(folder, typed, *words):
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        code = messages.run(build_app(), ["chat", str(folder), *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_chat
+
+
+@pytest.mark.slow
+def test_a_model_learns_to_answer(call, talk, tmp_path):
+    code, _, said = call(max_train_steps=300, learning_rate=3e-3)
+    assert code == 0, said
+    code, out, _ = talk(tmp_path / "chat", "call owl\ncall cat\n", "--temperature", "0")
+    assert (code, out) == (0, "owl!\ncat!\n")
+
+
+def test_a_run_is_evaluated_saved_and_can_chat(call, talk, tmp_path):
+    code, out, said = call()
+    assert (code, out) == (0, ""), said
+    assert "60 conversations in" in said
+    assert "val loss" in said
+    assert (tmp_path / "chat/chat_template.jinja").is_file()
+    typed = "call owl\n\n/temperature 0.5\n/new\ncall cat\n"
+    code, out, said = talk(tmp_path / "chat", typed, "--max-new-tokens", "4")
+    assert code == 0, said
+    assert out.count("\n") >= 2
+    assert said.splitlines()[-2:] == ["temperature is 0.5", "begun anew"]
+
+
+def test_a_base_model_completes(base, talk):
+    code, out, said = talk(base, "Tom saw\n", "--max-new-tokens", "4")
+    assert (code, out[-1:]) == (0, "\n")
+    assert "has no chat template: it continues what it reads" in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("/temprature 1", "unknown command `/temprature 1`\nhint: did you mean `temperature`?"),
+        ("/temperature -1", "`temperature` is -1, expected at least 0"),
+        ("/temperature warm", "`temperature` is 'warm', expected a number"),
+        ("/seed x", "unknown command `/seed x`"),
+    ],
+)
+def test_what_cannot_be_meant_in_a_chat_is_named(base, talk, typed, message):
+    code, _, said = talk(base, typed + "\n")
+    assert (code, message in said) == (2, True), said
+
+
+def test_a_turn_beyond_the_context_is_refused_and_older_turns_are_forgotten(call, talk, tmp_path):
+    assert call()[0] == 0
+    words = ("--max-new-tokens", "3")
+    code, out, said = talk(tmp_path / "chat", "call owl\n" * 9, *words)
+    assert (code, out.count("\n") >= 9) == (0, True), said
+    code, _, said = talk(tmp_path / "chat", "y" * 80 + "\n", *words)
+    assert (code, "this turn has " in said) == (1, True), said
+
+
+def test_resumed_tuning_is_bit_equal_to_the_unbroken_one(call, tmp_path):
+    # The schedule is made for its number of steps: a constant one can be cut anywhere.
+    for steps in (2, 4):
+        folder = tmp_path / f"of-{steps}"
+        call("--optim.schedule=constant", out_dir=folder, max_train_steps=steps)
+    words = ["sft", "--resume", "--max-train-steps", "4", "--out-dir", tmp_path / "of-2"]
+    assert messages.run(build_app(), [str(word) for word in words]) == 0
+    one, other = weights(tmp_path / "of-4"), weights(tmp_path / "of-2")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_adapters_alone_are_tuned(call, tmp_path):
+    code, _, said = call("--lora.rank=2")
+    assert code == 0, said
+    assert "learn" in said
+    assert all(".adapters." in name for name in weights(tmp_path / "chat"))
+    assert load_run(tmp_path / "chat").chat_template is not None
+
+
+def test_preview_brackets_what_is_learned(call, tmp_path):
+    code, out, said = call("--preview", "2")
+    assert code == 0, said
+    animal = json.loads((tmp_path / "train.jsonl").read_text().split("\n")[0])
+    name = animal["messages"][1]["content"]
+    assert f"assistant\n[[{name}<|endoftext|>]]" in out
+    assert "1: " in said
+    assert "are learned" in said
+    assert not (tmp_path / "chat").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"init_from": None}, 2, "--init-from is missing"),
+        ({"data": "data"}, 2, "--data is missing, or no .jsonl file"),
+        ({"data": "none.jsonl"}, 1, "`none.jsonl`: no such file"),
+        ({"lora.targets": "[q_porj]", "lora.rank": 2}, 1, "the model has no `q_porj`"),
+    ],
+)
+def test_bad_words_are_refused(call, changes, code, message):
+    given, _, said = call(**changes)
+    assert (given, message in said) == (code, True), said
+
+
+def test_a_broken_line_is_named(call, tmp_path):
+    with (tmp_path / "train.jsonl").open("a") as file:
+        file.write('{"messages": [\n')
+    code, _, said = call()
+    assert code == 1
+    assert "train.jsonl`, line 61: not JSON" in said
+
+
+def test_a_template_of_ones_own(call, tmp_path):
+    file = tmp_path / "own.jinja"
+    file.write_text(
+        "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<|endoftext|>{% endfor %}"
+        "{% if add_generation_prompt %}a:{% endif %}"
+    )
+    code, out, said = call("--preview", "1", chat_template=file)
+    assert code == 0, said
+    assert "<|endoftext|>a:[[" in out
+    file.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    code, _, said = call(chat_template=file)
+    assert (code, "no control token behind an assistant's turn" in said) == (1, True)
+
+
+def test_help_answers_without_torch():
+    for verb in ("sft", "chat"):
+        code = f"import sys, minillm.{verb}; assert 'torch' not in sys.modules"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
