@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minillm.tokenizer import Tokenizer
@@ -90,7 +91,9 @@ def test_one_long_pre_token_is_held_once(folder):
 
 @linux_only
 def test_ctrl_c_is_heard_within_a_pre_token(folder):
-    (folder / "corpus.txt").write_bytes(b"a" * 4 * N_BYTES)
+    # Letters that do not repeat themselves: else each window would be the one before.
+    letters = np.random.default_rng(0).integers(97, 123, 6 * N_BYTES, dtype=np.uint8)
+    letters.tofile(folder / "corpus.txt")
     command = [sys.executable, "-c", READY, "encode", "corpus.txt", "--out", "out/train.bin"]
     process = subprocess.Popen([*command, "--quiet"], stdout=-1, stderr=-1, text=True)
     assert process.stdout.readline() == "ready\n"

@@ -20,7 +20,7 @@ EXPERTS = {
     "model__dropout": "0",
 }
 
-DAMAGED = r"logits is nan: weight `layers\.1\.ffn\.experts\.up_proj` is not finite"
+DAMAGED = r"logits is nan: weight `layers\.1\.ffn\.experts\.up_proj\.weight` is not finite"
 
 GREEDY = SampleConfig(temperature=0.0, max_new_tokens=20)
 

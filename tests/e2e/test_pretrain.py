@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import torch
 
 from minillm import messages
 from minillm.checkpoint import RunLock, latest_checkpoint, list_checkpoints
+from minillm.data import Batch
 from minillm.model import IGNORED
 from minillm.pretrain import app, run
 from minillm.tokenizer import Tokenizer
@@ -136,8 +138,9 @@ def test_accumulation_counts_each_target_alike_where_some_are_ignored(make_confi
             model__dropout="0",
         )
         whole = build_run(config, resume=False, say=lambda _: None)
-        pieces = list(zip(ids.split(batch_size), targets.split(batch_size), strict=True))
-        whole.batches = SimpleNamespace(batch=pieces.__getitem__)
+        pieces = zip(ids.split(batch_size), targets.split(batch_size), strict=True)
+        batches = SimpleNamespace(batch=[Batch(*piece) for piece in pieces].__getitem__)
+        whole.data = dataclasses.replace(whole.data, train=batches)
         expected = whole.model.eval()(ids, targets=targets)
         whole.model.train()
         loss, grad_norm = loop.train_step(whole)

@@ -164,9 +164,9 @@ def random_text(tokenizer, generator, n_pieces):
     return "".join(pieces)
 
 
-def check_long(trio, seed, folder):
+def check_long(trio, seed, folder, *, n_pieces):
     """A text of several blocks has the same ids on any threads, on disk too, table or none."""
-    text = trio.known(random_text(trio.ours, random.Random(seed), 60_000))
+    text = trio.known(random_text(trio.ours, random.Random(seed), n_pieces))
     expected = expected_ids(trio, text)
     (folder / "text.txt").write_text(text, newline="")
     for tokenizer in (trio.ours, trio.tabled):
@@ -208,13 +208,13 @@ def test_ids_of_one_long_pre_token_are_equal(trio, text):
 
 
 def test_ids_of_a_long_text_are_equal_on_any_threads_in_any_blocks(trio, tmp_path):
-    check_long(trio, 0, tmp_path)
+    check_long(trio, 0, tmp_path, n_pieces=30_000)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 26))
 def test_ids_of_many_long_texts_are_equal_on_any_threads_in_any_blocks(trio, seed, tmp_path):
-    check_long(trio, seed, tmp_path)
+    check_long(trio, seed, tmp_path, n_pieces=60_000)
 
 
 @settings(max_examples=500, deadline=None)
