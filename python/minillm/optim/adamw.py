@@ -11,6 +11,7 @@ differently; on two CPU cores there is little to gain (7M parameters: 60 ms of a
 """
 
 from collections.abc import Callable, Iterable
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -76,7 +77,14 @@ def evaluate(closure: Callable[[], float] | None) -> float | None:
         return closure()
 
 
-class AdamW(torch.optim.Optimizer):
+class Optimizer(torch.optim.Optimizer):
+    """PyTorch's, but that it does not import its compiler: that takes seconds of each start."""
+
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+
+
+class AdamW(Optimizer):
     """AdamW with decoupled weight decay, equal to `torch.optim.AdamW` bit for bit on the CPU."""
 
     def __init__(

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minillm.optim.adamw import adamw_step, check_options, evaluate
+from minillm.optim.adamw import Optimizer, adamw_step, check_options, evaluate
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Chosen for the steepest slope at 0: five steps bring singular values into about 0.7 to 1.2."""
@@ -115,7 +115,7 @@ def even_rows(
     return even / even.square().mean(dim=(-2, -1), keepdim=True).sqrt().clamp(min=eps)
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """Muon, or with a `row_decay` NorMuon, for matrices and AdamW for the rest, by parameter group.
 
     A group says which by its `update`, "muon" (the default) or "adamw".

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minillm.optim.adamw import check_options, evaluate
+from minillm.optim.adamw import Optimizer, check_options, evaluate
 
 
-class SGD(torch.optim.Optimizer):
+class SGD(Optimizer):
     """parameter -= lr * velocity, where velocity = momentum * velocity + gradient."""
 
     def __init__(

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -120,3 +123,14 @@ def test_clip_of_nothing_is_zero():
 
 def test_clip_reports_a_norm_that_is_not_finite():
     assert clip_grad_norm(gradients([float("nan")], [1.0]), 1.0).isnan()
+
+
+def test_an_optimizer_does_not_bring_in_the_compiler():
+    code = """
+import sys, torch
+from minillm.optim import AdamW
+optimizer = AdamW([torch.nn.Parameter(torch.ones(1))])
+optimizer.zero_grad()
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
