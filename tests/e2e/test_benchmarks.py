@@ -56,6 +56,7 @@ def test_training_is_measured_and_rivals_learn_the_same_tokens(
     assert result["command_overhead_s"] > 0
 
 
+@pytest.mark.slow
 def test_training_on_several_files_is_one_corpus_in_one_result(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_contender_that_is_not_installed_is_left_out(
     )
 
 
+@pytest.mark.slow
 def test_phases_are_measured_and_learn_the_same_tokens(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
 
@@ -175,6 +177,7 @@ def test_generation_is_measured_and_rivals_write_the_same_tokens(tmp_path: Path)
     assert set(result["ratios"]) == {"transformers over minillm, batch 8"}
 
 
+@pytest.mark.slow
 def test_growth_is_measured_drawn_and_resumed(corpus: Path, tmp_path: Path) -> None:
     out, image = tmp_path / "result.json", tmp_path / "plot.svg"
     options = ["--vocab-size=300", "--vocab-sizes=300", "--only=minillm-hf", f"--out={out}"]
@@ -212,7 +215,7 @@ def test_growing_text_is_cut_at_the_end_of_a_document(
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("vocabulary", ["gpt2", "learned"])
+@pytest.mark.parametrize("vocabulary", ["gpt2", pytest.param("learned", marks=pytest.mark.slow)])
 def test_encoding_is_measured_and_rivals_give_the_same_ids(
     vocabulary: str, corpus: Path, tmp_path: Path, data_dir: Path
 ) -> None:

@@ -208,7 +208,7 @@ def test_ids_of_one_long_pre_token_are_equal(trio, text):
 
 
 def test_ids_of_a_long_text_are_equal_on_any_threads_in_any_blocks(trio, tmp_path):
-    check_long(trio, 0, tmp_path, n_pieces=30_000)
+    check_long(trio, 0, tmp_path, n_pieces=15_000)
 
 
 @pytest.mark.slow

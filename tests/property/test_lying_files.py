@@ -161,7 +161,7 @@ def inside(value, path):
 PROPERTY = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "deadline": None}
 
 
-@settings(max_examples=1500, **PROPERTY)
+@settings(max_examples=800, **PROPERTY)
 @given(text=lies())
 def test_changed_files_are_refused_or_work(text, tmp_path):
     check(text, tmp_path)

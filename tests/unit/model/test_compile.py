@@ -10,11 +10,12 @@ import torch
 from minillm.config import ModelConfig
 from minillm.model import Transformer
 
-for fields in (
+FIELDS = (
     {"n_kv_heads": 2, "qk_norm": True, "windows": (4, 0), "nope_interval": 2},
     {"attention": "mla", "rope_scaling": "yarn", "rope_scaling_factor": 2.0},
     {"attention_backend": "reference", "attention_softcap": 5.0, "rope_pairs": "interleaved"},
-):
+)
+for fields in FIELDS[: int(sys.argv[2])]:
     torch.manual_seed(0)
     torch._dynamo.reset()
     model = Transformer(ModelConfig(vocab_size=40, d_model=32, n_layers=2, **fields))
@@ -28,7 +29,12 @@ for fields in (
 
 
 @pytest.mark.parametrize(
-    "backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)], ids=str
+    ("backend", "n_models"),
+    [
+        ("eager", 1),
+        pytest.param("eager", 3, marks=pytest.mark.slow),
+        pytest.param("inductor", 3, marks=pytest.mark.slow),
+    ],
 )
-def test_models_compile_as_one_graph_and_compute_the_same(backend):
-    subprocess.run([sys.executable, "-c", SCRIPT, backend], check=True)
+def test_models_compile_as_one_graph_and_compute_the_same(backend, n_models):
+    subprocess.run([sys.executable, "-c", SCRIPT, backend, str(n_models)], check=True)
