@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from cyclopts import App
+
 from minillm.config import SHORT_FLAGS, Config, load_config
 from minillm.config.load import FIELDS, SECTIONS
 from minillm.config.messages import did_you_mean
@@ -60,7 +62,18 @@ def usable_config(**parts: Any) -> Config:  # noqa: ANN401  what `load_config` t
         raise UsageError(str(error)) from error
 
 
-def describe_short_flags() -> str:
+def configured_app(name: str, help_text: str) -> App:
+    """The command of a verb that has a configuration, which its help describes."""
+    return App(
+        name=name,
+        help=help_text,
+        help_epilogue=_describe_short_flags(),
+        help_format="plaintext",
+        version_flags=[],
+    )
+
+
+def _describe_short_flags() -> str:
     """A table of the short names, each described by its field."""
     rows = []
     for flag, dotted in SHORT_FLAGS.items():

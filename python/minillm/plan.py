@@ -14,22 +14,15 @@ import sys
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from minillm import messages
-from minillm.config import load_config
 from minillm.config.messages import did_you_mean
 from minillm.messages import UsageError
-from minillm.options import describe_short_flags, parse_fields
+from minillm.options import configured_app, parse_fields, usable_config
 
-app = App(
-    name="plan",
-    help="Parameters, memory and time of a run, before anything is allocated.",
-    help_epilogue=describe_short_flags(),
-    help_format="plaintext",
-    version_flags=[],
-)
+app = configured_app("plan", "Parameters, memory and time of a run, before anything is allocated.")
 
 OPTIONS = ("model", "recipe", "config", "device", "mfu", "json")
 
@@ -74,10 +67,7 @@ def main(
         known = ", ".join(DEVICES)
         hint = did_you_mean(device, DEVICES)
         raise UsageError(f"unknown device `{device}`, expected one of {known}{hint}")
-    try:
-        resolved = load_config(model=model, recipe=recipe, file=config, overrides=overrides)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    resolved = usable_config(model=model, recipe=recipe, file=config, overrides=overrides)
 
     from minillm.train.budget import budget  # noqa: PLC0415  imports torch
 

@@ -18,12 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from minillm import messages
 from minillm.config import Config, TrainConfig
 from minillm.messages import UsageError, with_hint
-from minillm.options import describe_short_flags, parse_fields, usable_config
+from minillm.options import configured_app, parse_fields, usable_config
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,13 +32,7 @@ if TYPE_CHECKING:
     from minillm.tokenizer import TextEncoder
     from minillm.train import RunResult
 
-app = App(
-    name="pretrain",
-    help="Train a model on a folder of token files.",
-    help_epilogue=describe_short_flags(),
-    help_format="plaintext",
-    version_flags=[],
-)
+app = configured_app("pretrain", "Train a model on a folder of token files.")
 
 STORIES = Path("runs/stories")
 """Where the built-in stories go when there is nothing else to train on."""

@@ -16,12 +16,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from minillm import messages
 from minillm.config import Config
 from minillm.messages import UsageError
-from minillm.options import describe_short_flags, parse_fields, usable_config
+from minillm.options import configured_app, parse_fields, usable_config
 from minillm.pretrain import config_of_run, run
 
 if TYPE_CHECKING:
@@ -29,13 +29,7 @@ if TYPE_CHECKING:
     from minillm.interop import Parts
     from minillm.tokenizer import Tokenizer
 
-app = App(
-    name="sft",
-    help="Fine-tune a model on conversations.",
-    help_epilogue=describe_short_flags(),
-    help_format="plaintext",
-    version_flags=[],
-)
+app = configured_app("sft", "Fine-tune a model on conversations.")
 
 OPTIONS = ("recipe", "config", "chat-template", "preview", "resume", "quiet")
 
