@@ -34,6 +34,7 @@ def chat(
     run: Path,
     *,
     system: str = "",
+    adapter: tuple[Path, ...] = (),
     temperature: float | None = None,
     max_new_tokens: int | None = None,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
@@ -46,15 +47,19 @@ def chat(
     Args:
         run: A run folder, whose newest checkpoint is taken, or one checkpoint.
         system: What the model is told before the first turn.
+        adapter: Folder of an adapter in PEFT's format; repeat for several. The last one speaks
+            first, `/adapter NAME` changes to another and `/adapter` to none.
         temperature: Divides the logits; 0 always takes the likeliest token.
         max_new_tokens: Longest answer.
         seed: Equal seeds give equal answers to equal words.
         device: Where to compute.
     """
     from minillm.infer import load_run  # noqa: PLC0415  imports torch
+    from minillm.interop import lay_adapters  # noqa: PLC0415
     from minillm.train.device import choose_device  # noqa: PLC0415
 
     talk = Talk(load_run(run, device=str(choose_device(device))), system=system, seed=seed)
+    lay_adapters(adapter, talk.loaded.model)
     given = {"temperature": temperature, "max_new_tokens": max_new_tokens}
     talk.change({name: value for name, value in given.items() if value is not None})
     is_typed = sys.stdin.isatty() and sys.stdout.isatty()
@@ -110,24 +115,29 @@ class Talk:
         """
         from minillm.config.files import parse_yaml  # noqa: PLC0415
         from minillm.config.messages import did_you_mean  # noqa: PLC0415
+        from minillm.model.lora import adapter_names, use_adapter  # noqa: PLC0415
 
         settings = {**self.settings.model_dump(exclude={"prompts", "logit_bias"})}
-        known = ["help", "new", "system", "quit", "seed", *settings]
+        known = ["help", "new", "system", "quit", "seed", "adapter", *settings]
         if name == "quit":
             raise EOFError
         if name == "help":
             shown = "".join(f"\n/{key} {now}" for key, now in settings.items())
-            return f"/new, /system TEXT: begin anew\n/quit\n/seed {self.seed}{shown}"
+            names = ", ".join(adapter_names(self.loaded.model)) or "there is none"
+            begun = "/new, /system TEXT: begin anew\n/quit"
+            return f"{begun}\n/adapter NAME: {names}\n/seed {self.seed}{shown}"
         if name in ("new", "system"):
             self.system, self.turns = value if name == "system" else self.system, []
             return "begun anew"
-        if name == "seed" and value.isdecimal():
+        if name == "adapter":
+            use_adapter(self.loaded.model, value or None)
+        elif name == "seed" and value.isdecimal():
             self.seed = int(value)
         elif name in settings:
             self.change({name: [value] if name == "stop" else parse_yaml(value)})
         else:
             raise UsageError(f"unknown command `/{name} {value}`" + did_you_mean(name, known))
-        return f"{name} is {value}"
+        return f"{name} is {value or 'none'}"
 
     def answer(self, line: str) -> Iterator[str]:
         """The model's turn after `line`, in pieces as they become certain; both are remembered.
