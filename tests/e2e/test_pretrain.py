@@ -49,7 +49,7 @@ def test_run_leaves_everything_in_its_folder(make_config):
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {
         "config.yaml", "tokenizer.json", "metrics.jsonl", "loss.png", "lr.png", "samples.txt",
-        "step-000016", "step-000020", "latest",
+        "step-000016", "step-000020", "latest", "best",
     }  # fmt: skip
     assert (folder / "latest").read_text() == "step-000020\n"
     assert result.is_complete
@@ -165,7 +165,7 @@ def test_accumulation_equals_one_large_batch(make_config, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_signal_saves_and_exits_with_75(start, tmp_path, number):
     process = start(train__max_train_steps="100000", train__log_interval="1")
     for line in process.stderr:
@@ -277,12 +277,27 @@ def test_only_damaged_checkpoints_is_an_error(make_config, call, tmp_path):
     assert "step-000020/state.json` is missing" in errors
 
 
-@pytest.mark.parametrize("field", ["model.d_model", "train.batch_size", "train.seed"])
+@pytest.mark.parametrize("field", ["model.d_model", "train.seed"])
 def test_resume_refuses_another_shape_or_order(make_config, call, field):
     train(make_config())
     code, _, errors = call("--resume", **{field.replace(".", "__"): "64"})
     assert code == messages.EXIT_FAILED
     assert f"error: {field} is 64, but" in errors
+
+
+def test_resume_refuses_another_batch(make_config, call):
+    train(make_config())
+    code, _, errors = call("--resume", train__batch_size="16")
+    assert code == messages.EXIT_FAILED
+    assert "a step has 32 sequences, but" in errors
+    assert "train.batch_size 4 x gradient_accumulation_steps 2" in errors
+
+
+def test_a_run_goes_on_with_another_micro_batch(make_config, call, tmp_path):
+    train(make_config(train__max_train_steps="4"))
+    sizes = {"train__batch_size": "2", "train__gradient_accumulation_steps": "4"}
+    assert call("--resume", train__max_train_steps="8", **sizes)[0] == 0
+    assert latest_checkpoint(tmp_path / "run")[0].step == 8
 
 
 def test_resume_refuses_other_data(make_config, call, data_folder):

@@ -89,6 +89,20 @@ class TrainConfig(Section):
     """steps between samples of text"""
     keep_checkpoints: PositiveInt = 2
     """newest checkpoints to keep"""
+    keep_every: NonNegativeInt = 0
+    """keep checkpoints of steps that are multiples of this, too"""
+    keep_best: bool = True
+    """keep the checkpoint with the lowest validation loss, too"""
+    health_interval: NonNegativeInt = 100
+    """logged steps that are multiples of this measure how far updates reach"""
+    on_nonfinite: Literal["stop", "rewind"] = "stop"
+    """when a loss or gradient is not finite: stop, or go back to the newest checkpoint and on
+    behind the batch"""
+    max_rewinds: PositiveInt = 3
+    """after so many, a run stops"""
+    auto_micro_batch: bool = True
+    """where a batch does not fit into memory, halve batch_size and double
+    gradient_accumulation_steps"""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """type of the matrix products; weights are float32 in any case"""
     mask_documents: bool = False

@@ -51,7 +51,7 @@ class Screen:
             step: Number of the step that was done.
             elapsed_s: Seconds spent in training steps, counted from anywhere.
         """
-        if self._timed_from is None:
+        if self._timed_from is None or step <= self._timed_from[0]:  # rewound
             self._timed_from = step, elapsed_s
         else:
             first_step, first_s = self._timed_from
