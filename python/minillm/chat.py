@@ -80,7 +80,11 @@ def chat(
                     sys.stdout.flush()
         except EOFError:
             return
-        except (ValueError, KeyboardInterrupt) as error:
+        except KeyboardInterrupt:
+            if not is_typed:
+                raise
+            say("")  # it ended an answer, or a line
+        except ValueError as error:
             if not is_typed:
                 raise
             messages.report(error)  # a slip of the one who types ends nothing
@@ -134,7 +138,8 @@ class Talk:
         elif name == "seed" and value.isdecimal():
             self.seed = int(value)
         elif name in settings:
-            self.change({name: [value] if name == "stop" else parse_yaml(value)})
+            is_text = name == "stop"
+            self.change({name: [value] * bool(value) if is_text else parse_yaml(value)})
         else:
             raise UsageError(f"unknown command `/{name} {value}`" + did_you_mean(name, known))
         return f"{name} is {value or 'none'}"
@@ -151,8 +156,8 @@ class Talk:
         if self.template is None:
             ids = prompt_ids(loaded.tokenizer, line)
         else:
-            self.turns.append({"role": "user", "content": line})
-            ids, stop_ids = self._fitting_ids(self.template), self.template.stop_ids
+            self.turns, ids = self._fitting(self.template, line)
+            stop_ids = self.template.stop_ids
         seeds = [self.seed + len(self.turns)]
         try:
             for _, text in stream_texts(
@@ -165,17 +170,17 @@ class Talk:
             if self.template is not None:
                 self.turns.append({"role": "assistant", "content": said.strip() or "..."})
 
-    def _fitting_ids(self, template: ChatTemplate) -> list[int]:
-        """What the model is asked, without the oldest turns where there are too many."""
+    def _fitting(self, template: ChatTemplate, line: str) -> tuple[list[dict[str, str]], list[int]]:
+        """The turns and `line`, without the oldest where there are too many, and their ids."""
         first = [{"role": "system", "content": self.system}] if self.system else []
+        turns = [*self.turns, {"role": "user", "content": line}]
         room = self.loaded.config.model.context_length
         room -= min(self.settings.max_new_tokens, room // 2)
-        while len(ids := template.prompt_ids([*first, *self.turns])) > room:
-            if len(self.turns) == 1:
-                self.turns.clear()
+        while len(ids := template.prompt_ids([*first, *turns])) > room:
+            if len(turns) == 1:
                 raise ValueError(f"this turn has {len(ids)} tokens, there is room for {room}")
-            del self.turns[:2]
-        return ids
+            turns = turns[2:]
+        return turns, ids
 
 
 if __name__ == "__main__":
