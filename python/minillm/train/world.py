@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -91,7 +92,7 @@ def shard(model: Transformer) -> None:
     """
     from torch.distributed.fsdp import fully_shard  # noqa: PLC0415  two seconds
 
-    for block in model.layers:
+    for block in model.layers.children():
         fully_shard(block)
     fully_shard(model)
 
@@ -107,4 +108,4 @@ def synchronize_gradients(forward: nn.Module, model: nn.Module, *, on: bool) -> 
     if isinstance(forward, DistributedDataParallel):
         forward.require_backward_grad_sync = on  # what its `no_sync` sets
     elif hasattr(model, "set_requires_gradient_sync"):
-        model.set_requires_gradient_sync(on)
+        cast("Any", model).set_requires_gradient_sync(on)
