@@ -61,6 +61,7 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
         if name != "n_experts"
     },
     **{f"lora.{name}": ("lora.rank", ()) for name in LoraConfig.model_fields if name != "rank"},
+    "data.stride": ("data.rows", ("windows",)),
     "optim.adamw_learning_rate": ("optim.name", ("muon", "normuon")),
     "optim.betas": ("optim.name", ("adamw", "muon", "normuon")),
     "optim.eps": ("optim.name", ("adamw", "muon", "normuon")),

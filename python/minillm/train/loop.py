@@ -20,7 +20,7 @@ from torch import Tensor
 
 from minillm.checkpoint import model_tensors, optimizer_tensors, rng_tensors, save_checkpoint
 from minillm.config import Config, dump_yaml
-from minillm.model import IGNORED, Transformer, load_statistics, move_biases, reset_load
+from minillm.model import Transformer, load_statistics, move_biases, reset_load
 from minillm.optim import clip_grad_norm, set_learning_rate
 from minillm.train.data import Data
 from minillm.train.device import autocast
@@ -83,11 +83,11 @@ def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     micro_steps = config.train.gradient_accumulation_steps
     total_loss = torch.zeros((), device=run.device)
     reset_load(run.model)
-    batches = [run.data.train.batch(run.step * micro_steps + i) for i in range(micro_steps)]
-    counts = [int((batch.targets != IGNORED).sum()) for batch in batches]
-    for batch, count in zip(batches, counts, strict=True):
-        share = count / max(1, sum(counts))  # so that each target of the step counts alike
-        ids, targets, documents = (None if x is None else _move(x, run.device) for x in batch)
+    first = run.step * micro_steps
+    batches = [run.data.train.batch(first + i, run.device) for i in range(micro_steps)]
+    n_targets = sum(batch.n_targets for batch in batches)
+    for ids, targets, documents, count in batches:
+        share = count / max(1, n_targets)  # so that each target of the step counts alike
         with autocast(run.device, config.train.dtype):
             loss = run.forward(ids, targets=targets, documents=documents)
         (loss * share).backward()
@@ -213,7 +213,6 @@ def save(run: Run) -> None:
     """
     config_yaml = dump_yaml(run.config)
     samples = run.step * run.config.train.gradient_accumulation_steps * run.data.train.batch_size
-    epoch, sample = divmod(samples, run.data.train.windows)
     tensors = {
         "model": model_tensors(run.model),
         "optimizer": optimizer_tensors(run.model, run.optimizer),
@@ -222,8 +221,8 @@ def save(run: Run) -> None:
     state = {
         "step": run.step,
         "tokens": run.step * tokens_per_step(run),
-        "epoch": epoch,
-        "sample": sample,
+        "samples": samples,
+        "epochs": run.data.train.order.epochs(samples),
         "elapsed_s": run.elapsed_s,
     }
     try:
@@ -288,10 +287,3 @@ def _check_finite(run: Run, step: int, loss: Tensor, grad_norm: Tensor) -> None:
 
 def _is_due(step: int, interval: int) -> bool:
     return interval > 0 and step % interval == 0
-
-
-def _move(ids: Tensor, device: torch.device) -> Tensor:
-    """To the device, on CUDA without waiting for the copy."""
-    if device.type == "cuda":
-        return ids.pin_memory().to(device, non_blocking=True)
-    return ids.to(device)
