@@ -83,9 +83,9 @@ def test_rows_begin_with_documents_whatever_ends_them(tmp_path):
     lengths = [5, 1, 20, 3, 9, 2]
     tokenizer = Tokenizer.train(["a b c"], 257, special_tokens=["<|endoftext|>"])
     for eot, extra in (("append", 1), ("prepend", 1), ("none", 0)):
-        texts = ["x" * length for length in lengths]
+        (tmp_path / "a.txt").write_text("<|endoftext|>".join("x" * length for length in lengths))
         path = tmp_path / f"{eot}.bin"
-        tokenizer.encode_files(texts, path, eot=eot)
+        tokenizer.encode_files([tmp_path / "a.txt"], path, eot=eot)
         file = TokenFile(path)
         batches = Batches([file], seq_len=8, batch_size=1, seed=0, at_documents=True)
         begins = np.cumsum([0, *(length + extra for length in lengths)])
