@@ -16,7 +16,10 @@ __all__ = [
     "Counts",
     "CountsFiles",
     "Encoded",
+    "Order",
     "Progress",
+    "RowReader",
+    "Rows",
     "Shard",
     "ShardReport",
     "ShardWriter",
@@ -31,8 +34,8 @@ __all__ = [
     "find_special_in_batch",
     "join_parts",
     "measure",
-    "permuted_index",
     "pretokenize",
+    "read_rows",
     "train",
     "unfinished_encode",
     "unicode_version",
@@ -54,6 +57,7 @@ _Text: TypeAlias = str | bytes | bytearray
 _Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]] | memoryview
 _Corpus: TypeAlias = _Files | Iterator[str]
 _Path: TypeAlias = str | PathLike[str]
+_Piece: TypeAlias = tuple[_Path, int, int, int]
 _IdArray: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32]
 
 @final
@@ -311,5 +315,30 @@ def encode_files(
 ) -> Encoded: ...
 def join_parts(parts: Sequence[str | Path], out: str | Path) -> tuple[int, int, int]: ...
 def unfinished_encode(out: str | Path) -> int | None: ...
-def permuted_index(seed: int, epoch: int, n: int, start: int, count: int) -> NDArray[np.uint64]: ...
+
+@final
+class Rows:
+    @staticmethod
+    def windows(places: int, stride: int) -> Rows: ...
+    @staticmethod
+    def at_documents(path: _Path, seq_len: int) -> Rows: ...
+    @property
+    def number(self) -> int: ...
+
+@final
+class Order:
+    def __new__(cls, sources: Sequence[Rows], weights: Sequence[float], seed: int) -> Self: ...
+    def rows(
+        self, index: int, count: int, rank: int, ranks: int
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]: ...
+    def epochs(self, samples: int) -> list[tuple[int, int]]: ...
+
+@final
+class RowReader:
+    def __new__(
+        cls, sources: Sequence[Sequence[_Piece]], order: Order, row_tokens: int
+    ) -> Self: ...
+    def read(self, index: int, count: int, rank: int, ranks: int) -> _IdArray: ...
+
+def read_rows(pieces: Sequence[_Piece], starts: Sequence[int], row_tokens: int) -> _IdArray: ...
 def pretokenize(text: _Text, pattern: str | None) -> list[bytes]: ...

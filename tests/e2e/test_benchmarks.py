@@ -268,3 +268,11 @@ def test_decoding_is_measured_and_rivals_give_the_same_bytes(
     assert set(rows) == {"minillm", "minillm-1-thread", *rivals}
     assert len({row["bytes_sha256"] for row in rows.values()}) == 1
     assert len({row["decoded"] for row in rows.values()}) == 1
+
+
+def test_waiting_for_data_is_measured_for_both_loaders(tmp_path: Path) -> None:
+    out = tmp_path / "loader.json"
+    run("loader.py", "--steps=1", "--out", out)
+    result = json.loads(out.read_text())
+    assert set(result["contenders"]) == {"minillm", "memory map"}
+    assert all(0 < share["median"] < 1 for share in result["wait_share"].values())

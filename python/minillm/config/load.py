@@ -61,6 +61,7 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
         if name != "n_experts"
     },
     **{f"lora.{name}": ("lora.rank", ()) for name in LoraConfig.model_fields if name != "rank"},
+    "data.stride": ("data.rows", ("windows",)),
     "optim.adamw_learning_rate": ("optim.name", ("muon", "normuon")),
     "optim.betas": ("optim.name", ("adamw", "muon", "normuon")),
     "optim.eps": ("optim.name", ("adamw", "muon", "normuon")),
@@ -214,6 +215,8 @@ def _parse_overrides(overrides: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 def _parse_text(text: str, annotation: Any) -> Any:  # noqa: ANN401 - a type of any kind
     """Reads one value as its field's type: text stays text, a list may leave its brackets out."""
     types = (annotation, *get_args(annotation))
+    if get_origin(annotation) is dict:
+        return _parse_or_keep(text)
     if get_origin(annotation) is tuple:
         if str in types:  # commas are common in text: without brackets it is one item
             return _parse_or_keep(text) if text.startswith("[") else [text]

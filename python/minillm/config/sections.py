@@ -22,6 +22,9 @@ FORBIDDING = -1e9
 Bias = Annotated[float, Field(ge=FORBIDDING, le=-FORBIDDING)]
 
 
+Weight = Annotated[float, Field(gt=0)]
+
+
 class DataConfig(Section):
     """Where the tokens are."""
 
@@ -29,6 +32,14 @@ class DataConfig(Section):
     """folder that holds train.bin, val.bin and tokenizer.json; for sft a .jsonl of conversations"""
     train: Path | None = Field(None, strict=False)
     """training shard, instead of path/train.bin"""
+    mixture: dict[str, Weight] = Field({})
+    """training shards instead, as {wiki.bin: 7, books.bin: 3}: files, relative to path, and rows of
+    each for so many of the others; each has epochs of its own"""
+    rows: Literal["windows", "documents"] = "windows"
+    """where rows of seq_len tokens begin: every stride tokens, or with documents (what the end of a
+    row cuts begins the next one)"""
+    stride: PositiveInt | None = None
+    """tokens from the start of one window to the next, at most seq_len; seq_len when absent"""
     val: Path | None = Field(None, strict=False)
     """validation shard, instead of path/val.bin"""
 

@@ -43,6 +43,16 @@ class Config(Section):
                 f"train.seq_len ({self.train.seq_len}) must not exceed"
                 f" model.context_length ({self.model.context_length})"
             )
+        if self.data.stride is not None and self.data.stride > self.train.seq_len:
+            raise ValueError(
+                f"data.stride ({self.data.stride}) must not exceed train.seq_len"
+                f" ({self.train.seq_len}): tokens between two windows would never be read"
+            )
+        if self.data.mixture and self.data.train is not None:
+            raise ValueError(
+                f"data.train (`{self.data.train}`) has no place beside data.mixture, which names"
+                " every training shard"
+            )
         if self.lora.rank and self.train.init_from is None:
             raise ValueError(
                 f"lora.rank ({self.lora.rank}) needs train.init_from: adapters change a model that"

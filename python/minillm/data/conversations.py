@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minillm._core import permuted_index
-from minillm.data.batches import Batch
+from minillm._core import Order, Rows
+from minillm.data.batches import CPU, Batch, to_device
 from minillm.data.chat_template import ChatTemplate, Conversation, Messages, check_messages
 
 IGNORED = -100
@@ -74,19 +74,33 @@ class ConversationBatches:
     Attributes:
         source: Where they come from.
         windows: Rows per epoch.
+        order: Which rows come when.
     """
 
-    def __init__(self, source: Conversations, *, seq_len: int, batch_size: int, seed: int) -> None:
-        """Packs the conversations, which are no longer than `seq_len` + 1 tokens."""
+    def __init__(
+        self,
+        source: Conversations,
+        *,
+        seq_len: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Packs the conversations, which are no longer than `seq_len` + 1 tokens.
+
+        `rank` of `world` processes takes every `world`-th row, as in `Batches`.
+        """
         self.source, self.seq_len, self.batch_size = source, seq_len, batch_size
-        self.seed = seed
+        self.rank, self.world = rank, world
         self._packed = pack([len(one.ids) - 1 for one in source.kept], seq_len)
         self.windows = len(self._packed)
+        self.order = Order([Rows.windows(self.windows, 1)], [1.0], seed)
 
-    def batch(self, index: int) -> Batch:
-        """Micro-step `index`, counted from 0 over the whole run."""
-        first = index * self.batch_size
-        return self._stack([self._row(first + place) for place in range(self.batch_size)])
+    def batch(self, index: int, device: torch.device = CPU) -> Batch:
+        """Micro-step `index` on `device`, counted from 0 over the whole run."""
+        _, rows = self.order.rows(index, self.batch_size, self.rank, self.world)
+        return self._stack(rows.tolist(), device)
 
     def in_order(self, *, max_batches: int | None) -> Iterator[Batch]:
         """Every row once, or `max_batches` from the first on, for evaluation."""
@@ -94,11 +108,7 @@ class ConversationBatches:
         for first in range(0, min(wanted, self.windows), self.batch_size):
             yield self._stack(range(first, min(first + self.batch_size, self.windows)))
 
-    def _row(self, sample: int) -> int:
-        epoch, position = divmod(sample, self.windows)
-        return int(permuted_index(self.seed, epoch, self.windows, position, 1)[0])
-
-    def _stack(self, rows: Sequence[int]) -> Batch:
+    def _stack(self, rows: Sequence[int], device: torch.device = CPU) -> Batch:
         shape = (len(rows), self.seq_len)
         ids, targets = np.zeros(shape, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
         documents = np.full(shape, -1, dtype=np.int64)  # padding sees padding alone
@@ -111,7 +121,9 @@ class ConversationBatches:
                 targets[row, start:end] = np.where(one.learned[1:], one.ids[1:], IGNORED)
                 documents[row, start:end] = member
                 start = end
-        return Batch(*(torch.from_numpy(array) for array in (ids, targets, documents)))
+        arrays = (ids, targets, documents)
+        tensors = [to_device(torch.from_numpy(array), device) for array in arrays]
+        return Batch(*tensors, n_targets=int((targets != IGNORED).sum()))
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""One shard of token ids, mapped into memory and checked before anything trusts it.
+"""One shard of token ids, checked before anything trusts it.
 
 A shard is `NAME.bin`, headerless little-endian ids, and its manifest `NAME.json`, which says how
 many there are, of which type and from which tokenizer. Training on the wrong ids gives no error,
@@ -9,6 +9,7 @@ not. A file without a manifest is read as that of another program: nanoGPT's, ll
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from minillm import _core
-from minillm.data.joined_ids import JoinedIds
-from minillm.tokenizer.layouts import Layout, map_ids, read_layout
+from minillm.tokenizer.layouts import Layout, read_layout
 
 FORMAT = "minillm.tokens"
 FORMAT_VERSION = 1
+Piece = tuple[Path, int, int, int]
+"""Where ids lie in a row: file, bytes before the first, bytes of each, how many."""
 SCAN_TOKENS = 1 << 22
 """Ids per piece of the scan for the largest: bounds its memory whatever the file's size."""
 
@@ -58,8 +60,7 @@ class TokenFile:
         path: The `.bin` file.
         manifest: Its manifest, or `None` for another program's file.
         layout: Where the ids lie.
-        ids: All ids, in the type of the file; a memory map, so nothing is read before it is used.
-            Of parts, one map behind the other, to be indexed by a slice or by positions.
+        pieces: The same as the Rust crate wants it; of parts, one behind the other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,16 +76,31 @@ class TokenFile:
             raise ValueError(f"`{path}` is not finished: `minillm-bpe encode --resume` goes on")
         # `train.npy` has none: `train.json` is that of `train.bin`.
         self.manifest = None if path.suffix == ".npy" else _read_manifest(path.with_suffix(".json"))
-        self.ids: NDArray[np.unsignedinteger] | JoinedIds
         if self.manifest is not None and self.manifest.parts is not None and not path.exists():
-            self.ids = JoinedIds(_open_parts(path, self.manifest, self.manifest.parts))
-            self.layout = Layout("nanogpt", self.ids.dtype, 0, len(self.ids))
-            _check_number(path, self.manifest, len(self.ids))
+            self.pieces = _open_parts(path, self.manifest, self.manifest.parts)
+            tokens = sum(piece[3] for piece in self.pieces)
+            _check_number(path, self.manifest, tokens)
+            self.layout = Layout("nanogpt", _dtype(path, self.manifest), 0, tokens)
         else:
             self.layout = (
                 read_layout(path) if self.manifest is None else _layout(path, self.manifest)
             )
-            self.ids = map_ids(path, self.layout)
+            _, dtype, offset, tokens = self.layout
+            self.pieces = [(path, offset, dtype.itemsize, tokens)]
+
+    def read(self, starts: Sequence[int], count: int) -> NDArray[np.unsignedinteger]:
+        """`count` ids from each start on, in the type of the file: an array of that many columns.
+
+        Raises:
+            OSError: If it cannot be read.
+            ValueError: If it has become shorter.
+        """
+        return _core.read_rows(self.pieces, starts, count).reshape(len(starts), count)
+
+    @property
+    def ids(self) -> NDArray[np.unsignedinteger]:
+        """All ids, read into memory."""
+        return self.read([0], len(self))[0] if len(self) else np.empty(0, self.layout.dtype)
 
     @staticmethod
     def exists(path: Path) -> bool:
@@ -106,7 +122,7 @@ class TokenFile:
             _core.Shard(self.path).verify()
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return self.layout.tokens
 
     @property
     def sha256(self) -> str:
@@ -118,8 +134,8 @@ class TokenFile:
         if self.manifest is not None:
             return hashlib.sha256(self.path.with_suffix(".json").read_bytes()).hexdigest()
         digest = hashlib.sha256(str(len(self)).encode())
-        digest.update(self.ids[: 1 << 19].tobytes())
-        digest.update(self.ids[-(1 << 19) :].tobytes())
+        count = min(len(self), 1 << 19)
+        digest.update(self.read([0, len(self) - count], count).tobytes())
         return digest.hexdigest()
 
     def check_tokenizer(self, sha256: str, tokenizer: Path | str) -> None:
@@ -152,19 +168,17 @@ class TokenFile:
         if self.manifest is not None and self.manifest.vocab_size <= vocab_size:
             return
         for start in range(0, len(self), SCAN_TOKENS):
-            piece = self.ids[start : start + SCAN_TOKENS]
-            if int(piece.max()) >= vocab_size:
-                position = start + int(np.argmax(piece >= vocab_size))
+            ids = self.read([start], min(SCAN_TOKENS, len(self) - start))[0]
+            if int(ids.max()) >= vocab_size:
+                place = int(np.argmax(ids >= vocab_size))
                 raise ValueError(
-                    f"`{self.path}`: id {int(self.ids[position])} at position {position} is beyond"
+                    f"`{self.path}`: id {int(ids[place])} at position {start + place} is beyond"
                     f" the vocabulary of {vocab_size}"
                 )
 
 
-def _open_parts(
-    path: Path, manifest: TokenManifest, parts: tuple[Part, ...]
-) -> list[NDArray[np.unsignedinteger]]:
-    files = []
+def _open_parts(path: Path, manifest: TokenManifest, parts: tuple[Part, ...]) -> list[Piece]:
+    pieces = []
     for part in parts:
         if Path(part.name).name != part.name:
             raise ValueError(
@@ -174,13 +188,13 @@ def _open_parts(
         file = TokenFile(path.with_name(part.name))
         expected = (manifest.tokenizer_sha256, manifest.dtype, part.tokens)
         found = file.manifest and (file.manifest.tokenizer_sha256, file.manifest.dtype, len(file))
-        if found != expected or isinstance(file.ids, JoinedIds):
+        if found != expected or file.pieces[0][0] != file.path:
             raise ValueError(
                 f"`{file.path}` is not the part that `{path.with_suffix('.json')}` joins"
                 "\nhint: join the parts again with `minillm-bpe join`"
             )
-        files.append(file.ids)
-    return files
+        pieces += file.pieces
+    return pieces
 
 
 def _read_manifest(path: Path) -> TokenManifest | None:
@@ -202,13 +216,17 @@ def _read_manifest(path: Path) -> TokenManifest | None:
     return manifest
 
 
-def _layout(path: Path, manifest: TokenManifest) -> Layout:
+def _dtype(path: Path, manifest: TokenManifest) -> np.dtype[np.unsignedinteger]:
     types = {"uint16": "<u2", "uint32": "<u4"}
     if manifest.dtype not in types:
         raise ValueError(
             f"`{path.with_suffix('.json')}`: dtype is `{manifest.dtype}`, expected uint16 or uint32"
         )
-    dtype = np.dtype(types[manifest.dtype])
+    return np.dtype(types[manifest.dtype])
+
+
+def _layout(path: Path, manifest: TokenManifest) -> Layout:
+    dtype = _dtype(path, manifest)
     size = path.stat().st_size
     if size == 0 and manifest.tokens:
         raise ValueError(f"`{path}` is empty")

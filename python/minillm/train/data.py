@@ -31,7 +31,7 @@ class Data:
     Attributes:
         train: Training batches by number.
         val: Validation batches, if there are any.
-        path: Where the training data lie.
+        paths: Where the training data lie, by the names of their hashes.
         tokenizer: The one that wrote the tokens, if it is known.
         tokenizer_path: Where it was loaded from.
         template: How conversations are written down; absent where text is read.
@@ -40,7 +40,7 @@ class Data:
 
     train: Batches | ConversationBatches
     val: Validation | None
-    path: Path
+    paths: dict[str, Path]
     tokenizer: TextEncoder | None
     tokenizer_path: Path | None
     template: ChatTemplate | None
@@ -61,18 +61,9 @@ def open_data(config: Config, *, say: Say, tokenizer: TextEncoder | None = None)
     """
     if is_chat(config.data):
         return _open_conversations(config, say)
-    train_path = config.data.train or config.data.path / "train.bin"
+    train = _open_train(config.data, say)
     val_path = config.data.val or config.data.path / "val.bin"
-    if not TokenFile.exists(train_path):
-        raise ValueError(
-            f"no training shard `{train_path}`"
-            "\nhint: make one with `minillm-bpe encode TEXT --tokenizer FILE --out FOLDER/train.bin"
-            " --val-fraction 0.01`, then pass --data FOLDER"
-        )
-    train = TokenFile(train_path)
     val = TokenFile(val_path) if config.data.val or TokenFile.exists(val_path) else None
-    if train.manifest is None:
-        say(f"`{train_path}` has no manifest: read as {train.layout.described}")
     if val is None:
         say(f"no validation shard `{val_path}`: nothing is held out to validate on")
     elif len(val) < 2:  # documents are held out whole, and a text may be a single one
@@ -86,19 +77,55 @@ def open_data(config: Config, *, say: Say, tokenizer: TextEncoder | None = None)
         say(f"no `{source}`: no samples and no bits per byte")
     else:
         _check_vocab_size(tokenizer, source, config)
-    shards = {name: file for name, file in (("train", train), ("val", val)) if file is not None}
+    shards = train if val is None else {**train, "val": val}
     for shard in shards.values():
         if tokenizer is not None:
             shard.check_tokenizer(tokenizer.sha256, source)
         shard.check_ids(config.model.vocab_size)
-    say(f"data: {len(train):,} tokens in `{train.path}`")
     hashes = {name: shard.sha256 for name, shard in shards.items()}
     if tokenizer is not None:
         hashes["tokenizer"] = tokenizer.sha256
     sizes = _sizes(config.train)
     windows = None if val is None else partial(evaluation_windows, val, **sizes)
-    batches = Batches(train, **sizes, seed=config.train.seed)
-    return Data(batches, windows, train.path, tokenizer, tokenizer_path, None, hashes)
+    batches = Batches(
+        list(train.values()),
+        list(_mixture(config.data).values()),
+        **sizes,
+        seed=config.train.seed,
+        stride=config.data.stride,
+        at_documents=config.data.rows == "documents",
+    )
+    paths = {name: shard.path for name, shard in train.items()}
+    return Data(batches, windows, paths, tokenizer, tokenizer_path, None, hashes)
+
+
+def _mixture(config: DataConfig) -> dict[Path, float]:
+    """Each training shard and its weight; by name, as a mapping says the same in any order."""
+    if config.mixture:
+        return {config.path / name: weight for name, weight in sorted(config.mixture.items())}
+    return {config.train or config.path / "train.bin": 1.0}
+
+
+def _open_train(config: DataConfig, say: Say) -> dict[str, TokenFile]:
+    """The training shards by the names of their hashes; all are of one tokenizer."""
+    files = {}
+    for path in _mixture(config):
+        if not TokenFile.exists(path):
+            named = ", which data.mixture names" if config.mixture else ""
+            raise ValueError(
+                f"no training shard `{path}`{named}"
+                "\nhint: make one with `minillm-bpe encode TEXT --tokenizer FILE --out"
+                " FOLDER/train.bin --val-fraction 0.01`, then pass --data FOLDER"
+            )
+        file = TokenFile(path)
+        files[f"train {len(files)}" if config.mixture else "train"] = file
+        if file.manifest is None:
+            say(f"`{path}` has no manifest: read as {file.layout.described}")
+        first = next(iter(files.values()))
+        if first.manifest is not None:
+            file.check_tokenizer(first.manifest.tokenizer_sha256, first.path)
+        say(f"data: {len(file):,} tokens in `{path}`")
+    return files
 
 
 def is_chat(config: DataConfig) -> bool:
@@ -114,7 +141,7 @@ def data_vocab_size(config: DataConfig) -> int | None:
     tokenizer_path = config.path / "tokenizer.json"
     if tokenizer_path.exists():
         return Tokenizer.load(tokenizer_path).vocab_size
-    train_path = config.train or config.path / "train.bin"
+    train_path = next(iter(_mixture(config)))
     if not TokenFile.exists(train_path):
         return None
     manifest = TokenFile(train_path).manifest
@@ -144,8 +171,9 @@ def _open_conversations(config: Config, say: Say) -> Data:
                 f"`{path}`: {len(read.left_out)} conversations are longer than train.seq_len"
                 f" ({settings.seq_len}) and left out, the first on line {read.left_out[0]}"
             )
+    paths = {"train": config.data.path}
     val = batches[1].in_order if len(batches) > 1 else None
-    return Data(batches[0], val, config.data.path, tokenizer, tokenizer_path, template, hashes)
+    return Data(batches[0], val, paths, tokenizer, tokenizer_path, template, hashes)
 
 
 def _sizes(settings: TrainConfig) -> dict[str, int]:

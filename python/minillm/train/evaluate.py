@@ -73,7 +73,7 @@ def evaluate(
         for batch in batches:
             if is_stopped():
                 return None
-            ids, targets, documents = (None if x is None else x.to(device) for x in batch)
+            ids, targets, documents = (None if x is None else x.to(device) for x in batch[:3])
             with autocast:
                 loss = model(ids, targets=targets, documents=documents)
             known = batch.targets[batch.targets != IGNORED]

@@ -81,14 +81,14 @@ def save(run: "Run") -> None:
     step, folder, settings = run.step, run.folder, run.config.train
     config_yaml = dump_yaml(run.config)
     batches = (step + run.skipped_steps) * settings.gradient_accumulation_steps
-    epoch, sample = divmod(batches * run.data.train.batch_size, run.data.train.windows)
+    samples = batches * settings.batch_size
     state = {
         "step": step,
         "skipped_steps": run.skipped_steps,
         "rewinds": run.rewinds,
         "tokens": step * run.tokens_per_step,
-        "epoch": epoch,
-        "sample": sample,
+        "samples": samples,
+        "epochs": run.data.train.order.epochs(samples),
         "elapsed_s": run.elapsed_s,
     }
     parts = {

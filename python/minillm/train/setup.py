@@ -35,6 +35,9 @@ from minillm.train.samples import check_samples, cut_back_samples
 from minillm.train.saving import restore
 
 FIXED = (
+    "data.mixture",
+    "data.rows",
+    "data.stride",
     "optim.name",
     "train.seq_len",
     "train.seed",
@@ -160,7 +163,8 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
                 f"{dotted} is {now!r}, but `{checkpoint.path}` was trained with {before!r}"
                 "\nhint: resume without it, or start another run with another --out-dir"
             )
-    sources = {"train": f"`{run.data.path}`", "tokenizer": "the tokenizer"}
+    sources = {"tokenizer": "the tokenizer"}
+    sources |= {name: f"`{path}`" for name, path in run.data.paths.items()}
     for name, source in sources.items():
         if checkpoint.hashes.get(name) != run.data.hashes.get(name):
             raise ValueError(
@@ -182,7 +186,7 @@ def _document_start(data: Data) -> int:
     if eot_id is None:
         raise ValueError(
             "train.mask_documents (true) needs a tokenizer with an end-of-text token, and"
-            f" `{data.path}` comes without"
+            f" `{next(iter(data.paths.values()))}` comes without"
         )
     return eot_id
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from minillm.checkpoint import load_rng_tensors, replace_file, rng_tensors
 from minillm.config import dump_yaml
 from minillm.data import Batch
-from minillm.model import IGNORED, move_biases, reset_load
+from minillm.model import move_biases, reset_load
 from minillm.optim import clip_grad_norm, set_learning_rate
 from minillm.train.data import open_data
 from minillm.train.device import autocast
@@ -38,10 +38,10 @@ def train_step(run: "Run") -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     first = (run.step + run.skipped_steps) * micro_steps
     total_loss = torch.zeros((), device=run.device)
     reset_load(run.model)
-    batches = [run.data.train.batch(first + i) for i in range(micro_steps)]
-    counts = [int((batch.targets != IGNORED).sum()) for batch in batches]
-    for batch, count in zip(batches, counts, strict=True):
-        share = count / max(1, sum(counts))  # so that each target of the step counts alike
+    batches = [run.data.train.batch(first + i, run.device) for i in range(micro_steps)]
+    n_targets = sum(batch.n_targets for batch in batches)
+    for batch in batches:
+        share = batch.n_targets / max(1, n_targets)  # so that each target of the step counts alike
         _backward(run, batch, share)
         total_loss += run.model.cross_entropy * share
     grad_norm = clip_grad_norm(run.model.parameters(), config.optim.grad_clip or float("inf"))
@@ -99,7 +99,7 @@ def _fits(run: "Run") -> bool:
     try:
         if run.device.type == "cuda" and not run.optimizer.state:
             _reserved = [torch.empty_like(p) for p in learning for _ in range(2)]
-        _backward(run, run.data.train.batch(0), 1.0)
+        _backward(run, run.data.train.batch(0, run.device), 1.0)
     except RuntimeError as error:
         if "out of memory" in str(error) or "allocate memory" in str(error):
             return False
@@ -112,14 +112,6 @@ def _fits(run: "Run") -> bool:
 
 def _backward(run: "Run", batch: Batch, share: float) -> None:
     """Adds a micro-step's share to the gradients."""
-    ids, targets, documents = (None if x is None else _move(x, run.device) for x in batch)
     with autocast(run.device, run.config.train.dtype):
-        loss = run.forward(ids, targets=targets, documents=documents)
+        loss = run.forward(batch.ids, targets=batch.targets, documents=batch.documents)
     (loss * share).backward()
-
-
-def _move(ids: Tensor, device: torch.device) -> Tensor:
-    """To the device, on CUDA without waiting for the copy."""
-    if device.type == "cuda":
-        return ids.pin_memory().to(device, non_blocking=True)
-    return ids.to(device)

@@ -145,7 +145,11 @@ pub enum Error {
     #[error("{}: {reason}", path.display())]
     BadCounts { path: PathBuf, reason: String },
 
-    /// Weights of files that are not one whole number each.
+    /// Rows of ids that their source has not, or that cannot be planned.
+    #[error("rows: {reason}")]
+    Rows { reason: String },
+
+    /// Weights of files that are not one number each.
     #[error("weights: {reason}")]
     Weights { reason: String },
 

@@ -27,6 +27,7 @@ mod prefetch;
 pub mod pretokenize;
 pub mod progress;
 pub mod reference;
+pub mod rows;
 pub mod shard;
 pub mod special;
 mod staged;

@@ -1,158 +1,216 @@
-//! Which item comes `i`-th: a keyed permutation of `0..n` that needs no memory.
+//! Which row of which source is sample `i` of a run: a pure function of its number.
 //!
-//! Training shuffles its windows anew each epoch and must resume anywhere. A shuffled list of a
-//! billion windows is 8 GB and has to be made again after each restart; a permutation that can be
-//! asked for its `i`-th element has neither cost. Here it is a Feistel network over the smallest
-//! even number of bits that holds `n`, and where that lands outside, it is applied again until it
-//! lands inside (cycle walking: Black and Rogaway, "Ciphers with Arbitrary Finite Domains",
-//! CT-RSA 2002). As the network is a bijection, so is the walk. A window is at most four times
-//! `n`, so it takes four rounds of walking at worst on average, and less than two mostly.
+//! A source is cut into rows; one of its epochs visits each row once, in an order of its own: a
+//! [`Permutation`] that is computed, not stored, so that the sample of step one million costs what
+//! the first one does, and a resumed run needs no more than its step. Of several sources each gets
+//! its share in every prefix of the run ([`Mixture`]), and has epochs of its own. However many
+//! processes read, they take the samples of this one sequence in turn.
 //!
-//! The order of a run must never change: [`Permutation::at`] is frozen, and a test holds values.
+//! Weighed against nanoGPT's windows at random places: those never visit some tokens of the first
+//! epoch (about 1/e of them) and their order lives in a generator's state.
 
-/// Rounds of the network. Four already look random to a statistical test; six leave a margin.
-const ROUNDS: usize = 6;
+mod document_rows;
+mod mixture;
+mod permutation;
 
-/// A permutation of `0..n`, chosen by seed and epoch.
+use std::sync::Arc;
+
+use crate::shard::ShardReader;
+use crate::{Error, Result};
+pub use document_rows::document_rows;
+pub use mixture::Mixture;
+pub use permutation::Permutation;
+
+/// Where a row is: in which source, and at which of its tokens it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Index of the source.
+    pub source: usize,
+    /// Position of the first token.
+    pub start: u64,
+}
+
+/// `count` samples from `first` on, each `every` behind the one before it: what one of `every`
+/// processes takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Samples {
+    /// Number of the first.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+    /// From one to the next.
+    pub every: u64,
+}
+
+impl Samples {
+    /// Batch `index` of the process `rank` of `ranks`, of `count` samples each.
+    ///
+    /// All processes together take `ranks * count` neighbouring ones, each every `ranks`-th.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rows`] if there is no such rank, or 64 bits do not count the samples.
+    pub fn batch(index: u64, count: u64, rank: u64, ranks: u64) -> Result<Self> {
+        let refuse = |reason| Err(Error::Rows { reason });
+        if rank >= ranks {
+            return refuse(format!("rank is {rank}, expected less than the {ranks} ranks"));
+        }
+        let before = index.checked_mul(count).and_then(|before| before.checked_mul(ranks));
+        match before.and_then(|before| before.checked_add(rank)) {
+            Some(first) => Ok(Self { first, count, every: ranks }),
+            None => refuse(format!("64 bits do not count batch {index} of {count}")),
+        }
+    }
+
+    /// As many that follow; none if 64 bits do not count them.
+    pub fn next(self) -> Option<Self> {
+        let first = self.first.checked_add(self.count.checked_mul(self.every)?)?;
+        Some(Self { first, ..self })
+    }
+}
+
+/// The rows of one source.
+#[derive(Clone, Debug)]
+pub struct Rows(Starts);
+
+#[derive(Clone, Debug)]
+enum Starts {
+    /// At every `stride`-th token, from one of the first `phases` on.
+    Windows { number: u64, stride: u64, phases: u64 },
+    /// Where it is written.
+    Listed(Arc<[u64]>),
+}
+
+impl Rows {
+    /// Rows that begin every `stride` tokens, where there are `places` tokens at which one fits.
+    ///
+    /// What fills no row is left out at both ends, a different part in each epoch, so that the same
+    /// text is cut at other places the next time it comes round.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rows`] if either is 0.
+    pub fn windows(places: u64, stride: u64) -> Result<Self> {
+        let Some(last) = places.checked_sub(1) else {
+            return Err(Error::Rows { reason: "the source is too short for one".to_owned() });
+        };
+        if stride == 0 {
+            return Err(Error::Rows { reason: "stride is 0, expected 1 or more".to_owned() });
+        }
+        let (number, phases) = (last / stride + 1, last % stride + 1);
+        Ok(Self(Starts::Windows { number, stride, phases }))
+    }
+
+    /// Rows of `seq_len` inputs, and the token behind them, that begin with the documents of a
+    /// shard, as [`document_rows`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shard`] if it does not say where its documents begin; [`Error::Rows`] if it is too
+    /// short; [`Error::Io`].
+    pub fn at_documents(shard: &ShardReader, seq_len: u64) -> Result<Self> {
+        let starts =
+            document_rows(&shard.document_starts()?, shard.tokens().saturating_sub(1), seq_len);
+        if starts.is_empty() {
+            return Self::windows(0, 1);
+        }
+        Ok(Self(Starts::Listed(starts.into())))
+    }
+
+    /// How many rows an epoch has.
+    pub fn number(&self) -> u64 {
+        match &self.0 {
+            Starts::Windows { number, .. } => *number,
+            Starts::Listed(starts) => starts.len() as u64,
+        }
+    }
+
+    /// Where the `i`-th row of all epochs begins.
+    fn start(&self, seed: u64, i: u64) -> u64 {
+        let (epoch, position) = (i / self.number(), i % self.number());
+        let row = Permutation::new(seed, epoch, self.number()).at(position);
+        match &self.0 {
+            Starts::Windows { stride, phases, .. } => {
+                row * stride + Permutation::new(seed, epoch, *phases).at(0)
+            }
+            Starts::Listed(starts) => {
+                usize::try_from(row).ok().and_then(|row| starts.get(row)).copied().unwrap_or(0)
+            }
+        }
+    }
+}
+
+/// The samples of a run, of one source or of several.
 ///
 /// # Examples
 ///
 /// ```
-/// use minillm_bpe::order::Permutation;
+/// use minillm_bpe::order::{Order, Rows, Samples};
 ///
-/// let order = Permutation::new(1337, 0, 5);
-/// let mut items: Vec<u64> = (0..5).map(|i| order.at(i)).collect();
-/// items.sort();
-/// assert_eq!(items, [0, 1, 2, 3, 4]);
+/// // Two sources of 9 and 4 places, cut every 3 and every 2 tokens; of the first, twice as much.
+/// let sources = vec![Rows::windows(9, 3)?, Rows::windows(4, 2)?];
+/// let order = Order::new(sources, &[2.0, 1.0], 1337)?;
+/// let rows = order.rows(Samples { first: 0, count: 6, every: 1 })?;
+/// let of: Vec<usize> = rows.iter().map(|row| row.source).collect();
+/// assert_eq!(of, [0, 1, 0, 0, 1, 0]);
+/// assert_eq!(order.epochs(6), [(1, 1), (1, 0)]);
+/// # Ok::<(), minillm_bpe::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Permutation {
-    n: u64,
-    /// Bits of each half.
-    half_bits: u32,
-    keys: [u64; ROUNDS],
+pub struct Order {
+    sources: Vec<Rows>,
+    mixture: Mixture,
+    seed: u64,
 }
 
-impl Permutation {
-    /// The permutation of `0..n` that belongs to `seed` and `epoch`.
-    pub fn new(seed: u64, epoch: u64, n: u64) -> Self {
-        let bits = u64::BITS - n.saturating_sub(1).leading_zeros();
-        let mut state = mix(seed) ^ mix(epoch ^ 0xA076_1D64_78BD_642F).rotate_left(32);
-        let keys = std::array::from_fn(|_| {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            mix(state)
-        });
-        Self { n, half_bits: bits.div_ceil(2).max(1), keys }
-    }
-
-    /// Number of items.
-    pub fn len(&self) -> u64 {
-        self.n
-    }
-
-    /// Whether there is no item.
-    pub fn is_empty(&self) -> bool {
-        self.n == 0
-    }
-
-    /// The item at position `i`. Takes constant time on average.
+impl Order {
+    /// Plans the samples of `sources` in proportion to their weights.
     ///
-    /// Behind the end it begins again: `i` counts modulo `n`, and nothing at all yields 0.
-    pub fn at(&self, i: u64) -> u64 {
-        if self.n == 0 {
-            return 0;
+    /// # Errors
+    ///
+    /// [`Error::Weights`] if the weights are not as many as the sources, or [`Mixture::new`] refuses
+    /// them.
+    pub fn new(sources: Vec<Rows>, weights: &[f64], seed: u64) -> Result<Self> {
+        if weights.len() != sources.len() {
+            let reason = format!("there are {} of {} sources", weights.len(), sources.len());
+            return Err(Error::Weights { reason });
         }
-        let mut item = self.network(i % self.n);
-        while item >= self.n {
-            item = self.network(item);
-        }
-        item
+        Ok(Self { sources, mixture: Mixture::new(weights)?, seed })
     }
 
-    fn network(&self, value: u64) -> u64 {
-        let mask = (1 << self.half_bits) - 1;
-        let (mut left, mut right) = (value >> self.half_bits, value & mask);
-        for key in self.keys {
-            (left, right) = (right, left ^ (mix(right ^ key) & mask));
-        }
-        left << self.half_bits | right
+    /// The row that is sample `i`. Takes constant time, whichever it is.
+    pub fn row(&self, i: u64) -> Row {
+        let (source, nth) = self.mixture.at(i);
+        // The first source has the seed itself, as if it were alone.
+        let seed = self.seed.wrapping_add((source as u64) << 40);
+        Row { source, start: self.sources[source].start(seed, nth) }
     }
-}
 
-/// The finalizer of splitmix64: Steele et al., "Fast Splittable Pseudorandom Number Generators".
-fn mix(mut value: u64) -> u64 {
-    value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ (value >> 31)
+    /// The rows of some samples.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rows`] if 64 bits do not count them, or memory does not hold them.
+    pub fn rows(&self, samples: Samples) -> Result<Vec<Row>> {
+        let Samples { first, count, every } = samples;
+        let refuse = |what| Err(Error::Rows { reason: format!("{what} {count} from {first} on") });
+        if samples.next().is_none() {
+            return refuse("64 bits do not count");
+        }
+        let mut rows = Vec::new();
+        if usize::try_from(count).map_or(true, |count| rows.try_reserve_exact(count).is_err()) {
+            return refuse("memory does not hold");
+        }
+        rows.extend((0..count).map(|i| self.row(first + i * every)));
+        Ok(rows)
+    }
+
+    /// What the first `samples` have taken of each source: whole epochs, and rows of the next one.
+    pub fn epochs(&self, samples: u64) -> Vec<(u64, u64)> {
+        let taken = self.mixture.taken(samples).into_iter().zip(&self.sources);
+        taken.map(|(taken, rows)| (taken / rows.number(), taken % rows.number())).collect()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn order_is_frozen() {
-        let order = Permutation::new(1337, 3, 1000);
-        let first: Vec<u64> = (0..6).map(|i| order.at(i)).collect();
-        assert_eq!(
-            first,
-            [606, 161, 631, 957, 473, 91],
-            "a new order would change every run that resumes"
-        );
-    }
-
-    #[test]
-    fn seeds_and_epochs_differ() {
-        let of = |seed, epoch| -> Vec<u64> {
-            let order = Permutation::new(seed, epoch, 1 << 20);
-            (0..32).map(|i| order.at(i)).collect()
-        };
-        assert_ne!(of(0, 0), of(0, 1));
-        assert_ne!(of(0, 1), of(1, 0));
-        assert_ne!(of(0, 0), of(1, 0));
-    }
-
-    #[test]
-    fn every_position_is_equally_likely() {
-        // 16 items, 16,000 epochs: each item is expected 1,000 times at each position, with a
-        // standard deviation of 31. Six of those is one failure in 10^6 for a fair shuffle.
-        let mut counts = [[0_i64; 16]; 16];
-        for epoch in 0..16_000 {
-            let order = Permutation::new(7, epoch, 16);
-            for (position, counts) in (0..16).zip(&mut counts) {
-                counts[usize::try_from(order.at(position)).unwrap()] += 1;
-            }
-        }
-        let worst = counts.iter().flatten().map(|count| (count - 1000).abs()).max();
-        assert!(worst < Some(190), "{worst:?} from 1,000");
-    }
-
-    #[test]
-    fn neighbours_do_not_stay_neighbours() {
-        let n = 100_000;
-        let order = Permutation::new(11, 0, n);
-        let close = (1..n).filter(|&i| order.at(i).abs_diff(order.at(i - 1)) < 100);
-        // 200 of n are that close by chance: 200 expected, standard deviation 14.
-        let close = close.count();
-        assert!((100..300).contains(&close), "{close} pairs are less than 100 apart");
-    }
-
-    #[test]
-    fn the_largest_domain_works() {
-        let order = Permutation::new(1, 0, u64::MAX);
-        assert!((0..1000).all(|i| order.at(u64::MAX - 1 - i) < u64::MAX));
-        assert_eq!((Permutation::new(1, 0, 0).at(5), Permutation::new(1, 0, 1).at(0)), (0, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn prop_permutation_is_a_bijection(seed in any::<u64>(), epoch in any::<u64>(), n in 1_u64..3000) {
-            let order = Permutation::new(seed, epoch, n);
-            let mut items: Vec<u64> = (0..n).map(|i| order.at(i)).collect();
-            items.sort_unstable();
-            prop_assert_eq!(items, (0..n).collect::<Vec<_>>());
-        }
-    }
-}
+mod tests;

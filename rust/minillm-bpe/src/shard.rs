@@ -62,6 +62,17 @@ impl Dtype {
         if Self::Uint16.holds(vocab_size) { Self::Uint16 } else { Self::Uint32 }
     }
 
+    /// That of ids of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rows`] if it is neither 2 nor 4.
+    pub fn from_width(width: usize) -> Result<Self> {
+        let found = [Self::Uint16, Self::Uint32].into_iter().find(|dtype| dtype.width() == width);
+        let refused = || format!("ids of {width} bytes, expected 2 or 4");
+        found.ok_or_else(|| Error::Rows { reason: refused() })
+    }
+
     /// Bytes of an id.
     pub fn width(self) -> usize {
         match self {

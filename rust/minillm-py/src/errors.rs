@@ -36,6 +36,7 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::InvalidUtf8 { .. }
         | Error::BadCounts { .. }
         | Error::Weights { .. }
+        | Error::Rows { .. }
         | Error::EmptyPreToken
         | Error::TooManyBytes
         | Error::MemoryTooSmall { .. }

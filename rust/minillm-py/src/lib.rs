@@ -12,7 +12,9 @@ mod corpus;
 mod counts;
 mod errors;
 mod ids;
+mod order;
 mod progress;
+mod rows;
 mod shard;
 mod shard_writer;
 mod stream;
@@ -22,9 +24,7 @@ mod train;
 mod work;
 
 use minillm_bpe::TrainedTable;
-use minillm_bpe::order::Permutation;
 use minillm_bpe::pretokenize::{PreTokenizer, UNICODE_VERSION};
-use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 
 use crate::text::{Text, parse_pattern};
@@ -40,7 +40,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<counts::CountReport>()?;
     module.add_class::<counts::Counts>()?;
     module.add_class::<counts::CountsFiles>()?;
+    module.add_class::<order::Order>()?;
+    module.add_class::<order::Rows>()?;
     module.add_class::<progress::Progress>()?;
+    module.add_class::<rows::RowReader>()?;
     module.add_class::<shard::Encoded>()?;
     module.add_class::<shard::Shard>()?;
     module.add_class::<shard::ShardReport>()?;
@@ -52,11 +55,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(batch::encode_batch, module)?)?;
     module.add_function(wrap_pyfunction!(batch::find_special_in_batch, module)?)?;
     module.add_function(wrap_pyfunction!(counts::count_to_file, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::read_rows, module)?)?;
     module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;
     module.add_function(wrap_pyfunction!(shard::join_parts, module)?)?;
     module.add_function(wrap_pyfunction!(shard::unfinished_encode, module)?)?;
     module.add_function(wrap_pyfunction!(train::measure, module)?)?;
-    module.add_function(wrap_pyfunction!(permuted_index, module)?)?;
     module.add_function(wrap_pyfunction!(pretokenize, module)?)?;
     module.add_function(wrap_pyfunction!(train::train, module)?)
 }
@@ -74,19 +77,4 @@ fn pretokenize(
         PreTokenizer::new(&pattern)?.for_each(text.as_bytes(), |part| parts.push(part.to_vec()))?;
         Ok(parts)
     })
-}
-
-/// Positions `start..start + count` of epoch `epoch`'s order of `0..n`.
-#[pyfunction]
-fn permuted_index(
-    py: Python<'_>,
-    seed: u64,
-    epoch: u64,
-    n: u64,
-    start: u64,
-    count: u64,
-) -> PyResult<Bound<'_, PyArray1<u64>>> {
-    let order = Permutation::new(seed, epoch, n);
-    let items = released(py, || Ok((start..start + count).map(|i| order.at(i)).collect()))?;
-    Ok(Vec::into_pyarray(items, py))
 }

@@ -18,7 +18,8 @@ use crate::work::released;
 pub struct ShardWriter {
     path: PathBuf,
     eot_id: Option<TokenId>,
-    writer: Option<Writer>,
+    /// In a box, as its checksum is aligned to 64 bytes, and objects of Python to 16.
+    writer: Option<Box<Writer>>,
 }
 
 #[pymethods]
@@ -42,7 +43,7 @@ impl ShardWriter {
             part: None,
         };
         let writer = released(py, || Writer::create(&path, facts))?;
-        Ok(Self { path, eot_id, writer: Some(writer) })
+        Ok(Self { path, eot_id, writer: Some(Box::new(writer)) })
     }
 
     /// Appends a document that was made from `n_bytes` bytes of text, and the end-of-text token.

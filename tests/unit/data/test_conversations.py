@@ -85,7 +85,8 @@ def test_rows_hold_whole_conversations_and_only_answers_are_targets(read, templa
     found = read(*(line("x" * n, "y" * n) for n in range(1, 30)), seq_len=250)
     batches = ConversationBatches(found, seq_len=250, batch_size=3, seed=0)
     seen = []
-    for ids, targets, documents in batches.in_order(max_batches=None):
+    for ids, targets, documents, n_targets in batches.in_order(max_batches=None):
+        assert n_targets == (targets != IGNORED).sum()
         for row in range(len(ids)):
             for document in documents[row].unique().tolist():
                 places = documents[row] == document
@@ -117,13 +118,24 @@ def test_an_epoch_visits_each_row_once_and_any_step_can_be_sought(read):
     assert torch.equal(batches.batch(5).ids, epochs[0][5].ids)
 
 
+def test_ranks_share_the_rows_of_conversations(read):
+    found = read(*(line("x" * n) for n in range(1, 60)), seq_len=120)
+    sizes = {"seq_len": 120, "seed": 7}
+    alone = ConversationBatches(found, batch_size=6, **sizes).batch(1).ids
+    ranks = [
+        ConversationBatches(found, batch_size=3, rank=rank, world=2, **sizes).batch(1).ids
+        for rank in range(2)
+    ]
+    assert torch.equal(torch.stack(ranks, dim=1).flatten(0, 1), alone)
+
+
 def test_packed_conversations_do_not_see_each_other(read):
     found = read(*(line("x" * n) for n in range(20, 30)), seq_len=200)
     torch.manual_seed(0)
     model = Transformer(
         ModelConfig(vocab_size=257, context_length=200, d_model=32, n_layers=2, n_heads=2)
     ).eval()
-    (ids, _, documents) = next(
+    ids, _, documents, _ = next(
         ConversationBatches(found, seq_len=200, batch_size=1, seed=0).in_order(max_batches=1)
     )
     assert len(documents.unique()) > 2

@@ -120,7 +120,8 @@ impl ShardReader {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if there is no index, [`Error::Shard`] if it is not the manifest's.
+    /// [`Error::Io`] if there is no index, [`Error::Shard`] if it is not the manifest's, or there is
+    /// no manifest.
     pub fn document_starts(&self) -> Result<Vec<u64>> {
         let mut all = Vec::new();
         for (first, file) in &self.files {

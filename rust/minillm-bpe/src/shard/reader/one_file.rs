@@ -59,11 +59,13 @@ impl OneFile {
 
     /// Where each document starts, in tokens.
     pub(super) fn document_starts(&self) -> Result<Vec<u64>> {
+        let Some(manifest) = &self.manifest else {
+            let reason = "are not known without a manifest, and there is none";
+            return Err(misfit(&self.path, "documents", reason));
+        };
         let path = beside(&self.path).0;
         let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        if let Some(manifest) = &self.manifest
-            && hex(xxh3_64(&bytes)) != manifest.idx_xxh3
-        {
+        if hex(xxh3_64(&bytes)) != manifest.idx_xxh3 {
             return Err(misfit(&path, "idx_xxh3", "is not the checksum of the file"));
         }
         let starts = bytes.chunks_exact(8).filter_map(|start| start.try_into().ok());
