@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from minillm import messages
-from minillm.checkpoint import RunLock, latest_checkpoint, list_checkpoints
+from minillm.checkpoint import latest_checkpoint, list_checkpoints
 from minillm.data import Batch
 from minillm.model import IGNORED
 from minillm.pretrain import app, run
 from minillm.tokenizer import Tokenizer
+from minillm.track.lock import RunLock
+from minillm.track.metrics import read_metrics
 from minillm.train import build_run, loop, session
-from minillm.train.metrics import read_metrics
 
 
 def train(config, **options):
@@ -49,7 +50,7 @@ def test_run_leaves_everything_in_its_folder(make_config):
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {
         "config.yaml", "tokenizer.json", "metrics.jsonl", "loss.png", "lr.png", "samples.txt",
-        "step-000016", "step-000020", "latest",
+        "step-000016", "step-000020", "latest", "run.json", "report.html",
     }  # fmt: skip
     assert (folder / "latest").read_text() == "step-000020\n"
     assert result.is_complete

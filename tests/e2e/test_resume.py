@@ -9,10 +9,10 @@ import torch
 
 from minillm.checkpoint import latest_checkpoint, list_checkpoints
 from minillm.pretrain import run
+from minillm.track.metrics import read_metrics
 from minillm.train import loop
-from minillm.train.metrics import read_metrics
 
-CLOCKS = ("tokens_per_s", "elapsed_s")
+CLOCKS = ("tokens_per_s", "elapsed_s", "memory_bytes")
 
 SLOW_IMPORTS = ["minillm.train", "torch._dynamo", "matplotlib.figure"]
 """What a run would import anyway, and what a process that is killed twice a second cannot."""

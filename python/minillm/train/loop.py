@@ -17,21 +17,22 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.profiler import profile
 
 from minillm.checkpoint import model_tensors, optimizer_tensors, rng_tensors, save_checkpoint
 from minillm.config import Config, dump_yaml
 from minillm.model import IGNORED, Transformer, load_statistics, move_biases, reset_load
 from minillm.optim import clip_grad_norm, set_learning_rate
+from minillm.track.metrics import MetricsLog
+from minillm.track.report import write_report
 from minillm.train.data import Data
-from minillm.train.device import autocast
+from minillm.train.device import autocast, usage
 from minillm.train.evaluate import Evaluation, evaluate
-from minillm.train.metrics import MetricsLog
-from minillm.train.plots import draw_plots
 from minillm.train.samples import append_samples, sample_text
 from minillm.train.screen import Screen
 from minillm.train.signals import StopRequest
 
-PLOT_AGE_S = 20.0
+REPORT_AGE_S = 20.0
 """Plots are drawn at saves, but no more often than this."""
 
 
@@ -49,6 +50,7 @@ class Run:
         data: What it trains and validates on; without a tokenizer there are no samples.
         token_bytes: Bytes of each id's text; without it there are no bits per byte.
         metrics: Where the numbers go.
+        profiler: Looks on, if it was asked for.
         step: Optimizer steps done.
         elapsed_s: Seconds spent in training steps, over all processes of this run.
         saved_step: Step of the newest checkpoint, -1 before the first.
@@ -64,6 +66,7 @@ class Run:
     data: Data
     token_bytes: NDArray[np.integer] | None
     metrics: MetricsLog
+    profiler: profile | None = None
     step: int = 0
     elapsed_s: float = 0.0
     saved_step: int = -1
@@ -134,6 +137,8 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
             _check_finite(run, run.step, loss, grad_norm)
         run.elapsed_s += time.perf_counter() - started_at
 
+        if run.profiler is not None:
+            run.profiler.step()
         screen.advance(run.step, elapsed_s=run.elapsed_s)
         if is_logged:
             now = time.perf_counter()
@@ -151,12 +156,12 @@ def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
     if run.step < run.config.train.max_train_steps:
         if run.saved_step != run.step:
             save(run)
-        draw_plots(run.folder, max_age_s=0)
+        write_report(run.folder, max_age_s=0)
         return None
     evaluation = validate(run, screen, stop, max_batches=None)
     if run.config.train.generate_interval and not stop.requested:
         write_samples(run, screen)
-    draw_plots(run.folder, max_age_s=0)
+    write_report(run.folder, max_age_s=0)
     return evaluation
 
 
@@ -166,15 +171,15 @@ def validate(
     """Evaluates and writes the result down; `None` if stopped or without validation tokens."""
     evaluation = evaluation_of(run, stop, max_batches=max_batches)
     if evaluation is not None:
-        run.metrics.write(
-            {
-                "step": run.step,
-                "val_loss": evaluation.loss,
-                "val_bits_per_byte": evaluation.bits_per_byte,
-                "val_tokens": evaluation.tokens,
-                "final": max_batches is None,
-            }
-        )
+        record = {
+            "step": run.step,
+            "val_loss": evaluation.loss,
+            "val_bits_per_byte": evaluation.bits_per_byte,
+            "val_tokens": evaluation.tokens,
+            "final": max_batches is None,
+        }
+        run.metrics.write(record)
+        screen.show(record)
         screen.say(f"step {run.step}  {evaluation}")
     return evaluation
 
@@ -202,7 +207,7 @@ def write_samples(run: Run, screen: Screen) -> None:
     )
     append_samples(run.folder, run.step, texts)
     for text in texts:
-        screen.say(f"step {run.step}  sample: {text}")
+        screen.show_sample(run.step, text)
 
 
 def save(run: Run) -> None:
@@ -240,7 +245,7 @@ def save(run: Run) -> None:
         error.add_note(f"{newest_checkpoint(run)}; make room and go on from there with --resume")
         raise
     run.saved_step = run.step
-    draw_plots(run.folder, max_age_s=PLOT_AGE_S)
+    write_report(run.folder, max_age_s=REPORT_AGE_S)
 
 
 def newest_checkpoint(run: Run) -> str:
@@ -259,20 +264,19 @@ def tokens_per_step(run: Run) -> int:
 
 
 def _log(run: Run, screen: Screen, loss: float, grad_norm: float, speed: float) -> None:
-    learning_rate = run.optimizer.param_groups[0]["lr"]
-    run.metrics.write(
-        {
-            "step": run.step,
-            "loss": loss,
-            "learning_rate": learning_rate,
-            "grad_norm": grad_norm,
-            "tokens": run.step * tokens_per_step(run),
-            **load_statistics(run.model),
-            "tokens_per_s": round(speed, 1),
-            "elapsed_s": round(run.elapsed_s, 3),
-        }
-    )
-    screen.show(run.step, loss=loss, learning_rate=learning_rate, tokens_per_s=speed)
+    record = {
+        "step": run.step,
+        "loss": loss,
+        "learning_rate": run.optimizer.param_groups[0]["lr"],
+        "grad_norm": grad_norm,
+        "tokens": run.step * tokens_per_step(run),
+        **load_statistics(run.model),
+        "tokens_per_s": round(speed, 1),
+        **usage(run.device, run.config, tokens_per_s=speed),
+        "elapsed_s": round(run.elapsed_s, 3),
+    }
+    run.metrics.write(record)
+    screen.show(record)
 
 
 def _check_finite(run: Run, step: int, loss: Tensor, grad_norm: Tensor) -> None:

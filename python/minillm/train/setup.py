@@ -28,10 +28,11 @@ from minillm.model import Transformer
 from minillm.model.lora import ADAPTER, add_adapter
 from minillm.optim import build_optimizer
 from minillm.tokenizer import TextEncoder
+from minillm.track.metrics import MetricsLog
+from minillm.track.processes import note_process
 from minillm.train.data import Data, Say, open_data
 from minillm.train.device import choose_device, set_threads
 from minillm.train.loop import Run
-from minillm.train.metrics import MetricsLog
 from minillm.train.samples import check_samples, cut_back_samples
 
 FIXED = (
@@ -72,7 +73,7 @@ def build_run(
     if data.tokenizer is not None and settings.generate_interval:
         check_samples(config.sample, data.tokenizer, config.model, data.template)
     device = choose_device(settings.device)
-    threads = set_threads(settings.threads)
+    set_threads(settings.threads)
     shape = config.model.without_flex() if device.type == "cpu" else config.model
     if shape != config.model:
         say(
@@ -105,8 +106,7 @@ def build_run(
     size = f"{parameters:,} parameters"
     if learning < parameters:
         size += f", of which {learning:,} learn"
-    where = f"{threads} CPU threads" if device.type == "cpu" else str(device)
-    say(f"model: {size}, {settings.dtype}, on {where}")
+    say(f"model: {size}, {settings.dtype}, on {_described(device)}")
     if resume:
         _restore(run, say)
     return run
@@ -124,6 +124,14 @@ def write_folder(run: Run) -> None:
         replace_file(run.folder / "tokenizer.json", tokenizer_path.read_bytes())
     if run.config.lora.rank and run.saved_step < 0:
         run.data.hashes["base"] = save_base(run.folder, run.model)
+    note_process(
+        run.folder,
+        step=run.step,
+        device=_described(run.device),
+        parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        hashes=run.data.hashes,
+        config=run.config.model_dump(mode="json"),
+    )
 
 
 def _restore(run: Run, say: Say) -> None:
@@ -169,6 +177,12 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
                 f"{source} is not what `{checkpoint.path}` was trained with: its sha256 differs"
                 "\nhint: point --data at the folder that the run began with"
             )
+
+
+def _described(device: torch.device) -> str:
+    if device.type == "cpu":
+        return f"{torch.get_num_threads()} CPU threads"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _document_start(data: Data) -> int:

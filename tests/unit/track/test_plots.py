@@ -1,7 +1,6 @@
 import json
 
 import pytest
-
 from minillm.train.plots import draw_plots, smooth
 
 

@@ -1,4 +1,4 @@
-from minillm.train.metrics import MetricsLog, read_metrics
+from minillm.track.metrics import MetricsLog, read_metrics
 
 
 def write(folder, *records):
