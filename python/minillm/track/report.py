@@ -8,7 +8,7 @@ from base64 import b64encode
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment
 
 from minillm.files import replace_file
 from minillm.track.metrics import read_metrics
@@ -36,7 +36,7 @@ def write_report(folder: Path, *, max_age_s: float) -> None:
     draw_plots(folder, records)
     template = resources.files("minillm.track").joinpath("report.html").read_text("utf-8")
     text = samples.read_bytes()[-SAMPLE_BYTES:] if samples.exists() else b""
-    html = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
+    html = Environment(autoescape=True).from_string(template)
     content = html.render(
         name=folder.resolve().name,
         newest=training[-1],

@@ -1,7 +1,13 @@
-import json
-
 import pytest
-from minillm.train.plots import draw_plots, smooth
+
+from minillm.track.plots import draw_overlay, draw_plots, smooth
+
+RECORDS = [
+    {"step": 1, "loss": 3.0, "learning_rate": 0.1},
+    {"step": 1, "val_loss": 3.0},
+    {"step": 2, "loss": 2.0, "learning_rate": 0.1},
+]
+PNG = b"\x89PNG"
 
 
 def test_smoothing_starts_at_the_first_value():
@@ -9,18 +15,12 @@ def test_smoothing_starts_at_the_first_value():
     assert smooth([1.0, 2.0])[1] == pytest.approx((0.9 * 1 + 2) / 1.9)
 
 
-def test_plots_are_drawn_and_kept_while_young(tmp_path):
-    records = [{"step": 1, "loss": 3.0, "learning_rate": 0.1}, {"step": 1, "val_loss": 3.0}]
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    (tmp_path / "metrics.jsonl").write_text(text)
-    draw_plots(tmp_path, max_age_s=0)
+def test_both_plots_are_drawn(tmp_path):
+    draw_plots(tmp_path, RECORDS)
     for name in ("loss.png", "lr.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    (tmp_path / "loss.png").write_bytes(b"old")
-    draw_plots(tmp_path, max_age_s=60)
-    assert (tmp_path / "loss.png").read_bytes() == b"old"
+        assert (tmp_path / name).read_bytes().startswith(PNG)
 
 
-def test_nothing_is_drawn_before_the_first_step(tmp_path):
-    draw_plots(tmp_path, max_age_s=0)
-    assert list(tmp_path.iterdir()) == []
+def test_losses_of_runs_of_any_name_and_length_are_drawn_together(tmp_path):
+    draw_overlay(tmp_path / "all.png", {"a": RECORDS, r"b $\frac": RECORDS[:1], "begun": []})
+    assert (tmp_path / "all.png").read_bytes().startswith(PNG)
