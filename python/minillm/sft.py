@@ -21,6 +21,7 @@ from cyclopts import Parameter
 
 from minillm import messages
 from minillm.config import Config
+from minillm.files import replace_file
 from minillm.messages import UsageError
 from minillm.options import configured_app, parse_fields, usable_config
 from minillm.pretrain import config_of_run, run
@@ -100,7 +101,6 @@ def _template(parts: Parts, file: Path | None) -> ChatTemplate:
 
 def _lay_down(folder: Path, template: ChatTemplate) -> None:
     """Puts what a new run is to read its data by into its folder."""
-    from minillm.checkpoint import replace_file  # noqa: PLC0415
     from minillm.infer import CHAT_TEMPLATE  # noqa: PLC0415
     from minillm.train import has_run  # noqa: PLC0415
 

@@ -21,12 +21,11 @@ from minillm.checkpoint.tensors import (
     optimizer_tensors,
     rng_tensors,
 )
-from minillm.files import replace_file
 
 __all__ = [
     "Checkpoint", "CheckpointError", "latest_checkpoint", "list_checkpoints",
     "load_checkpoint", "load_model_tensors", "load_optimizer_tensors", "load_rng_tensors",
     "load_single_file", "model_tensors", "optimizer_tensors", "remove_temporary",
-    "replace_file", "rng_tensors", "save_base", "save_checkpoint", "save_single_file",
+    "rng_tensors", "save_base", "save_checkpoint", "save_single_file",
     "set_aside_after", "verify_checkpoint",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ line for line that of a run that was not, but for its clocks.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +28,25 @@ class MetricsLog:
 
     Attributes:
         path: The file.
-        sinks: Who else gets each record once: not again from a process that resumed before it.
+        sinks: Who else gets each record.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        self.sinks: Iterable[Sink] = ()
-        self._known = (-1, False)
+        self.sinks: list[Sink] = []
 
     def write(self, record: Record) -> None:
         """Appends one line; whole lines only, as each goes out in one write."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        if _place(record) > self._known:
-            for send in self.sinks:
-                send(record)
+        for send in self.sinks:
+            send(record)
 
     def cut_back(self, step: int) -> None:
         """Forgets what a run that resumes at `step` is going to write again."""
         if not (records := read_metrics(self.path.parent)):
             return
-        self._known = max(map(_place, records))
-        kept = [record for record in records if _place(record) < (step, True)]
+        kept = [record for record in records if place(record) < (step, True)]
         replace_file(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
@@ -65,6 +62,6 @@ def read_metrics(folder: Path) -> list[Record]:
     return records
 
 
-def _place(record: Record) -> tuple[int, bool]:
+def place(record: Record) -> tuple[int, bool]:
     """Where it stands in the file: updates done, and whether it is of the weights after them."""
     return record["step"], "val_loss" in record

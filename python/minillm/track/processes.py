@@ -29,8 +29,7 @@ def note_process(folder: Path, **facts: Any) -> None:  # noqa: ANN401  any JSON
         "commit": _commit(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("minillm", "torch", "numpy")},
-        "os": platform.platform(),
-        "cpu": _cpu_name(),
+        "machine": f"{platform.platform()}, {_cpu_name()}",
         **facts,
     }
     replace_file(folder / NAME, json.dumps([*read_processes(folder), entry], indent=1).encode())

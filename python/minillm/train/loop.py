@@ -143,7 +143,7 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         if is_logged:
             now = time.perf_counter()
             speed = (run.step - logged_step) * tokens_per_step(run) / (now - logged_at)
-            _log(run, screen, loss.item(), grad_norm.item(), speed)
+            _log(run, loss.item(), grad_norm.item(), speed)
             logged_at, logged_step = now, run.step
         if is_saved:
             paused_at = time.perf_counter()
@@ -171,15 +171,15 @@ def validate(
     """Evaluates and writes the result down; `None` if stopped or without validation tokens."""
     evaluation = evaluation_of(run, stop, max_batches=max_batches)
     if evaluation is not None:
-        record = {
-            "step": run.step,
-            "val_loss": evaluation.loss,
-            "val_bits_per_byte": evaluation.bits_per_byte,
-            "val_tokens": evaluation.tokens,
-            "final": max_batches is None,
-        }
-        run.metrics.write(record)
-        screen.show(record)
+        run.metrics.write(
+            {
+                "step": run.step,
+                "val_loss": evaluation.loss,
+                "val_bits_per_byte": evaluation.bits_per_byte,
+                "val_tokens": evaluation.tokens,
+                "final": max_batches is None,
+            }
+        )
         screen.say(f"step {run.step}  {evaluation}")
     return evaluation
 
@@ -263,20 +263,20 @@ def tokens_per_step(run: Run) -> int:
     return settings.batch_size * settings.seq_len * settings.gradient_accumulation_steps
 
 
-def _log(run: Run, screen: Screen, loss: float, grad_norm: float, speed: float) -> None:
-    record = {
-        "step": run.step,
-        "loss": loss,
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
-        "grad_norm": grad_norm,
-        "tokens": run.step * tokens_per_step(run),
-        **load_statistics(run.model),
-        "tokens_per_s": round(speed, 1),
-        **usage(run.device, run.config, tokens_per_s=speed),
-        "elapsed_s": round(run.elapsed_s, 3),
-    }
-    run.metrics.write(record)
-    screen.show(record)
+def _log(run: Run, loss: float, grad_norm: float, speed: float) -> None:
+    run.metrics.write(
+        {
+            "step": run.step,
+            "loss": loss,
+            "learning_rate": run.optimizer.param_groups[0]["lr"],
+            "grad_norm": grad_norm,
+            "tokens": run.step * tokens_per_step(run),
+            **load_statistics(run.model),
+            "tokens_per_s": round(speed, 1),
+            **usage(run.device, run.config, tokens_per_s=speed),
+            "elapsed_s": round(run.elapsed_s, 3),
+        }
+    )
 
 
 def _check_finite(run: Run, step: int, loss: Tensor, grad_norm: Tensor) -> None:

@@ -11,8 +11,6 @@ from minillm.train.data import Say
 
 WARMUP_STEPS = 3
 """Steps left out first: they compile, allocate and tune."""
-SHOWN = 10
-"""How many operations are listed."""
 
 
 @contextmanager
@@ -41,7 +39,7 @@ def profiled(folder: Path, steps: int, device: torch.device, say: Say) -> Iterat
         own = f"self_{'cpu' if device.type == 'cpu' else 'device'}_time_total"  # microseconds
         costs = [(getattr(e, own), e.count, e.key) for e in events if not e.is_user_annotation]
         total_us = sum(cost_us for cost_us, _, _ in costs) or 1
-        for cost_us, count, name in sorted(costs, reverse=True)[:SHOWN]:
+        for cost_us, count, name in sorted(costs, reverse=True)[:10]:
             say(f"{cost_us / 1e3:10.1f} ms {cost_us / total_us:6.1%} {count:7} x {name}")
 
     plan = schedule(wait=WARMUP_STEPS - 1, warmup=1, active=steps, repeat=1)

@@ -22,9 +22,6 @@ from minillm.messages import scaled
 from minillm.track.metrics import Record
 from minillm.track.plots import smooth
 
-SMOOTHED = 50
-"""Losses that the smoothed one is made of; those before would hardly count."""
-
 
 class Screen:
     """Prints one run to a console, for the length of a `with` block."""
@@ -37,7 +34,7 @@ class Screen:
         self._is_live = console.is_terminal and not as_json  # stdout may be the same terminal
         self._total = total_steps
         self._timed_from: tuple[int, float] | None = None
-        self._losses: deque[float] = deque(maxlen=SMOOTHED)
+        self._losses: deque[float] = deque(maxlen=50)  # older ones hardly count
         self._left = self._bits = self._numbers = self._sample = ""
         columns = "step {task.completed}/{task.total}", BarColumn(), "{task.fields[left]}"
         self._bar = Progress(*columns)

@@ -71,7 +71,8 @@ def train_run(
             say(console, f"`{run.folder}` is complete: {run.step} steps, {earlier}")
             say(console, "train it further with --resume --max-train-steps N")
             return _result(run, earlier, is_complete=True)
-        with open_trackers(config, run.folder) as run.metrics.sinks:
+        with open_trackers(config, run.folder) as send:
+            run.metrics.sinks.append(send)
             write_folder(run)
             return _train(run, console, as_json=as_json)
 
@@ -86,6 +87,7 @@ def _train(run: Run, console: Console, *, as_json: bool) -> RunResult:
         Screen(console, total_steps=total_steps, first_step=run.step, as_json=as_json) as screen,
         profiled(run.folder, run.config.track.profile, run.device, screen.say) as run.profiler,
     ):
+        run.metrics.sinks.append(screen.show)
         evaluation = train(run, screen, stop)
     if stop.requested:
         verb = "pretrain" if run.data.template is None else "sft"

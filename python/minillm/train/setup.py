@@ -19,11 +19,11 @@ from minillm.checkpoint import (
     load_optimizer_tensors,
     load_rng_tensors,
     remove_temporary,
-    replace_file,
     save_base,
     set_aside_after,
 )
 from minillm.config import Config, dump_yaml, load_config
+from minillm.files import replace_file
 from minillm.model import Transformer
 from minillm.model.lora import ADAPTER, add_adapter
 from minillm.optim import build_optimizer

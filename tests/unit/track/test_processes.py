@@ -1,3 +1,5 @@
+import platform
+
 import pytest
 
 from minillm.track.processes import note_process, read_processes
@@ -12,7 +14,7 @@ def test_each_process_adds_what_it_takes_to_repeat_it(tmp_path):
     assert first["versions"].keys() == {"python", "minillm", "torch", "numpy"}
     assert "pytest" in first["command"]
     assert first["started"].endswith("+00:00")
-    assert all(first[name] for name in ("os", "cpu"))
+    assert platform.system() in first["machine"]
 
 
 @pytest.mark.parametrize("content", ["[{", "{}", ""])

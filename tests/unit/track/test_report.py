@@ -21,7 +21,7 @@ def folder(tmp_path):
     (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     (run / "config.yaml").write_text(f"prompts: {EVIL}")
     (run / "samples.txt").write_bytes(EVIL.encode() + b" cut off: \xe2\x82")
-    entry = {"started": "now", "command": EVIL, "commit": None, "os": "x", "cpu": EVIL, "step": 0}
+    entry = {"started": "now", "command": EVIL, "commit": None, "machine": EVIL, "step": 0}
     entry |= {"versions": {"python": "3"}, "device": "cpu", "parameters": 5, "hashes": {EVIL: "0"}}
     entry["config"] = {"data": {"path": f"{EVIL} \udc80"}}
     (run / "run.json").write_text(json.dumps([entry]))

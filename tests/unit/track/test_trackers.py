@@ -1,3 +1,4 @@
+import json
 import sys
 from types import ModuleType
 
@@ -54,11 +55,11 @@ def said(monkeypatch):
     return told
 
 
-def send(folder, **fields):
+def send(folder, *, records=(RECORD,), **fields):
     overrides = {f"track.{name}": value for name, value in fields.items()}
-    with open_trackers(load_config(overrides=overrides), folder) as sinks:
-        for sink in sinks:
-            sink(RECORD)
+    with open_trackers(load_config(overrides=overrides), folder) as send_record:
+        for record in records:
+            send_record(record)
 
 
 def test_nothing_is_imported_or_sent_unless_it_is_named(said, tmp_path):
@@ -81,10 +82,18 @@ def test_resumed_run_is_the_same_one_at_wandb(said, tmp_path):
     assert [settings["id"] for settings in said if isinstance(settings, dict)] == [None, "abc1"]
 
 
+def test_what_an_earlier_process_sent_is_not_sent_again(said, tmp_path):
+    """That process was killed after the update of step 2, the present one resumed at step 1."""
+    lines = [{"step": 1, "loss": 4}, {"step": 1, "val_loss": 4}, {"step": 2, "loss": 3}]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    send(tmp_path, records=[*lines[1:], {"step": 2, "val_loss": 3}], wandb="true")
+    assert said[1:] == [(2, {"val_loss": 3}), "closed"]
+
+
 def test_refusal_of_wandb_is_told_with_a_way_out(said, tmp_path):
     with pytest.raises(ValueError, match="wandb: no API key") as caught:
         send(tmp_path, wandb="true", wandb_project="refused")
-    assert caught.value.__notes__ == ["without the network: --track.wandb_mode offline"]
+    assert caught.value.__notes__ == ["try --track.wandb_mode offline"]
 
 
 def test_tensorboard_has_each_number_on_the_disk_at_once(said, tmp_path):
