@@ -10,9 +10,9 @@ import torch
 from minillm.checkpoint import latest_checkpoint
 from minillm.config import load_config
 from minillm.tokenizer import Tokenizer
-from minillm.train.metrics import read_metrics
+from minillm.track.metrics import read_metrics
 
-CLOCKS = ("tokens_per_s", "elapsed_s")
+CLOCKS = ("tokens_per_s", "elapsed_s", "memory_bytes")
 
 SETTINGS = {
     "model.context_length": "32",

@@ -11,8 +11,8 @@ import torch
 from minillm.checkpoint import latest_checkpoint, list_checkpoints
 from minillm.config import load_config
 from minillm.pretrain import run
+from minillm.track.metrics import read_metrics
 from minillm.train import loop, saving, step
-from minillm.train.metrics import read_metrics
 
 
 def train(config, **options):

@@ -132,6 +132,23 @@ class TrainConfig(Section):
     """folder of the run"""
 
 
+class TrackConfig(Section):
+    """Where the metrics go besides the run folder; needs the extra `track`."""
+
+    wandb: bool = False
+    """send them to Weights & Biases"""
+    wandb_project: str = "minillm"
+    """project there"""
+    wandb_name: str | None = None
+    """name of the run there; that of its folder when absent"""
+    wandb_mode: Literal["online", "offline"] = "online"
+    """offline writes into the run folder, for `wandb sync`"""
+    tensorboard: bool = False
+    """write TensorBoard's events into the run folder"""
+    profile: NonNegativeInt = 0
+    """steps to profile in each process, after its first ones; needs no extra"""
+
+
 class SampleConfig(Section):
     """How text is sampled, during training and after it."""
 

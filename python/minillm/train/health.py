@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from minillm.checkpoint import list_checkpoints, load_checkpoint, verify_checkpoint
-from minillm.train.metrics import Record, read_metrics
+from minillm.track.metrics import Record, read_metrics
 from minillm.train.samples import cut_back_samples
 from minillm.train.saving import newest_checkpoint, restore
 
@@ -68,8 +68,8 @@ def rewind(run: "Run", error: NonFiniteError, *, batches_seen: int) -> None:
 
 def logged_losses(run: "Run") -> list[float]:
     """The losses that a run has logged up to its present step."""
-    records = read_metrics(run.folder) if run.metrics.path.exists() else []
-    return [record["loss"] for record in records if record["step"] <= run.step and "loss" in record]
+    records = [record for record in read_metrics(run.folder) if "loss" in record]
+    return [record["loss"] for record in records if record["step"] <= run.step]
 
 
 def is_due(step: int, interval: int) -> bool:

@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.profiler import profile
 
 from minillm.config import Config
 from minillm.model import Transformer, load_statistics
+from minillm.track.metrics import MetricsLog, Record
+from minillm.track.report import write_report
 from minillm.train.data import Data
-from minillm.train.device import autocast
+from minillm.train.device import autocast, usage
 from minillm.train.evaluate import Evaluation, evaluate
 from minillm.train.health import (
     NonFiniteError,
@@ -30,8 +33,6 @@ from minillm.train.health import (
     update_statistics,
     weights_of,
 )
-from minillm.train.metrics import MetricsLog, Record
-from minillm.train.plots import draw_plots
 from minillm.train.samples import append_samples, sample_text
 from minillm.train.saving import Writer, rotate, save
 from minillm.train.screen import Screen
@@ -53,6 +54,7 @@ class Run:
         data: What it trains and validates on; without a tokenizer there are no samples.
         token_bytes: Bytes of each id's text; without it there are no bits per byte.
         metrics: Where the numbers go.
+        profiler: Looks on, if it was asked for.
         step: Optimizer steps done.
         elapsed_s: Seconds spent in training steps, over all processes of this run.
         saved_step: Step of the newest checkpoint, -1 before the first.
@@ -72,6 +74,7 @@ class Run:
     data: Data
     token_bytes: NDArray[np.integer] | None
     metrics: MetricsLog
+    profiler: profile | None = None
     step: int = 0
     elapsed_s: float = 0.0
     saved_step: int = -1
@@ -137,13 +140,15 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         run.step = number
         run.elapsed_s += time.perf_counter() - started_at
 
+        if run.profiler is not None:
+            run.profiler.step()
         screen.advance(run.step, elapsed_s=run.elapsed_s)
         if is_logged:
             now = time.perf_counter()
             speed = (run.step - logged_step) * run.tokens_per_step / (now - logged_at)
             health = {"loss": loss.item(), "grad_norm": grad_norm.item()}
             health |= update_statistics(run, before) if before else {}
-            _log(run, screen, health, tokens_per_s=speed)
+            _log(run, health, tokens_per_s=speed)
             logged_at, logged_step = now, run.step
         if is_saved:
             paused_at = time.perf_counter()
@@ -158,13 +163,13 @@ def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         if run.saved_step != run.step:
             save(run)
             run.writer.wait()
-        draw_plots(run.folder, max_age_s=0)
+        write_report(run.folder, max_age_s=0)
         return None
     evaluation = validate(run, screen, stop, max_batches=None)
     if run.config.train.generate_interval and not stop.requested:
         write_samples(run, screen)
     rotate(run)
-    draw_plots(run.folder, max_age_s=0)
+    write_report(run.folder, max_age_s=0)
     return evaluation
 
 
@@ -210,23 +215,22 @@ def write_samples(run: Run, screen: Screen) -> None:
     )
     append_samples(run.folder, run.step, texts)
     for text in texts:
-        screen.say(f"step {run.step}  sample: {text}")
+        screen.show_sample(run.step, text)
 
 
-def _log(run: Run, screen: Screen, health: Record, *, tokens_per_s: float) -> None:
-    """Writes down and shows a step; `health` has its loss and the norm of its gradient."""
-    learning_rate, loss = run.optimizer.param_groups[0]["lr"], health["loss"]
-    run.losses.append(loss)
+def _log(run: Run, health: Record, *, tokens_per_s: float) -> None:
+    """Writes down a step; `health` has its loss and the norm of its gradient."""
+    run.losses.append(health["loss"])
     run.metrics.write(
         {
             "step": run.step,
-            "learning_rate": learning_rate,
             **health,
+            "learning_rate": run.optimizer.param_groups[0]["lr"],
             "loss_spike": round(spike(run.losses), 3),
             **load_statistics(run.model),
             "tokens": run.step * run.tokens_per_step,
             "tokens_per_s": round(tokens_per_s, 1),
+            **usage(run.device, run.config, tokens_per_s=tokens_per_s),
             "elapsed_s": round(run.elapsed_s, 3),
         }
     )
-    screen.show(run.step, loss=loss, learning_rate=learning_rate, tokens_per_s=tokens_per_s)

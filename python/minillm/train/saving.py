@@ -22,13 +22,13 @@ from minillm.checkpoint import (
     save_checkpoint,
 )
 from minillm.config import dump_yaml
-from minillm.train.metrics import read_metrics
-from minillm.train.plots import draw_plots
+from minillm.track.metrics import read_metrics
+from minillm.track.report import write_report
 
 if TYPE_CHECKING:
     from minillm.train.loop import Run
 
-PLOT_AGE_S = 20.0
+REPORT_AGE_S = 20.0
 """Plots are drawn at saves, but no more often than this."""
 
 
@@ -118,7 +118,7 @@ def save(run: "Run") -> None:
             raise
         run.saved_step = step
         rotate(run)
-        draw_plots(folder, max_age_s=PLOT_AGE_S)
+        write_report(folder, max_age_s=REPORT_AGE_S)
 
     run.writer.start(write)
 
@@ -126,8 +126,7 @@ def save(run: "Run") -> None:
 def rotate(run: "Run") -> None:
     """Deletes the checkpoints that the configuration does not want kept."""
     settings = run.config.train
-    wanted = settings.keep_best and run.metrics.path.exists()
-    records = read_metrics(run.folder) if wanted else []
+    records = read_metrics(run.folder) if settings.keep_best else []
     rotate_checkpoints(
         run.folder,
         newest=settings.keep_checkpoints,

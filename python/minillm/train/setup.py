@@ -17,20 +17,21 @@ from minillm.checkpoint import (
     list_checkpoints,
     load_model_tensors,
     remove_temporary,
-    replace_file,
     save_base,
     set_aside_after,
 )
 from minillm.config import Config, TrainConfig, dump_yaml, load_config
+from minillm.files import replace_file
 from minillm.model import Transformer
 from minillm.model.lora import ADAPTER, add_adapter
 from minillm.optim import build_optimizer
 from minillm.tokenizer import TextEncoder
+from minillm.track.metrics import MetricsLog
+from minillm.track.processes import note_process
 from minillm.train.data import Data, Say, open_data
 from minillm.train.device import choose_device, set_threads
 from minillm.train.health import logged_losses
 from minillm.train.loop import Run
-from minillm.train.metrics import MetricsLog
 from minillm.train.samples import check_samples, cut_back_samples
 from minillm.train.saving import restore
 
@@ -73,7 +74,7 @@ def build_run(
     if data.tokenizer is not None and settings.generate_interval:
         check_samples(config.sample, data.tokenizer, config.model, data.template)
     device = choose_device(settings.device)
-    threads = set_threads(settings.threads)
+    set_threads(settings.threads)
     shape = config.model.without_flex() if device.type == "cpu" else config.model
     if shape != config.model:
         say(
@@ -106,8 +107,7 @@ def build_run(
     size = f"{parameters:,} parameters"
     if learning < parameters:
         size += f", of which {learning:,} learn"
-    where = f"{threads} CPU threads" if device.type == "cpu" else str(device)
-    say(f"model: {size}, {settings.dtype}, on {where}")
+    say(f"model: {size}, {settings.dtype}, on {_described(device)}")
     if resume:
         _restore(run, say)
     return run
@@ -125,6 +125,14 @@ def write_folder(run: Run) -> None:
         replace_file(run.folder / "tokenizer.json", tokenizer_path.read_bytes())
     if run.config.lora.rank and run.saved_step < 0:
         run.data.hashes["base"] = save_base(run.folder, run.model)
+    note_process(
+        run.folder,
+        step=run.step,
+        device=_described(run.device),
+        parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        hashes=run.data.hashes,
+        config=run.config.model_dump(mode="json"),
+    )
 
 
 def _restore(run: Run, say: Say) -> None:
@@ -178,6 +186,12 @@ def _sequences(settings: TrainConfig) -> tuple[int, str]:
     rows, micro_steps = settings.batch_size, settings.gradient_accumulation_steps
     shown = f"train.batch_size {rows} x gradient_accumulation_steps {micro_steps}"
     return rows * micro_steps, shown
+
+
+def _described(device: torch.device) -> str:
+    if device.type == "cpu":
+        return f"{torch.get_num_threads()} CPU threads"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _document_start(data: Data) -> int:

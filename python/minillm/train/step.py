@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minillm.checkpoint import load_rng_tensors, replace_file, rng_tensors
+from minillm.checkpoint import load_rng_tensors, rng_tensors
 from minillm.config import dump_yaml
 from minillm.data import Batch
+from minillm.files import replace_file
 from minillm.model import move_biases, reset_load
 from minillm.optim import clip_grad_norm, set_learning_rate
 from minillm.train.data import open_data
