@@ -103,24 +103,33 @@ def run(
     """
     from rich.console import Console  # noqa: PLC0415  both only once the command line is good
 
-    from minillm.train import evaluate_run, has_run, train_run  # noqa: PLC0415
+    from minillm.train import evaluate_run, has_run, join_world, train_run  # noqa: PLC0415
 
-    console = Console(stderr=True, quiet=quiet) if console is None else console
     folder = config.train.out_dir
-    if eval_only:
-        return evaluate_run(config, console=console, tokenizer=tokenizer)
-    if (found := has_run(folder)) and not resume:
-        error = ValueError(f"`{folder}` already holds a run")
-        raise with_hint(error, "go on with it by --resume, or choose another --out-dir")
-    if resume is True and not found:
-        raise ValueError(f"`{folder}` holds no run to resume: it has no config.yaml")
-    if config.train.init_from is not None and weights is None:
-        from minillm.interop import initial_weights  # noqa: PLC0415
+    with join_world() as world:
+        if not world.is_first or console is None:
+            console = Console(stderr=True, quiet=quiet or not world.is_first)
+        if eval_only:
+            return evaluate_run(config, console=console, tokenizer=tokenizer, world=world)
+        if (found := has_run(folder)) and not resume:
+            error = ValueError(f"`{folder}` already holds a run")
+            raise with_hint(error, "go on with it by --resume, or choose another --out-dir")
+        if resume is True and not found:
+            raise ValueError(f"`{folder}` holds no run to resume: it has no config.yaml")
+        if config.train.init_from is not None and weights is None:
+            from minillm.interop import initial_weights  # noqa: PLC0415
 
-        weights = initial_weights(config, tokenizer)
-    return train_run(
-        config, resume=found, console=console, tokenizer=tokenizer, weights=weights, as_json=as_json
-    )
+            weights = initial_weights(config, tokenizer)
+        world.barrier()  # all have looked before one writes
+        return train_run(
+            config,
+            resume=found,
+            console=console,
+            tokenizer=tokenizer,
+            weights=weights,
+            as_json=as_json,
+            world=world,
+        )
 
 
 def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet: bool) -> Config:

@@ -106,10 +106,10 @@ def small_memory(monkeypatch):
     """A device that holds two rows."""
     original = step._backward
 
-    def bounded(current, batch, share):
+    def bounded(current, batch, share, **options):
         if len(batch.ids) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        original(current, batch, share)
+        original(current, batch, share, **options)
 
     monkeypatch.setattr(step, "_backward", bounded)
 
@@ -157,7 +157,7 @@ def test_what_takes_long_is_broken_off_and_what_was_done_is_saved(
 ):
     """As compiling would, or sampling from a large model."""
 
-    def endless(*_):
+    def endless(*_, **__):
         in_a_moment(signal.SIGUSR1)
         time.sleep(600)
 

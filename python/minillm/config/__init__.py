@@ -5,11 +5,11 @@ from minillm.config.load import SHORT_FLAGS, load_config
 from minillm.config.lora import LoraConfig
 from minillm.config.messages import format_validation_error
 from minillm.config.model import ModelConfig
-from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, TrainConfig
+from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, TrackConfig, TrainConfig
 from minillm.config.tree import Config
 
 __all__ = [
     "SHORT_FLAGS", "Config", "DataConfig", "LoraConfig", "ModelConfig", "OptimConfig",
-    "SampleConfig", "TrainConfig", "dump_yaml", "format_validation_error", "list_presets",
-    "load_config",
+    "SampleConfig", "TrackConfig", "TrainConfig", "dump_yaml", "format_validation_error",
+    "list_presets", "load_config",
 ]  # fmt: skip

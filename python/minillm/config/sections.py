@@ -85,7 +85,7 @@ class TrainConfig(Section):
     seq_len: PositiveInt = 256
     """tokens per sequence; in a whole tree, context_length when absent"""
     gradient_accumulation_steps: PositiveInt = 1
-    """micro-steps per step"""
+    """micro-steps per step, of all processes together"""
     max_train_steps: PositiveInt = 2000
     """optimizer steps of the whole run"""
     eval_interval: NonNegativeInt = 200
@@ -120,6 +120,10 @@ class TrainConfig(Section):
     """let tokens see their own document only: an end-of-text token begins another"""
     compile: bool = False
     """compile the model with torch.compile"""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """under torchrun: the whole model in each process, or spread over them"""
+    activation_checkpointing: bool = False
+    """compute each block again in the backward pass instead of keeping what it computed"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to train"""
     seed: NonNegativeInt = 0

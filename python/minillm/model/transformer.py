@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from minillm.config import ModelConfig
 from minillm.model.block import Block
@@ -26,6 +27,7 @@ class Transformer(nn.Module):
     shaped as Hugging Face shapes it, experts stacked. A tied head has no entry of its own.
 
     Attributes:
+        recomputes: Whether the backward pass computes each block again instead of keeping it.
         document_start: Token that begins a document. If set, rows without a cache are masked by
             document where the caller does not number them.
         cross_entropy: Of the last loss in training, without the experts' penalties; for the log.
@@ -36,6 +38,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.document_start: int | None = None
+        self.recomputes = False
         # A buffer: as an attribute it would share memory with the loss that compiled code returns.
         self.cross_entropy: Tensor = nn.Buffer(torch.zeros(()), persistent=False)
         self.embed_tokens = Embedding(config.vocab_size, config.d_model, std=config.init_std)
@@ -136,7 +139,10 @@ class Transformer(nn.Module):
         for layer, block in enumerate(self.layers):
             turn = rotation if self.config.has_rope(layer) else None
             mask = masks[self.config.window(layer)]
-            x = block(x, mask, turn, cache, x0=x0, ids=ids)
+            if self.recomputes and self.training and cache is None:
+                x = checkpoint(block, x, mask, turn, x0=x0, ids=ids, use_reentrant=False)
+            else:
+                x = block(x, mask, turn, cache, x0=x0, ids=ids)
         if cache is not None:
             cache.advance(ids.shape[1])
         out: Tensor = self.norm(x)

@@ -31,12 +31,15 @@ class MetricsLog:
         sinks: Who else gets each record.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+        """Those of the run in `folder`; of processes that train together, one writes."""
+        self.path, self._writes = folder / NAME, writes
         self.sinks: list[Sink] = []
 
     def write(self, record: Record) -> None:
         """Appends one line; whole lines only, as each goes out in one write."""
+        if not self._writes:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         for send in self.sinks:
@@ -44,7 +47,7 @@ class MetricsLog:
 
     def cut_back(self, step: int) -> None:
         """Forgets what a run that resumes at `step` is going to write again."""
-        if not (records := read_metrics(self.path.parent)):
+        if not self._writes or not (records := read_metrics(self.path.parent)):
             return
         kept = [record for record in records if place(record) < (step, True)]
         replace_file(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())

@@ -8,8 +8,10 @@ from minillm.train.session import RunResult, evaluate_run, has_run, train_run
 from minillm.train.setup import build_run
 from minillm.train.signals import StopRequest
 from minillm.train.step import train_step
+from minillm.train.world import join_world
 
 __all__ = [
     "Evaluation", "Run", "RunResult", "Screen", "StopRequest", "build_run", "data_vocab_size",
-    "evaluate", "evaluate_run", "has_run", "open_data", "train", "train_run", "train_step",
+    "evaluate", "evaluate_run", "has_run", "join_world", "open_data", "train", "train_run",
+    "train_step",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from minillm.data import (
 )
 from minillm.infer import CHAT_TEMPLATE
 from minillm.tokenizer import TextEncoder, Tokenizer
+from minillm.train.world import ALONE, World
 
 Say = Callable[[str], None]
 Validation = Callable[..., Iterator[Batch]]
@@ -47,20 +48,23 @@ class Data:
     hashes: dict[str, str]
 
 
-def open_data(config: Config, *, say: Say, tokenizer: TextEncoder | None = None) -> Data:
+def open_data(
+    config: Config, *, say: Say, tokenizer: TextEncoder | None = None, world: World = ALONE
+) -> Data:
     """Opens what a run reads, and checks that it fits together and fits the model.
 
     Args:
         config: Of the run.
         say: Told of what is there, and of what is missing but not needed.
         tokenizer: Taken instead of the `tokenizer.json` beside token files.
+        world: Processes that share the training batches.
 
     Raises:
         ValueError: If there is nothing to train on, or something does not fit.
         OSError: If a file cannot be read.
     """
     if is_chat(config.data):
-        return _open_conversations(config, say)
+        return _open_conversations(config, say, world)
     train = _open_train(config.data, say)
     val_path = config.data.val or config.data.path / "val.bin"
     val = TokenFile(val_path) if config.data.val or TokenFile.exists(val_path) else None
@@ -94,6 +98,8 @@ def open_data(config: Config, *, say: Say, tokenizer: TextEncoder | None = None)
         seed=config.train.seed,
         stride=config.data.stride,
         at_documents=config.data.rows == "documents",
+        rank=world.rank,
+        world=world.size,
     )
     paths = {name: shard.path for name, shard in train.items()}
     return Data(batches, windows, paths, tokenizer, tokenizer_path, None, hashes)
@@ -148,7 +154,7 @@ def data_vocab_size(config: DataConfig) -> int | None:
     return None if manifest is None else manifest.vocab_size
 
 
-def _open_conversations(config: Config, say: Say) -> Data:
+def _open_conversations(config: Config, say: Say, world: World) -> Data:
     """Conversations and, in the run's folder, the tokenizer and template to read them by."""
     settings = config.train
     tokenizer_path = settings.out_dir / "tokenizer.json"
@@ -163,7 +169,8 @@ def _open_conversations(config: Config, say: Say) -> Data:
             say("no --data.val: nothing is held out to validate on")
             continue
         read = Conversations(path, template, seq_len=settings.seq_len)
-        batches.append(ConversationBatches(read, **_sizes(settings), seed=settings.seed))
+        shares = {"rank": world.rank, "world": world.size} if name == "train" else {}
+        batches.append(ConversationBatches(read, **_sizes(settings), seed=settings.seed, **shares))
         hashes[name] = hashlib.sha256(f"{read.sha256} {source}".encode()).hexdigest()
         say(f"data: {len(read.kept):,} conversations in {batches[-1].windows:,} rows of `{path}`")
         if read.left_out:

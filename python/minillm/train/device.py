@@ -15,8 +15,14 @@ from minillm.config.devices import DEVICES
 from minillm.model import flops_per_token
 
 
-def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
+def choose_device(
+    name: Literal["auto", "cpu", "cuda", "mps"], *, number: int | None = None
+) -> torch.device:
     """The device of that name; `auto` is CUDA, then Metal, then the CPU.
+
+    Args:
+        name: Of the kind.
+        number: Which of several GPUs; the present one when absent.
 
     Raises:
         ValueError: If it was named and this machine does not have it.
@@ -27,21 +33,23 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(kind for kind, is_there in available.items() if is_there))
-    if not available[name]:
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    elif not available[name]:
         found = ", ".join(kind for kind, is_there in available.items() if is_there)
         raise ValueError(f"train.device is `{name}`, but PyTorch finds only {found} here")
-    return torch.device(name)
+    return torch.device(name if number is None or name != "cuda" else f"cuda:{number}")
 
 
-def set_threads(threads: int) -> int:
+def set_threads(threads: int, *, processes: int = 1) -> int:
     """Sets the number of CPU threads of one operation and returns it; 0 is one per core.
+
+    Cores are shared by `processes` that train together.
 
     One per core and not per hyper-thread: two threads of one core share the unit that multiplies
     matrices, and only disturb each other. Sums depend on the number of threads in their last bits,
     so a run that is to be repeated exactly needs the same number.
     """
-    torch.set_num_threads(threads or physical_cores())
+    torch.set_num_threads(threads or max(1, physical_cores() // processes))
     return torch.get_num_threads()
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import nn
 
 from minillm.data import Batch
 from minillm.model import IGNORED, check_finite
+from minillm.train.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def evaluate(
     token_bytes: NDArray[np.integer] | None,
     autocast: AbstractContextManager[object],
     is_stopped: Callable[[], bool],
+    world: World = ALONE,
 ) -> Evaluation | None:
     """Evaluates `model` on batches of tokens.
 
@@ -58,6 +61,7 @@ def evaluate(
         token_bytes: Bytes of each id's text; special tokens have 0.
         autocast: Context of the forward pass; must be reusable.
         is_stopped: Polled between batches.
+        world: Processes that share the batches.
 
     Returns:
         The evaluation, or `None` if it was stopped.
@@ -69,13 +73,18 @@ def evaluate(
     was_training = model.training
     model.eval()
     nats, predicted, text_bytes = 0.0, 0, 0
+    remaining = iter(batches)
     try:
-        for batch in batches:
+        while shared := list(islice(remaining, world.size)):
             if is_stopped():
                 return None
+            # Of the last ones there may be too few: all compute, as weights may be spread.
+            batch = shared[min(world.rank, len(shared) - 1)]
             ids, targets, documents = (None if x is None else x.to(device) for x in batch[:3])
             with autocast:
                 loss = model(ids, targets=targets, documents=documents)
+            if world.rank >= len(shared):
+                continue
             known = batch.targets[batch.targets != IGNORED]
             nats += check_finite(loss.item(), "model's validation loss", model) * len(known)
             predicted += len(known)
@@ -83,5 +92,7 @@ def evaluate(
                 text_bytes += int(token_bytes[known.numpy()].sum())
     finally:
         model.train(was_training)
+    sums = world.sum(torch.tensor([nats, predicted, text_bytes], dtype=torch.float64)).tolist()
+    nats, predicted, text_bytes = sums[0], int(sums[1]), int(sums[2])
     bits_per_byte = nats / math.log(2) / text_bytes if text_bytes else None
     return Evaluation(nats / predicted, bits_per_byte, predicted)

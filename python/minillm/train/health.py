@@ -31,6 +31,7 @@ def check_finite(run: "Run", loss: Tensor, grad_norm: Tensor) -> None:
     """
     if not run.bad_steps.item():
         return
+    run.writer.wait()
     raise NonFiniteError(
         f"loss or gradient stopped being finite by step {run.step + 1}: loss {loss.item():g},"
         f" gradient norm {grad_norm.item():g}; nothing of it is saved, {newest_checkpoint(run)}"
@@ -50,7 +51,7 @@ def rewind(run: "Run", error: NonFiniteError, *, batches_seen: int) -> None:
             has no checkpoint yet.
     """
     settings = run.config.train
-    run.writer.wait()
+    run.world.barrier()
     if settings.on_nonfinite == "stop" or run.saved_step < 0 or run.rewinds == settings.max_rewinds:
         raise error
     rewinds = run.rewinds + 1
@@ -61,7 +62,8 @@ def rewind(run: "Run", error: NonFiniteError, *, batches_seen: int) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     run.bad_steps.zero_()
     run.metrics.cut_back(run.step)
-    cut_back_samples(run.folder, run.step)
+    if run.world.is_first:
+        cut_back_samples(run.folder, run.step)
     run.losses = logged_losses(run)
     run.metrics.write({"step": run.step, "rewinds": rewinds, "skipped_steps": run.skipped_steps})
 

@@ -8,6 +8,7 @@ and nothing is left out or written twice, wherever the process was killed.
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from minillm.train.saving import Writer, rotate, save
 from minillm.train.screen import Screen
 from minillm.train.signals import StopRequest
 from minillm.train.step import dry_run, train_step
+from minillm.train.world import ALONE, World, whole_model
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Run:
         bad_steps: Steps whose loss or gradient was not finite, counted on the device.
         losses: Of the logged steps so far, for the statistic of spikes.
         writer: Writes checkpoints in the background.
+        world: The processes that train it.
     """
 
     config: Config
@@ -83,6 +86,7 @@ class Run:
     bad_steps: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     losses: list[float] = field(default_factory=list)
     writer: Writer = field(default_factory=Writer)
+    world: World = ALONE
 
     @property
     def tokens_per_step(self) -> int:
@@ -103,7 +107,7 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         OSError: If a checkpoint cannot be written.
     """
     if run.step < run.config.train.max_train_steps:
-        with stop.breaking_off():
+        with _breaking_off(run, stop):
             if change := dry_run(run):
                 screen.say(change)
     settings = run.config.train
@@ -113,10 +117,10 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         if is_due(run.step, settings.eval_interval):
             validate(run, screen, stop, max_batches=settings.eval_batches)
         if run.step > 0 and is_due(run.step, settings.generate_interval):
-            with stop.breaking_off():
+            with _breaking_off(run, stop):
                 write_samples(run, screen)
         logged_at += time.perf_counter() - paused_at  # speed is that of training alone
-        if stop.requested:
+        if _is_stopped(run, stop):
             break
 
         run.writer.check()
@@ -163,13 +167,12 @@ def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         if run.saved_step != run.step:
             save(run)
             run.writer.wait()
-        write_report(run.folder, max_age_s=0)
+        _report(run)
         return None
     evaluation = validate(run, screen, stop, max_batches=None)
-    if run.config.train.generate_interval and not stop.requested:
+    if run.config.train.generate_interval and not _is_stopped(run, stop):
         write_samples(run, screen)
-    rotate(run)
-    write_report(run.folder, max_age_s=0)
+    _report(run)
     return evaluation
 
 
@@ -201,7 +204,8 @@ def evaluation_of(run: Run, stop: StopRequest, *, max_batches: int | None) -> Ev
         run.data.val(max_batches=max_batches),
         token_bytes=run.token_bytes,
         autocast=autocast(run.device, run.config.train.dtype),
-        is_stopped=lambda: stop.requested,
+        is_stopped=lambda: _is_stopped(run, stop),
+        world=run.world,
     )
 
 
@@ -210,12 +214,33 @@ def write_samples(run: Run, screen: Screen) -> None:
     config, data = run.config, run.data
     if data.tokenizer is None or not config.sample.prompts:
         return
+    model = whole_model(run.model)
+    if not run.world.is_first:
+        return
     texts = sample_text(
-        run.model, data.tokenizer, config.sample, seed=config.train.seed, template=data.template
+        model, data.tokenizer, config.sample, seed=config.train.seed, template=data.template
     )
     append_samples(run.folder, run.step, texts)
     for text in texts:
         screen.show_sample(run.step, text)
+
+
+def _is_stopped(run: Run, stop: StopRequest) -> bool:
+    """Whether a signal has reached one of the processes: all stop at the same place."""
+    stop.requested = run.world.any(stop.requested)
+    return stop.requested
+
+
+def _breaking_off(run: Run, stop: StopRequest) -> AbstractContextManager[None]:
+    """Lets a signal end a block, but where others would wait for this process within it."""
+    return stop.breaking_off() if run.world.size == 1 else nullcontext()
+
+
+def _report(run: Run) -> None:
+    """Brings up to date what one reads after a run."""
+    if run.world.is_first:
+        rotate(run)
+        write_report(run.folder, max_age_s=0)
 
 
 def _log(run: Run, health: Record, *, tokens_per_s: float) -> None:

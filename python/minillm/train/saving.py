@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from minillm.checkpoint import (
     Checkpoint,
     load_model_tensors,
@@ -94,8 +96,11 @@ def save(run: "Run") -> None:
     parts = {
         "model": model_tensors(run.model),
         "optimizer": optimizer_tensors(run.model, run.optimizer),
-        "rng": rng_tensors(run.device),
+        "rng": run.world.gather(rng_tensors(run.device)),
     }
+    if not run.world.is_first:
+        run.saved_step = step
+        return
     # The loop goes on to change its own.
     tensors = {
         name: {key: tensor.to("cpu", copy=True) for key, tensor in part.items()}
@@ -142,11 +147,20 @@ def restore(run: "Run", checkpoint: Checkpoint) -> None:
         run.data.hashes["base"] = checkpoint.hashes["base"]
     load_model_tensors(run.model, checkpoint.tensors("model"))
     load_optimizer_tensors(run.model, run.optimizer, checkpoint.tensors("optimizer"))
-    load_rng_tensors(checkpoint.tensors("rng"), run.device)
+    _restore_generators(run, checkpoint.tensors("rng"))
     run.step = run.saved_step = checkpoint.step
     run.skipped_steps = int(checkpoint.state.get("skipped_steps", 0))
     run.rewinds = int(checkpoint.state.get("rewinds", 0))
     run.elapsed_s = float(checkpoint.state["elapsed_s"])
+
+
+def _restore_generators(run: "Run", states: dict[str, Tensor]) -> None:
+    """Puts this process's generators back; where there were fewer processes, its own go on."""
+    if run.world.rank:
+        end = f".{run.world.rank}"
+        states = {n.removesuffix(end): state for n, state in states.items() if n.endswith(end)}
+    if states:
+        load_rng_tensors(states, run.device)
 
 
 def newest_checkpoint(run: "Run") -> str:

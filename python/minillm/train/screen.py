@@ -75,6 +75,7 @@ class Screen:
         if "val_loss" in record:
             bits = record["val_bits_per_byte"]
             self._bits = "" if bits is None else f"  {bits:.4f} bits per byte"
+        if "loss" not in record:
             return
         self._losses.append(record["loss"])
         loss, smoothed = f"loss {record['loss']:.4f}", smooth(self._losses)[-1]

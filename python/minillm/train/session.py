@@ -6,6 +6,7 @@ saved. This is what each of them does, in order.
 
 import shlex
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from minillm.checkpoint import CheckpointError, list_checkpoints
-from minillm.config import Config
+from minillm.config import Config, TrackConfig
 from minillm.tokenizer import TextEncoder
 from minillm.track.lock import RunLock
 from minillm.track.metrics import read_metrics
@@ -25,6 +26,7 @@ from minillm.train.profile import profiled
 from minillm.train.screen import Screen, say
 from minillm.train.setup import build_run, write_folder
 from minillm.train.signals import StopRequest
+from minillm.train.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,27 @@ def train_run(
     tokenizer: TextEncoder | None = None,
     weights: Mapping[str, Tensor] | None = None,
     as_json: bool = False,
+    world: World = ALONE,
 ) -> RunResult:
     """Trains the run of `config` from its start or its newest checkpoint; see `pretrain.run`."""
     config.train.out_dir.mkdir(parents=True, exist_ok=True)
-    with RunLock(config.train.out_dir):
+    with RunLock(config.train.out_dir) if world.is_first else nullcontext():
         run = build_run(
-            config, resume=resume, say=partial(say, console), tokenizer=tokenizer, weights=weights
+            config,
+            resume=resume,
+            say=partial(say, console),
+            tokenizer=tokenizer,
+            weights=weights,
+            world=world,
         )
         earlier = _final_evaluation(run)
         if earlier is not None:
             say(console, f"`{run.folder}` is complete: {run.step} steps, {earlier}")
             say(console, "train it further with --resume --max-train-steps N")
             return _result(run, earlier, is_complete=True)
+        if not world.is_first:
+            run.config = run.config.model_copy(update={"track": TrackConfig()})
+            return _train(run, console, as_json=False)
         with open_trackers(config, run.folder) as send:
             run.metrics.sinks.append(send)
             write_folder(run)
@@ -99,7 +110,11 @@ def _train(run: Run, console: Console, *, as_json: bool) -> RunResult:
 
 
 def evaluate_run(
-    config: Config, *, console: Console, tokenizer: TextEncoder | None = None
+    config: Config,
+    *,
+    console: Console,
+    tokenizer: TextEncoder | None = None,
+    world: World = ALONE,
 ) -> RunResult:
     """Evaluates the newest checkpoint on all validation tokens; writes nothing.
 
@@ -108,7 +123,8 @@ def evaluate_run(
     """
     if not list_checkpoints(config.train.out_dir):
         raise CheckpointError(f"`{config.train.out_dir}` holds no checkpoint yet")
-    run = build_run(config, resume=True, say=partial(say, console), tokenizer=tokenizer)
+    told = partial(say, console)
+    run = build_run(config, resume=True, say=told, tokenizer=tokenizer, world=world)
     if run.data.val is None:
         raise ValueError("there is no validation shard to evaluate on, see data.val")
     # There is nothing to save: a signal ends it at once.

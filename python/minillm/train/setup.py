@@ -34,6 +34,7 @@ from minillm.train.health import logged_losses
 from minillm.train.loop import Run
 from minillm.train.samples import check_samples, cut_back_samples
 from minillm.train.saving import restore
+from minillm.train.world import ALONE, World, replicate, shard
 
 FIXED = (
     "data.mixture",
@@ -55,6 +56,7 @@ def build_run(
     say: Say,
     tokenizer: TextEncoder | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    world: World = ALONE,
 ) -> Run:
     """Builds the run in `config.train.out_dir`, which the caller has locked.
 
@@ -65,16 +67,18 @@ def build_run(
         say: Told what was found and chosen.
         tokenizer: See `open_data`.
         weights: What the model starts with; random ones when absent.
+        world: The processes that train it.
 
     Raises:
         ValueError: If data, model and checkpoint do not fit one another.
     """
-    settings = config.train
-    data = open_data(config, say=say, tokenizer=tokenizer)
+    settings = shared_out(config.train, world.size)
+    config = config.model_copy(update={"train": settings})
+    data = open_data(config, say=say, tokenizer=tokenizer, world=world)
     if data.tokenizer is not None and settings.generate_interval:
         check_samples(config.sample, data.tokenizer, config.model, data.template)
-    device = choose_device(settings.device)
-    set_threads(settings.threads)
+    device = choose_device(settings.device, number=world.local_rank if world.size > 1 else None)
+    set_threads(settings.threads, processes=world.local_size)
     shape = config.model.without_flex() if device.type == "cpu" else config.model
     if shape != config.model:
         say(
@@ -90,17 +94,26 @@ def build_run(
     model.to(device)
     if settings.mask_documents and data.template is None:  # conversations are numbered
         model.document_start = _document_start(data)
+    model.recomputes = settings.activation_checkpointing
+    if world.size > 1 and settings.parallel == "fsdp":
+        shard(model)
+    if world.rank:
+        torch.manual_seed(settings.seed + world.rank)  # each process drops out others
+    forward: Any = torch.compile(model) if settings.compile else model
+    if world.size > 1 and settings.parallel == "ddp":
+        forward = replicate(forward, device)
     run = Run(
         config=config,
         folder=settings.out_dir,
         device=device,
         model=model,
-        forward=torch.compile(model) if settings.compile else model,
+        forward=forward,
         optimizer=build_optimizer(model, config.optim),
         data=data,
         token_bytes=_token_bytes(data.tokenizer, config.model.vocab_size),
-        metrics=MetricsLog(settings.out_dir),
+        metrics=MetricsLog(settings.out_dir, writes=world.is_first),
         bad_steps=torch.zeros((), dtype=torch.int64, device=device),
+        world=world,
     )
     parameters = sum(parameter.numel() for parameter in model.parameters())
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -111,6 +124,28 @@ def build_run(
     if resume:
         _restore(run, say)
     return run
+
+
+def shared_out(settings: TrainConfig, processes: int) -> TrainConfig:
+    """The settings with as many micro-steps as the processes can share; the step stays the same.
+
+    Raises:
+        ValueError: If the sequences of a step cannot be shared evenly.
+    """
+    sequences, _ = _sequences(settings)
+    micro_steps = settings.gradient_accumulation_steps
+    while micro_steps % processes or sequences % micro_steps:
+        micro_steps += 1
+        if micro_steps > sequences:
+            raise ValueError(
+                f"{sequences} sequences of a step cannot be shared by {processes} processes"
+                f"\nhint: choose a --batch-size that {processes} divides"
+            )
+    sizes = {
+        "batch_size": sequences // micro_steps,
+        "gradient_accumulation_steps": micro_steps,
+    }
+    return settings.model_copy(update=sizes)
 
 
 def write_folder(run: Run) -> None:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from minillm.checkpoint import load_model_tensors, model_tensors
 from minillm.model import Transformer
+from minillm.optim.sharded import is_sharded
 
 
 @dataclass(frozen=True)
@@ -66,23 +68,29 @@ class World:
         self.any(False)
 
 
+ALONE = World()
+
+
 @contextmanager
 def join_world() -> Iterator[World]:
     """Meets the other processes, if `torchrun` has started this one."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or distributed.is_initialized():
-        yield World()
+    if size == 1:
+        yield ALONE
         return
     local_rank = int(os.environ["LOCAL_RANK"])
     has_gpu = torch.cuda.is_available()
     if has_gpu:
         torch.cuda.set_device(local_rank)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if has_gpu else "gloo")
+    begins = not distributed.is_initialized()
+    if begins:
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if has_gpu else "gloo")
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     try:
         yield World(distributed.get_rank(), size, local_rank, local_size)
     finally:
-        distributed.destroy_process_group()
+        if begins:
+            distributed.destroy_process_group()
 
 
 def shard(model: Transformer) -> None:
@@ -97,13 +105,23 @@ def shard(model: Transformer) -> None:
     fully_shard(model)
 
 
+def whole_model(model: Transformer) -> Transformer:
+    """The model, or what is spread over processes put together, for which all must ask."""
+    if not any(is_sharded(parameter) for parameter in model.parameters()):
+        return model
+    tensors = model_tensors(model)
+    together = Transformer(model.config).to(next(iter(tensors.values())).device)
+    load_model_tensors(together, tensors)
+    return together
+
+
 def replicate(forward: nn.Module, device: torch.device) -> DistributedDataParallel:
     """Gives every process the whole model, and after each backward pass the mean gradient."""
     ids = [device] if device.type == "cuda" else None
     return DistributedDataParallel(forward, device_ids=ids, broadcast_buffers=False)
 
 
-def synchronize_gradients(forward: nn.Module, model: nn.Module, *, on: bool) -> None:
+def synchronize_gradients(forward: object, model: nn.Module, *, on: bool) -> None:
     """Whether the next backward pass exchanges gradients: only the last micro-step of a step."""
     if isinstance(forward, DistributedDataParallel):
         forward.require_backward_grad_sync = on  # what its `no_sync` sets
