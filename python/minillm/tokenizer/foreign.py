@@ -125,11 +125,12 @@ def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # n
         ValueError: If it is something else, has no special token `eot`, or its tokens do not stand
             for bytes.
     """
-    own = isinstance(tokenizer, Tokenizer)
-    if isinstance(tokenizer, ForeignTokenizer) or (own and eot is None):
-        return tokenizer
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if own:
+    if isinstance(tokenizer, ForeignTokenizer):
+        return tokenizer
+    if isinstance(tokenizer, Tokenizer):
+        if eot is None:
+            return tokenizer
         parts = _of_own(tokenizer)
     elif hasattr(tokenizer, "encode_ordinary_batch") and hasattr(tokenizer, "n_vocab"):
         parts = _of_tiktoken(tokenizer)

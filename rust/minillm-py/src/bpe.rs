@@ -406,7 +406,6 @@ impl Bpe {
         texts, *, allowed_special=Special::NONE, disallowed_special=Special::ALL, errors="strict",
         threads=Threads::ALL
     ))]
-    #[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
     fn encode_batch<'py>(
         &self,
         py: Python<'py>,
@@ -426,7 +425,6 @@ impl Bpe {
         texts, *, allowed_special=Special::NONE, disallowed_special=Special::ALL, errors="strict",
         threads=Threads::ALL
     ))]
-    #[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
     fn encode_batch_to_lists<'py>(
         &self,
         py: Python<'py>,

@@ -2,7 +2,7 @@
 //! tokens stands for.
 //!
 //! Another library encodes; what is needed here is what its ids mean, as far as one token alone can
-//! tell. Its decoder says how: by the [byte alphabet](super::byte_alphabet), or as SentencePiece,
+//! tell. Its decoder says how: by the [byte alphabet](super::byte_alphabet), or as `SentencePiece`,
 //! where U+2581 is a space and `<0x41>` a byte. What would change the ids, as padding does, is
 //! refused.
 
@@ -144,7 +144,7 @@ mod tests {
         assert!(message(mixed).contains("decoder is `CTC`, `Fuse`"));
         let spaced = read_with(r#"{"type": "ByteLevel"}"#, &["a b"]).unwrap_err().to_string();
         assert_eq!(spaced, "token \"a b\": holds ' ', which stands for no byte");
-        assert!(read("[]", vec![]).unwrap_err().to_string().starts_with("tokenizer.json: "));
+        assert!(read("{", vec![]).unwrap_err().to_string().starts_with("tokenizer.json: "));
         let padded = read(r#"{"padding": {"pad_id": 0}}"#, vec![]).unwrap_err().to_string();
         assert_eq!(padded, "the tokenizer's padding is on, and would change the ids: turn it off");
     }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
-use glob::{MatchOptions, Pattern, glob_with};
+use glob::{MatchOptions, Pattern};
 
 use super::packed::Packing;
 use super::{JSON_LINES, has_suffix, is_json_lines, unpacked_name};
@@ -70,7 +70,7 @@ fn has_magic(name: &Path) -> bool {
 fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
     let parts: Vec<Component> = pattern.components().filter(is_step).collect();
     let Some(at) = parts.iter().position(is_any_depth) else {
-        return Ok(globbed(pattern).into_iter().filter(|path| path.is_file()).collect());
+        return Ok(globbed(&parts).into_iter().filter(|path| path.is_file()).collect());
     };
     let behind = &parts[at + 1..];
     if behind.iter().any(is_any_depth) {
@@ -85,7 +85,7 @@ fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
     }
     // What is below is not found by the library: it runs into loops of symbolic links.
     let mut found = Vec::new();
-    for folder in globbed(&parts[..at].iter().collect::<PathBuf>()) {
+    for folder in globbed(&parts[..at]) {
         if folder.as_os_str().is_empty() || folder.is_dir() {
             let inside = |path: &PathBuf| {
                 path.strip_prefix(&folder).is_ok_and(|inner| ends_with(inner, &rest))
@@ -96,13 +96,28 @@ fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What matches a pattern without `**`.
-fn globbed(pattern: &Path) -> Vec<PathBuf> {
-    if !has_magic(pattern) {
-        return vec![pattern.to_owned()];
+/// What matches a pattern without `**`, step by step; what cannot be read matches nothing, as in a
+/// shell. Not the library's own walk: it skips hidden files that are asked for, and panics at names
+/// that are not UTF-8.
+fn globbed(steps: &[Component]) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::new()];
+    for step in steps {
+        let name = step.as_os_str();
+        if !has_magic(Path::new(name)) {
+            found.iter_mut().for_each(|path| path.push(name));
+            continue;
+        }
+        let Ok(pattern) = Pattern::new(&name.to_string_lossy()) else { return Vec::new() };
+        let inside = |folder: PathBuf| {
+            let entries = Path::new(".").join(&folder).read_dir().into_iter().flatten().flatten();
+            let names = entries.map(|entry| entry.file_name());
+            let matching =
+                names.filter(|name| pattern.matches_with(&name.to_string_lossy(), SHELL));
+            matching.map(|name| folder.join(name)).collect::<Vec<_>>()
+        };
+        found = found.into_iter().flat_map(inside).collect();
     }
-    let found = pattern.to_str().and_then(|pattern| glob_with(pattern, SHELL).ok());
-    found.into_iter().flatten().flatten().map(|path| normal(&path)).collect()
+    found
 }
 
 /// Whether the last steps of `path` match `patterns`, one each.
