@@ -1,6 +1,9 @@
 //! `Bpe`: a vocabulary with its encoder and decoder, as a Python object that never changes.
 //!
-//! `Tokenizer` is made of it: what is said here of a method is what `help(Tokenizer)` shows.
+//! `Tokenizer` is made of it: what is said here of a method is what `help(Tokenizer)` shows,
+//! in the words and the form of Python's documentation.
+
+#![expect(clippy::doc_markdown, reason = "the backticks are where Python's documentation has them")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;

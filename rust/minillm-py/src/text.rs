@@ -143,11 +143,11 @@ pub fn ids_by_text<'py>(
 /// Of a tokenizer of `tokenizers`, serialized, whose tokens have the ids in `vocab`: the bytes of
 /// each id, and the ids of the special tokens.
 #[pyfunction]
-pub fn foreign_vocab<'py>(
-    py: Python<'py>,
+pub fn foreign_vocab(
+    py: Python<'_>,
     serialized: PyBackedStr,
     vocab: HashMap<String, TokenId>,
-) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
+) -> PyResult<(Bound<'_, PyDict>, Bound<'_, PyDict>)> {
     let found = released(py, || foreign_json::read(&serialized, vocab.into_iter().collect()))?;
     let tokens = found.tokens.iter().map(|(id, token)| (*id, &token[..]));
     Ok((tokens_by_id(py, tokens)?, ids_by_text(py, &found.specials)?))

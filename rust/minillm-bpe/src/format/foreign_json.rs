@@ -21,6 +21,9 @@ pub struct ForeignVocab {
     pub specials: Vec<(String, TokenId)>,
 }
 
+/// Turns a token's text into bytes.
+type ToBytes = fn(&str) -> Result<Vec<u8>>;
+
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
@@ -69,7 +72,7 @@ pub fn read(text: &str, vocab: Vec<(String, TokenId)>) -> Result<ForeignVocab> {
 }
 
 /// What turns a token's text into bytes.
-fn token_bytes_by(decoder: &Value) -> Result<fn(&str) -> Result<Vec<u8>>> {
+fn token_bytes_by(decoder: &Value) -> Result<ToBytes> {
     const SENTENCE_PIECE: [&str; 5] = ["Metaspace", "Replace", "ByteFallback", "Fuse", "Strip"];
     let steps = match &decoder["decoders"] {
         Value::Array(steps) => steps.iter().collect(),

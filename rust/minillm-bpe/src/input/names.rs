@@ -104,7 +104,9 @@ fn globbed(steps: &[Component]) -> Vec<PathBuf> {
     for step in steps {
         let name = step.as_os_str();
         if !has_magic(Path::new(name)) {
-            found.iter_mut().for_each(|path| path.push(name));
+            for path in &mut found {
+                path.push(name);
+            }
             continue;
         }
         let Ok(pattern) = Pattern::new(&name.to_string_lossy()) else { return Vec::new() };
