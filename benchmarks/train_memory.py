@@ -92,7 +92,6 @@ def work(name: str, corpus: Sequence[Path], vocab_size: int, max_memory: int) ->
     """Trains once; through the extension, which tells of its spills."""
     from minillm import _core
     from minillm.tokenizer.inputs import Files
-    from minillm.tokenizer.limits import thread_count
 
     trained, sample = harness.timed(
         lambda: _core.train(
@@ -108,7 +107,7 @@ def work(name: str, corpus: Sequence[Path], vocab_size: int, max_memory: int) ->
             max_token_bytes=None,
             weights=[],
             table_entries=0,
-            threads=thread_count(harness.threads()),
+            threads=harness.threads(),
             max_memory=max_memory if name == "bounded" else None,
             temp_dir=None,
             progress=_core.Progress(),
@@ -119,7 +118,7 @@ def work(name: str, corpus: Sequence[Path], vocab_size: int, max_memory: int) ->
         "held_bytes": beyond_idle(sample),
         "spills": trained.spills,
         "spilled_bytes": trained.spilled_bytes,
-        **fingerprint(left + right for left, right in trained.bpe.merges()),
+        **fingerprint(left + right for left, right in trained.bpe.merges),
     }
 
 

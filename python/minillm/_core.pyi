@@ -1,6 +1,7 @@
 """Types of the Rust extension; what each function means is documented in `rust/`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from io import BufferedReader
 from os import PathLike
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 __all__ = [
+    "END_OF_TEXT",
     "TABLE_ENTRIES",
     "Bpe",
     "CountReport",
@@ -28,19 +31,25 @@ __all__ = [
     "Table",
     "Trained",
     "__version__",
+    "convert_ids",
+    "count",
     "count_to_file",
-    "encode_batch",
     "encode_files",
-    "find_special_in_batch",
+    "expand_files",
+    "foreign_vocab",
+    "holds_json_lines",
     "join_parts",
     "measure",
+    "peak_memory_bytes",
     "pretokenize",
+    "read_layout",
     "read_rows",
     "train",
     "unfinished_encode",
     "unicode_version",
 ]
 
+END_OF_TEXT: str
 TABLE_ENTRIES: int
 __version__: str
 unicode_version: str
@@ -56,6 +65,9 @@ class _Files(Protocol):
 _Text: TypeAlias = str | bytes | bytearray
 _Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]] | memoryview
 _Corpus: TypeAlias = _Files | Iterator[str]
+_Allowed: TypeAlias = Literal["all"] | AbstractSet[str]
+_Disallowed: TypeAlias = Literal["all"] | Collection[str]
+_Surrogates: TypeAlias = Literal["strict", "replace"]
 _Path: TypeAlias = str | PathLike[str]
 _Piece: TypeAlias = tuple[_Path, int, int, int]
 _IdArray: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32]
@@ -71,67 +83,106 @@ class Progress:
     def total(self) -> int: ...
     def cancel(self) -> None: ...
 
-@final
+@disjoint_base
 class Bpe:
-    def __new__(
-        cls,
+    def __new__(cls, bpe: Bpe) -> Self: ...
+    @staticmethod
+    def of_parts(
         vocab: Sequence[tuple[int, bytes]],
         merges: Sequence[tuple[bytes, bytes]],
         special_tokens: Sequence[tuple[str, int | None]],
         pattern: str | None,
-    ) -> Self: ...
+    ) -> Bpe: ...
     @staticmethod
-    def from_ranks(
+    def of_ranks(
         ranks: Sequence[tuple[bytes, int]],
         special_tokens: Sequence[tuple[str, int]],
         pattern: str | None,
     ) -> Bpe: ...
     @staticmethod
-    def from_tiktoken(
+    def of_tiktoken(
         ranks: str, special_tokens: Sequence[tuple[str, int]], pattern: str | None
     ) -> Bpe: ...
     @staticmethod
-    def from_gpt2_files(
+    def of_gpt2_files(
         vocab: str,
         merges: str,
         special_tokens: Sequence[tuple[str, int | None]],
         pattern: str | None,
     ) -> Bpe: ...
     @staticmethod
-    def from_json(text: str, *, skip_normalizer: bool = False) -> Bpe: ...
+    def of_json(text: str, *, skip_normalizer: bool = False) -> Bpe: ...
     def to_json(self) -> str: ...
     def to_tiktoken(self) -> str: ...
     def to_gpt2_files(self) -> tuple[str, str]: ...
-    def sha256(self) -> str: ...
-    def vocab(self) -> dict[int, bytes]: ...
-    def merges(self) -> list[tuple[bytes, bytes]]: ...
-    def token_id(self, token: bytes) -> int | None: ...
-    def merge_counts(self) -> list[int] | None: ...
     def truncated(self, vocab_size: int) -> Bpe: ...
+    def with_table(self, path: _Path) -> Bpe: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def vocab(self) -> dict[int, bytes]: ...
+    @property
+    def merges(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def merge_counts(self) -> list[int] | None: ...
+    @property
+    def n_merges(self) -> int: ...
+    def longest_tokens(self, count: int) -> list[bytes]: ...
+    @property
     def special_tokens(self) -> dict[str, int]: ...
     @property
     def pattern(self) -> str | None: ...
     @property
     def vocab_size(self) -> int: ...
     @property
-    def n_merges(self) -> int: ...
-    @property
     def eot_id(self) -> int | None: ...
+    def token_id(self, token: bytes) -> int | None: ...
+    def token_bytes_lengths(self) -> NDArray[np.int64]: ...
     def __len__(self) -> int: ...
-    def find_special(self, text: _Text, names: Sequence[str] | None) -> tuple[str, int] | None: ...
-    def encode(self, text: _Text, names: Sequence[str] | None) -> list[int]: ...
-    def encode_to_numpy(self, text: _Text, names: Sequence[str] | None) -> _IdArray: ...
-    def with_table(self, path: _Path) -> Bpe: ...
-    def stream(self, names: Sequence[str] | None) -> Stream: ...
-    def decode(self, ids: _Ids, threads: int) -> bytes: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def encode(
+        self,
+        text: _Text,
+        *,
+        allowed_special: _Allowed = ...,
+        disallowed_special: _Disallowed = ...,
+        errors: _Surrogates = "strict",
+    ) -> list[int]: ...
+    def encode_to_numpy(
+        self,
+        text: _Text,
+        *,
+        allowed_special: _Allowed = ...,
+        disallowed_special: _Disallowed = ...,
+        errors: _Surrogates = "strict",
+    ) -> _IdArray: ...
+    def encode_ordinary(self, text: _Text, *, errors: _Surrogates = "strict") -> list[int]: ...
+    def encode_bytes(self, data: bytes) -> list[int]: ...
+    def encode_batch(
+        self,
+        texts: Sequence[_Text],
+        *,
+        allowed_special: _Allowed = ...,
+        disallowed_special: _Disallowed = ...,
+        errors: _Surrogates = "strict",
+        threads: int = ...,
+    ) -> tuple[_IdArray, NDArray[np.uint64]]: ...
+    def encode_batch_to_lists(
+        self,
+        texts: Sequence[_Text],
+        *,
+        allowed_special: _Allowed = ...,
+        disallowed_special: _Disallowed = ...,
+        errors: _Surrogates = "strict",
+        threads: int = ...,
+    ) -> list[list[int]]: ...
+    def stream(self, allowed_special: _Allowed) -> Stream: ...
+    def decode(
+        self, ids: _Ids, errors: Literal["replace", "strict"] = "replace", *, threads: int = ...
+    ) -> str: ...
+    def decode_bytes(self, ids: _Ids, *, threads: int = ...) -> bytes: ...
     def stream_decoder(self) -> StreamDecoder: ...
-
-def encode_batch(
-    bpe: Bpe, texts: Sequence[_Text], names: Sequence[str] | None, threads: int
-) -> tuple[_IdArray, NDArray[np.uint64]]: ...
-def find_special_in_batch(
-    bpe: Bpe, texts: Sequence[_Text], names: Sequence[str] | None
-) -> tuple[int, str, int] | None: ...
 
 @final
 class Stream:
@@ -143,21 +194,12 @@ class StreamDecoder:
     def push(self, ids: _Ids) -> str: ...
     def finish(self) -> str: ...
 
-@final
+@disjoint_base
 class Counts:
-    @staticmethod
-    def of(
-        corpus: _Corpus,
-        *,
-        special_tokens: Sequence[str],
-        pattern: str | None,
-        weights: Sequence[int],
-        threads: int,
-        max_memory: int | None,
-        temp_dir: _Path | None,
-        progress: Progress,
-    ) -> Counts: ...
+    def __new__(cls, counts: Counts) -> Self: ...
     def save(self, path: _Path) -> None: ...
+    def plus(self, other: Counts) -> Counts: ...
+    @property
     def total(self) -> int: ...
     @property
     def corpus_bytes(self) -> int: ...
@@ -165,13 +207,12 @@ class Counts:
     def pattern(self) -> str | None: ...
     @property
     def special_tokens(self) -> list[str]: ...
-    def plus(self, other: Counts) -> Counts: ...
     def __len__(self) -> int: ...
 
 @final
 class CountsFiles:
     def __new__(cls, paths: Sequence[_Path], weights: Sequence[int]) -> Self: ...
-    def load(self, progress: Progress) -> Counts: ...
+    def load(self, progress: Progress = ...) -> Counts: ...
     def expect_pattern(self, pattern: str | None) -> None: ...
     def expect_special_tokens(self, special_tokens: Sequence[str]) -> None: ...
     @property
@@ -190,6 +231,17 @@ class CountReport:
     @property
     def spilled_bytes(self) -> int: ...
 
+def count(
+    corpus: _Corpus,
+    *,
+    special_tokens: Sequence[str],
+    pattern: str | None,
+    weights: Sequence[int],
+    threads: int,
+    max_memory: int | None,
+    temp_dir: _Path | None,
+    progress: Progress = ...,
+) -> Counts: ...
 def count_to_file(
     corpus: _Corpus,
     out: _Path,
@@ -200,7 +252,7 @@ def count_to_file(
     threads: int,
     max_memory: int | None,
     temp_dir: _Path | None,
-    progress: Progress,
+    progress: Progress = ...,
 ) -> CountReport: ...
 
 @final
@@ -238,10 +290,10 @@ def train(
     corpus: _Corpus | Counts | CountsFiles,
     vocab_size: int,
     *,
-    smaller_sizes: Sequence[int],
+    smaller_sizes: Sequence[int] = ...,
     base: Bpe | None,
     special_tokens: Sequence[str],
-    specials_first: bool,
+    specials_first: bool = False,
     pattern: str | None,
     tie_break: str,
     min_frequency: int,
@@ -250,10 +302,12 @@ def train(
     threads: int,
     max_memory: int | None,
     temp_dir: _Path | None,
-    table_entries: int,
-    progress: Progress,
+    table_entries: int = 0,
+    progress: Progress = ...,
 ) -> Trained: ...
-def measure(corpus: _Corpus, bpe: Bpe, *, threads: int, progress: Progress) -> tuple[int, int]: ...
+def measure(
+    corpus: _Corpus, bpe: Bpe, *, threads: int, progress: Progress = ...
+) -> tuple[int, int]: ...
 
 @final
 class ShardReport:
@@ -283,6 +337,8 @@ class Encoded:
 class Shard:
     def __new__(cls, path: str | Path) -> Self: ...
     @property
+    def layout(self) -> Literal["minillm", "nanogpt", "llmc", "npy"]: ...
+    @property
     def dtype(self) -> Literal["uint16", "uint32"]: ...
     def __len__(self) -> int: ...
     def check_tokenizer(self, sha256: str) -> None: ...
@@ -310,9 +366,15 @@ def encode_files(
     separator: str,
     sync_every: int,
     resume: bool,
-    part: tuple[int, int] | None,
-    progress: Progress,
+    part: tuple[int, int] | None = None,
+    progress: Progress = ...,
 ) -> Encoded: ...
+def read_layout(
+    path: _Path,
+) -> tuple[Literal["nanogpt", "llmc", "npy"], Literal["uint16", "uint32"], int, int]: ...
+def convert_ids(
+    path: _Path, to: str, out: _Path
+) -> tuple[Literal["minillm", "nanogpt", "llmc", "npy"], Literal["uint16", "uint32"], int]: ...
 def join_parts(parts: Sequence[str | Path], out: str | Path) -> tuple[int, int, int]: ...
 def unfinished_encode(out: str | Path) -> int | None: ...
 
@@ -342,3 +404,9 @@ class RowReader:
 
 def read_rows(pieces: Sequence[_Piece], starts: Sequence[int], row_tokens: int) -> _IdArray: ...
 def pretokenize(text: _Text, pattern: str | None) -> list[bytes]: ...
+def expand_files(names: Sequence[_Path]) -> list[list[str]]: ...
+def holds_json_lines(paths: Sequence[_Path]) -> bool: ...
+def foreign_vocab(
+    serialized: str, vocab: dict[str, int]
+) -> tuple[dict[int, bytes], dict[str, int]]: ...
+def peak_memory_bytes() -> int | None: ...

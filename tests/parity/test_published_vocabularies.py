@@ -50,7 +50,7 @@ class Trio(NamedTuple):
         """`text` without the characters that have no tokens."""
         if self.tiktoken is not None:
             return text
-        lacks = {byte for byte in range(256) if self.ours.bpe.token_id(bytes([byte])) is None}
+        lacks = {byte for byte in range(256) if self.ours.token_id(bytes([byte])) is None}
         return "".join(character for character in text if not lacks & set(character.encode()))
 
 
@@ -89,10 +89,10 @@ def with_table(tokenizer, folder):
         table_entries=_core.TABLE_ENTRIES,
         progress=_core.Progress(),
     )
-    table = trained.table.refitted(tokenizer.bpe)
+    table = trained.table.refitted(tokenizer)
     assert len(table) > 1000
-    table.save(folder / "trained.table", tokenizer.bpe)
-    return Tokenizer._of(tokenizer.bpe.with_table(folder / "trained.table"))
+    table.save(folder / "trained.table", tokenizer)
+    return Tokenizer._of(tokenizer.with_table(folder / "trained.table"))
 
 
 def ranked(name, parity, folder):
@@ -221,7 +221,7 @@ def test_ids_of_many_long_texts_are_equal_on_any_threads_in_any_blocks(trio, see
 @given(data=st.binary(max_size=64))
 def test_any_bytes_come_back(trio, data):
     if trio.tiktoken is None:
-        data = bytes(byte for byte in data if trio.ours.bpe.token_id(bytes([byte])) is not None)
+        data = bytes(byte for byte in data if trio.ours.token_id(bytes([byte])) is not None)
     assert trio.ours.decode_bytes(trio.ours.encode_bytes(data)) == data
 
 

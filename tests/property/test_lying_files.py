@@ -19,7 +19,7 @@ ALL_BYTES = bytes(range(256)) + " low 12 é".encode()
 
 
 def saved(tokenizer):
-    return json.loads(tokenizer.bpe.to_json())
+    return json.loads(tokenizer.to_json())
 
 
 def ranked():
@@ -256,4 +256,4 @@ def test_ranks_that_are_runs_of_one_letter_are_read_in_a_second(tmp_path):
     runs = [b"a" * length for length in range(2, 700)]
     tokens = [*(bytes([byte]) for byte in range(256)), *runs]
     tokenizer = Tokenizer.from_ranks({token: i for i, token in enumerate(tokens)}, {})
-    assert load(tokenizer.bpe.to_json(), tmp_path) == tokenizer
+    assert load(tokenizer.to_json(), tmp_path) == tokenizer

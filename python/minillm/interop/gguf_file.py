@@ -110,7 +110,7 @@ def _add_tokenizer(gguf: ModuleType, writer: Any, parts: Parts, source: str) -> 
         expected = f"expected one of {', '.join(PRE_TOKENIZERS)}"
         problem = f"llama.cpp does not split text by the pattern {tokenizer.pattern!r}"
         raise ValueError(f"`{source}`: {problem}, {expected}")
-    content = json.loads(tokenizer.bpe.to_json())
+    content = json.loads(tokenizer.to_json())
     kinds = gguf.TokenType
     # The model may have rows beyond the tokenizer's ids.
     tokens = {i: (f"[PAD{i}]", kinds.UNUSED) for i in range(parts.model.vocab_size)}

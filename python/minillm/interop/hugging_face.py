@@ -201,7 +201,7 @@ def _read_tokenizer(file: Path, model: ModelConfig) -> Tokenizer | None:
 
 def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
     """Writes a tokenizer that puts the end of text before each text, as our models expect it."""
-    content = json.loads(tokenizer.bpe.to_json())
+    content = json.loads(tokenizer.to_json())
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": parts.model.context_length,

@@ -6,27 +6,21 @@ loaded and added up, and a tokenizer that is trained on them is the one that the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Unpack, final
 
 from minillm import _core
 from minillm.files import FilePath
 from minillm.tokenizer.inputs import TEXT_FIELD, Corpus, files_or_texts
-from minillm.tokenizer.limits import check_counting, thread_count
-from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.limits import check_counting
 from minillm.tokenizer.tokenizer import MergeOptions, Tokenizer
 
 
 @final
-class Counts:
+class Counts(_core.Counts):
     """How often each pre-token of a corpus occurs, and how its text was cut."""
 
-    __slots__ = ("_counts",)
-
-    def __init__(self, counts: _core.Counts) -> None:
-        """Wraps the extension's counts; `of` and `load` are the ways to get some."""
-        self._counts = counts
+    __slots__ = ()
 
     @classmethod
     def of(
@@ -34,7 +28,7 @@ class Counts:
         corpus: Corpus,
         *,
         field: str = TEXT_FIELD,
-        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        special_tokens: Sequence[str] = (_core.END_OF_TEXT,),
         pattern: str | None = "gpt2",
         weights: Sequence[int] = (),
         threads: int = 0,
@@ -59,15 +53,14 @@ class Counts:
         """
         check_counting(special_tokens, weights, max_memory, temp_dir)
         source, weights = files_or_texts(corpus, field=field, weights=weights)
-        counts = _core.Counts.of(
+        counts = _core.count(
             source,
             special_tokens=list(special_tokens),
             pattern=pattern,
             weights=weights,
-            threads=thread_count(threads),
+            threads=threads,
             max_memory=max_memory,
             temp_dir=temp_dir,
-            progress=_core.Progress(),
         )
         return cls(counts)
 
@@ -83,12 +76,7 @@ class Counts:
             ValueError: If a file is damaged, or its text was cut otherwise than the first one's.
             OSError: If a file cannot be read.
         """
-        files = _core.CountsFiles([os.fspath(path) for path in paths], list(weights))
-        return cls(files.load(_core.Progress()))
-
-    def save(self, path: FilePath) -> None:
-        """Writes a counts file. Equal counts make equal files, whoever counted."""
-        self._counts.save(path)
+        return cls(_core.CountsFiles(paths, weights).load())
 
     def train(
         self, vocab_size: int, *, specials_first: bool = False, **options: Unpack[MergeOptions]
@@ -104,7 +92,7 @@ class Counts:
             ValueError: If an option is out of range or nothing was counted.
         """
         return Tokenizer.train(
-            self._counts,
+            self,
             vocab_size,
             special_tokens=self.special_tokens,
             specials_first=specials_first,
@@ -112,32 +100,6 @@ class Counts:
             **options,
         )
 
-    @property
-    def total(self) -> int:
-        """Number of pre-tokens, each as often as it occurs; `len` counts different ones."""
-        return self._counts.total()
-
-    @property
-    def corpus_bytes(self) -> int:
-        """Bytes of the counted text, special tokens included."""
-        return self._counts.corpus_bytes
-
-    @property
-    def pattern(self) -> str | None:
-        """What cut the text."""
-        return self._counts.pattern
-
-    @property
-    def special_tokens(self) -> list[str]:
-        """What was left out of it."""
-        return self._counts.special_tokens
-
     def __add__(self, other: Counts) -> Counts:
         """The counts of both, whose text must have been cut in the same way."""
-        return Counts(self._counts.plus(other._counts))
-
-    def __len__(self) -> int:
-        return len(self._counts)
-
-    def __repr__(self) -> str:
-        return f"Counts({len(self)} pre-tokens of {self.corpus_bytes} bytes)"
+        return Counts(self.plus(other))

@@ -14,21 +14,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, final
 
 from minillm import _core
 from minillm.files import FilePath
-from minillm.tokenizer.codec import Codec
-from minillm.tokenizer.special import END_OF_TEXT
-from minillm.tokenizer.vocabulary import Ids, Lengths, bytes_lengths
+from minillm.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BATCH_BYTES = 1 << 22
 """Text that is handed to another library at a time."""
 
+Ids: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
+Lengths: TypeAlias = "NDArray[np.int64]"
 EncodeAll = Callable[[list[str]], Iterable[Sequence[int]]]
 Parts = tuple[EncodeAll, dict[int, bytes], dict[str, int], str]
 """How a library encodes, bytes of each id, ids of special tokens, and a hash of all that."""
@@ -100,7 +103,13 @@ class ForeignTokenizer:
 
     def token_bytes_lengths(self) -> Lengths:
         """As `Tokenizer.token_bytes_lengths`."""
-        return bytes_lengths(self.vocab, self.special_ids)
+        import numpy as np  # noqa: PLC0415  the commands do without it
+
+        lengths = np.zeros(self.vocab_size, dtype=np.int64)
+        for token_id, token in self.vocab.items():
+            lengths[token_id] = len(token)
+        lengths[list(self.special_ids)] = 0
+        return lengths
 
 
 def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # noqa: ANN401
@@ -116,11 +125,13 @@ def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # n
         ValueError: If it is something else, has no special token `eot`, or its tokens do not stand
             for bytes.
     """
-    if isinstance(tokenizer, ForeignTokenizer) or (isinstance(tokenizer, Codec) and eot is None):
-        return tokenizer
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if isinstance(tokenizer, Codec):
-        parts = _of_codec(tokenizer)
+    if isinstance(tokenizer, ForeignTokenizer):
+        return tokenizer
+    if isinstance(tokenizer, Tokenizer):
+        if eot is None:
+            return tokenizer
+        parts = _of_own(tokenizer)
     elif hasattr(tokenizer, "encode_ordinary_batch") and hasattr(tokenizer, "n_vocab"):
         parts = _of_tiktoken(tokenizer)
     elif hasattr(backend, "to_str") and hasattr(backend, "encode_batch"):
@@ -131,7 +142,7 @@ def text_encoder(tokenizer: Any, *, eot: str | None = None) -> TextEncoder:  # n
     encode_all, vocab, specials, sha256 = parts
     if eot is not None and eot not in specials:
         raise ValueError(f"eot is {eot!r}, but the special tokens are {sorted(specials)}")
-    eot_id = specials.get(END_OF_TEXT if eot is None else eot)
+    eot_id = specials.get(_core.END_OF_TEXT if eot is None else eot)
     return ForeignTokenizer(encode_all, vocab, specials.values(), eot_id, sha256)
 
 
@@ -188,7 +199,7 @@ def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
         yield batch
 
 
-def _of_codec(tokenizer: Codec) -> Parts:
+def _of_own(tokenizer: Tokenizer) -> Parts:
     encode_all = partial(tokenizer.encode_batch_to_lists, disallowed_special=())
     return encode_all, tokenizer.vocab, tokenizer.special_tokens, tokenizer.sha256
 
@@ -207,58 +218,15 @@ def _of_tiktoken(encoding: Any) -> Parts:  # noqa: ANN401
 
 def _of_hugging_face(tokenizer: Any) -> Parts:  # noqa: ANN401
     serialized = tokenizer.to_str()
-    file = json.loads(serialized)
-    for field in ("truncation", "padding"):
-        if file[field] is not None:
-            problem = f"the tokenizer's {field} is on, and would change the ids"
-            raise ValueError(f"{problem}: turn it off")
-    specials = {token["content"]: token["id"] for token in file["added_tokens"]}
-    to_bytes = _token_bytes_by(file["decoder"])
-    vocab = {
-        token_id: text.encode() if text in specials else to_bytes(text)
-        for text, token_id in tokenizer.get_vocab(with_added_tokens=True).items()
-    }
+    vocab = tokenizer.get_vocab(with_added_tokens=True)
+    tokens, specials = _core.foreign_vocab(serialized, vocab)
 
     def encode_all(texts: list[str]) -> Iterable[Sequence[int]]:
         encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    return encode_all, vocab, specials, _sha256(serialized)
+    return encode_all, tokens, specials, _sha256(serialized)
 
 
 def _sha256(serialized: str) -> str:
     return hashlib.sha256(serialized.encode()).hexdigest()
-
-
-def _token_bytes_by(decoder: Mapping[str, Any] | None) -> Callable[[str], bytes]:
-    """What turns a token's text into bytes, as far as one token alone can tell."""
-    steps = decoder.get("decoders", [decoder]) if decoder else []
-    kinds = {step["type"] for step in steps}
-    if kinds == {"ByteLevel"}:
-        return _byte_level
-    if kinds and kinds <= {"Metaspace", "Replace", "ByteFallback", "Fuse", "Strip"}:
-        return _sentence_piece
-    shown = "`, `".join(sorted(kinds)) or "none"
-    raise ValueError(
-        f"the tokenizer's decoder is `{shown}`, expected ByteLevel or that of SentencePiece:"
-        " which bytes a token stands for cannot be told"
-    )
-
-
-def _byte_level(token: str) -> bytes:
-    return bytes(_BYTES_OF[character] for character in token)
-
-
-def _sentence_piece(token: str) -> bytes:
-    byte = re.fullmatch("<0x([0-9A-F]{2})>", token)
-    return bytes.fromhex(byte[1]) if byte else token.replace("\u2581", " ").encode()
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """The byte of each of GPT-2's printable characters."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
-
-
-_BYTES_OF = _byte_alphabet()

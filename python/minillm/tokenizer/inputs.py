@@ -1,19 +1,19 @@
 """What is read: names, folders and patterns in, a list of files out; or texts, as they are.
 
 The order is that of the arguments. What one argument stands for, a folder or a pattern, is sorted
-by path, so that it depends neither on the file system nor on the shell. What a file holds, text or
-jsonl, packed or not, the extension knows by its suffix.
+by path, so that it depends neither on the file system nor on the shell. That is the extension's to
+do (`rust/minillm-bpe/src/input/names.rs`), which also knows by a file's suffix what it holds.
 """
 
-import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Self, TypeAlias, cast
 
+from minillm import _core
 from minillm.files import FilePath
 from minillm.messages import UsageError, say, with_hint
 
@@ -21,10 +21,6 @@ Corpus: TypeAlias = FilePath | Iterable[FilePath]
 
 STDIN = "-"
 TEXT_FIELD = "text"
-JSON_LINES = (".jsonl", ".ndjson")
-# What is looked for in folders; other files have to be named, or matched by a pattern.
-SUFFIXES = (".txt", *JSON_LINES)
-PACKED = (".gz", ".zst")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +48,7 @@ class Files:
             ValueError: If a folder has no file to read, a pattern matches none, or standard input
                 is named twice.
         """
-        groups = [_files_of(os.fspath(name)) for name in given]
+        groups = _core.expand_files(list(given))
         paths = [path for group in groups for path in group]
         if paths.count(STDIN) > 1:
             raise UsageError("`-` is given twice, but standard input can be read only once")
@@ -115,70 +111,8 @@ def files_or_texts(
 
 def warn_of_field(field: str, *read: Files) -> None:
     """Says that `--field` was given, but not for what is read."""
-    suffixes = {_unpacked_suffix(PurePath(path)) for files in read for path in files.paths}
-    if field != TEXT_FIELD and suffixes.isdisjoint(JSON_LINES):
+    if field != TEXT_FIELD and not any(_core.holds_json_lines(files.paths) for files in read):
         say(f"warning: --field `{field}` has no effect: no file is jsonl")
-
-
-def _files_of(name: str) -> list[str]:
-    """What one argument stands for; a name of nothing is the system's to refuse."""
-    if name in (STDIN, "/dev/stdin"):
-        return [STDIN]
-    if Path(name).is_dir():
-        found = {path for path in _below(Path(name)) if _unpacked_suffix(path) in SUFFIXES}
-        if not found:
-            looked_for = f"{', '.join(SUFFIXES)}, also with {' or '.join(PACKED)} behind"
-            error = ValueError(f"`{name}` holds no file to read")
-            raise with_hint(error, f"looked for, at any depth: {looked_for}")
-    elif os.path.lexists(name) or not glob.has_magic(name):
-        return [name]
-    elif not (found := _matches(name)):
-        raise ValueError(f"`{name}` matches no file")
-    return [str(path) for path in sorted(found, key=lambda path: path.parts)]
-
-
-def _matches(pattern: str) -> set[Path]:
-    """Files that match; hidden ones have to be asked for, as in a shell."""
-    parts = PurePath(pattern).parts
-    if "**" not in parts:
-        names = glob.glob(pattern)  # noqa: PTH207  `Path.glob` takes hidden files
-        return {path for path in map(Path, names) if path.is_file()}
-    at = parts.index("**")
-    rest = parts[at + 1 :] or ("*",)
-    if "**" in rest:
-        raise ValueError(f"`{pattern}` has `**` twice, expected once")
-    # What is below not by `glob` either: it runs into loops of symbolic links.
-    folders = map(Path, glob.glob(str(PurePath(*parts[:at]))))  # noqa: PTH207
-    below = ((path, path.relative_to(folder)) for folder in folders for path in _below(folder))
-    return {path for path, name in below if name.match(str(PurePath(*rest)))}
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """All files below, but hidden ones. A folder that links lead to twice is read once."""
-    seen = set()
-    for name, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        status = Path(name).stat()
-        key = (status.st_dev, status.st_ino)
-        if key in seen:
-            folders.clear()
-            continue
-        seen.add(key)
-        # Sorted, so that of two ways to a folder always the same is taken.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in files:
-            path = Path(name, file)
-            if not file.startswith(".") and path.is_file():
-                yield path
-
-
-def _raise(error: OSError) -> None:
-    """A folder that cannot be read must not be left out in silence."""
-    raise error
-
-
-def _unpacked_suffix(path: PurePath) -> str:
-    name = PurePath(path.name.lower())
-    return PurePath(name.stem).suffix if name.suffix in PACKED else name.suffix
 
 
 def _names_file(item: FilePath) -> bool:

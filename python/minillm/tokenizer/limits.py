@@ -1,6 +1,5 @@
-"""What the extension could not take, refused by name before it sees it; and what it takes for 0."""
+"""What the extension could not take, refused by name before it sees it."""
 
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 
@@ -36,10 +35,3 @@ def warn_of_temp_dir(temp_dir: object, max_memory: int | None) -> None:
             f"temp_dir `{temp_dir}` has no effect: nothing goes to disk without max_memory",
             stacklevel=4,
         )
-
-
-def thread_count(threads: int) -> int:
-    """`threads`; for 0, the number of cores that this process may use."""
-    check_numbers(threads=threads)
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    return threads or (len(affinity(0)) if affinity else os.cpu_count() or 1)

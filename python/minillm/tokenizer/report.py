@@ -6,12 +6,10 @@ without a library: it costs nothing to import, and a pipe gets the same lines as
 """
 
 import json
-import resource
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from heapq import nlargest
 from typing import Any, TextIO, TypeAlias
 
 from minillm import _core
@@ -20,8 +18,6 @@ Cell: TypeAlias = int | float | str | None
 Row: TypeAlias = dict[str, Cell]
 Report: TypeAlias = dict[str, Any]
 """Of cells, lists of texts, and lists of rows."""
-
-Merges: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 LONGEST = 8
 TOKEN_CHARACTERS = 32
@@ -51,10 +47,8 @@ def spilled(result: _core.CountReport | _core.Trained) -> Report:
 
 def cost(began: float) -> Row:
     """What every report ends with; `began` is a time of `time.monotonic`."""
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"elapsed_s": round(time.monotonic() - began, 3), "peak_memory_bytes": peak}
+    elapsed_s = round(time.monotonic() - began, 3)
+    return {"elapsed_s": elapsed_s, "peak_memory_bytes": _core.peak_memory_bytes()}
 
 
 def readable(token: bytes) -> str:
@@ -69,18 +63,14 @@ def readable(token: bytes) -> str:
     return text if len(text) <= TOKEN_CHARACTERS else f"{text[: TOKEN_CHARACTERS - 4]}...{text[-1]}"
 
 
-def longest_tokens(merges: Merges) -> list[str]:
+def longest_tokens(bpe: _core.Bpe) -> list[str]:
     """The longest tokens that merges make, longest first."""
-    tokens = {left + right for left, right in merges}
-    # Sorted are only those that may be among them: all would take as long as to write the file.
-    shortest = min(nlargest(LONGEST, map(len, tokens)), default=0)
-    longest = [token for token in tokens if len(token) >= shortest]
-    return [readable(token) for token in sorted(longest, key=lambda t: (-len(t), t))[:LONGEST]]
+    return [readable(token) for token in bpe.longest_tokens(LONGEST)]
 
 
-def merge_rows(bpe: _core.Bpe, merges: Merges, ranks: Iterable[int]) -> list[Row]:
-    """Of all `merges`, those of these ranks: rank, id, count if it is known, what was merged."""
-    counts = bpe.merge_counts()
+def merge_rows(bpe: _core.Bpe, ranks: Iterable[int]) -> list[Row]:
+    """The merges of these ranks: rank, id, count if it is known, what was merged."""
+    merges, counts = bpe.merges, bpe.merge_counts
     return [
         {
             "rank": rank,

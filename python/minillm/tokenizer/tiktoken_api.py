@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn, final
 
-from minillm.tokenizer.codec import Codec
-from minillm.tokenizer.special import END_OF_TEXT, Allowed, Disallowed
+from minillm import _core
+from minillm.tokenizer.tokenizer import Tokenizer
+from minillm.tokenizer.vocabulary import Allowed, Disallowed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 NONE: frozenset[str] = frozenset()
 
 
-def as_tiktoken(tokenizer: Codec, name: str = "minillm") -> Encoding:
+def as_tiktoken(tokenizer: Tokenizer, name: str = "minillm") -> Encoding:
     """`tokenizer` with the methods of a `tiktoken.Encoding`.
 
     Args:
@@ -44,7 +45,7 @@ class Encoding:
         special_tokens_set: The texts of the special tokens.
     """
 
-    def __init__(self, tokenizer: Codec, name: str) -> None:
+    def __init__(self, tokenizer: Tokenizer, name: str) -> None:
         self.name = name
         self.max_token_value = tokenizer.vocab_size - 1
         self.special_tokens_set = set(tokenizer.special_tokens)
@@ -111,7 +112,7 @@ class Encoding:
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of a token, special ones included; a `KeyError` if there is none."""
         token = text_or_bytes.encode() if isinstance(text_or_bytes, str) else text_or_bytes
-        token_id = self._tokenizer.bpe.token_id(token)
+        token_id = self._tokenizer.token_id(token)
         return self._specials[token] if token_id is None else token_id
 
     def decode_bytes(self, tokens: Sequence[int]) -> bytes:
@@ -167,7 +168,7 @@ class Encoding:
     @property
     def eot_token(self) -> int:
         """The id of `<|endoftext|>`; a `KeyError` without one."""
-        return self._specials[END_OF_TEXT.encode()]
+        return self._specials[_core.END_OF_TEXT.encode()]
 
     def is_special_token(self, token: int) -> bool:
         """Whether the id is that of a special token."""

@@ -1,24 +1,29 @@
-"""The tokenizer: how it is learned, and how well it fits a text.
+"""The tokenizer: how it is learned, how well it fits a text, and what it makes of files.
 
-All work is done by the Rust extension. What is here is the part that a caller sees: names,
-defaults, and errors that say what to do. A tokenizer never changes after it is built, so threads,
-forked processes and data loaders may share one. What it does to text is in `codec.py`, what it is
-made of in `vocabulary.py`; how ties are broken in training and what the saved file holds, in
-`docs/tokenizer.md`.
+Every byte string survives `decode_bytes(encode_bytes(data))`, valid UTF-8 or not. How text is split
+and merged, how ties are broken in training and what the saved file holds: `docs/tokenizer.md`.
+
+A tokenizer never changes after it is built, so threads, forked processes and data loaders may share
+one. Threads live as long as the call that asks for them, so a process may fork between any two
+calls. (A pool that outlives the call is what makes other tokenizers hang in forked children.) Ids
+come as arrays wherever there may be many: a Python `int` takes 32 bytes and more, an id in an array
+two.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict, Unpack, final
 
 from minillm import _core
 from minillm.files import FilePath
-from minillm.tokenizer.codec import Codec
 from minillm.tokenizer.inputs import TEXT_FIELD, Corpus, Files, files_or_texts
-from minillm.tokenizer.limits import check_counting, check_numbers, thread_count
-from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.limits import check_counting, check_numbers
+from minillm.tokenizer.outputs import prepare_token_files
+from minillm.tokenizer.vocabulary import Allowed, Vocabulary
 
 TieBreak: TypeAlias = Literal["lex", "id", "hf"]
 
@@ -33,7 +38,7 @@ class MergeOptions(TypedDict, total=False):
 
 
 @final
-class Tokenizer(Codec):
+class Tokenizer(Vocabulary):
     """A byte-level BPE vocabulary with its pre-tokenizer and special tokens."""
 
     __slots__ = ()
@@ -46,7 +51,7 @@ class Tokenizer(Codec):
         *,
         base: Tokenizer | None = None,
         field: str = TEXT_FIELD,
-        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        special_tokens: Sequence[str] = (_core.END_OF_TEXT,),
         specials_first: bool = False,
         pattern: str | None = "gpt2",
         tie_break: TieBreak = "lex",
@@ -99,8 +104,7 @@ class Tokenizer(Codec):
         trained = _core.train(
             source,
             vocab_size,
-            smaller_sizes=[],
-            base=None if base is None else base.bpe,
+            base=base,
             special_tokens=list(special_tokens),
             specials_first=specials_first,
             pattern=pattern,
@@ -108,11 +112,9 @@ class Tokenizer(Codec):
             min_frequency=min_frequency,
             max_token_bytes=max_token_length,
             weights=weights,
-            threads=thread_count(threads),
+            threads=threads,
             max_memory=max_memory,
             temp_dir=temp_dir,
-            table_entries=0,
-            progress=_core.Progress(),
         )
         if trained.stopped_early is not None:
             size = trained.bpe.vocab_size
@@ -172,15 +174,85 @@ class Tokenizer(Codec):
             ValueError: If there is no text.
             OSError: If a file cannot be read.
         """
-        n_bytes, n_tokens = _core.measure(
-            files_or_texts(corpus, field=field)[0],
-            self.bpe,
-            threads=thread_count(threads),
-            progress=_core.Progress(),
-        )
+        source, _ = files_or_texts(corpus, field=field)
+        n_bytes, n_tokens = _core.measure(source, self, threads=threads)
         if n_tokens == 0:
             raise ValueError("no text to measure")
         return n_bytes / n_tokens
+
+    def encode_iterable(
+        self, texts: Iterable[str], *, allowed_special: Allowed = "all"
+    ) -> Iterator[int]:
+        """The ids of the concatenation of `texts`, lazily and in constant memory.
+
+        Wherever the pieces are cut, even inside a word or a special token, the ids are those of
+        the whole.
+
+        Args:
+            texts: For example an open file, which yields its lines.
+            allowed_special: As for `encode`, but by default every special token becomes its id,
+                because this is for corpora, which separate documents by them. Others are ordinary
+                text.
+        """
+        stream = self.stream(allowed_special)
+        for text in texts:
+            yield from stream.push(text)
+        yield from stream.finish()
+
+    def encode_files(
+        self,
+        files: Sequence[FilePath],
+        out: FilePath,
+        *,
+        field: str = TEXT_FIELD,
+        separator: str = _core.END_OF_TEXT,
+        val_fraction: float = 0.0,
+        dtype: Literal["uint16", "uint32"] | None = None,
+        eot: Literal["append", "prepend", "none"] = "append",
+        sync_every: int = 256_000_000,
+        resume: bool = False,
+        threads: int = 0,
+    ) -> _core.Encoded:
+        """Turns files of text into a token file, as `minillm-bpe encode` does.
+
+        Args:
+            files: Files, folders and patterns, of text or jsonl, packed or not.
+            separator: Special token that separates documents in text.
+            field: The field of jsonl files that is the text.
+            out: The token file; its index, its manifest and this tokenizer are put beside it.
+            val_fraction: Part of the documents, chosen by a hash of their text, that go to
+                `val.bin` in the same folder.
+            dtype: None takes 16 bits where the vocabulary allows it.
+            eot: Where the id of the separator stands: behind each document, before it, nowhere.
+            sync_every: After so many bytes of output, the state is saved on the disk.
+            resume: Goes on from the state that was saved last, if there is one.
+            threads: How many; 0 takes every core. The result does not depend on it.
+
+        Returns:
+            Tokens, documents and bytes of what was written.
+
+        Raises:
+            ValueError: If there is no document, or an output would overwrite an input.
+            OSError: If a file cannot be read or written.
+        """
+        if isinstance(files, (str, os.PathLike)):
+            raise ValueError(f"files is `{os.fspath(files)}`, expected a list of files")
+        corpus = Files.of(files, field=field)
+        encoded = _core.encode_files(
+            corpus,
+            self,
+            Path(out),
+            val_out=prepare_token_files(corpus, Path(out), val_fraction),
+            val_fraction=val_fraction,
+            dtype=dtype,
+            threads=threads,
+            eot=eot,
+            separator=separator,
+            sync_every=sync_every,
+            resume=resume,
+        )
+        self.save(Path(out).with_name("tokenizer.json"))
+        return encoded
 
 
 def pretokenize(text: str, pattern: str | None = "gpt2") -> list[str]:

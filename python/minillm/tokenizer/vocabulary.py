@@ -1,43 +1,37 @@
-"""What a tokenizer is: tokens with their ids, merges, special tokens, and the files they come from.
+"""What a tokenizer is made of, and the files it comes from.
 
-`Tokenizer` adds what one does with it.
+The extension's `Bpe` is the vocabulary itself, with all that encodes and decodes: each property and
+method of it is documented there, and `help(Tokenizer)` shows it. Here is the part that knows of
+files and of other libraries; `Tokenizer` adds training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
+from typing import Any, Literal, NoReturn, Self, TypeAlias
 
 from minillm import _core
 from minillm.files import FilePath, named_in_errors, replace_file
 from minillm.tokenizer.limits import check_numbers, check_special_tokens
-from minillm.tokenizer.special import END_OF_TEXT
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Ids: TypeAlias = "Sequence[int] | NDArray[np.integer[Any]]"
-IdArray: TypeAlias = "NDArray[np.uint16] | NDArray[np.uint32]"
-Lengths: TypeAlias = "NDArray[np.int64]"
-Offsets: TypeAlias = "NDArray[np.uint64]"
+Allowed: TypeAlias = Literal["all"] | AbstractSet[str]
+Disallowed: TypeAlias = Literal["all"] | Collection[str]
 
 
-class Vocabulary:
+class Vocabulary(_core.Bpe):
     """Ids, their bytes, the merges between them, special tokens, and how text is split."""
 
-    __slots__ = ("bpe",)
-    bpe: _core.Bpe
-    """What the extension's own functions take."""
+    __slots__ = ()
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         vocab: Mapping[int, bytes],
         merges: Iterable[tuple[bytes, bytes]],
         special_tokens: Iterable[str] | Mapping[str, int] | None = None,
         pattern: str | None = "gpt2",
-    ) -> None:
+    ) -> Self:
         """Builds a tokenizer from its parts, whatever the layout of its ids.
 
         Args:
@@ -53,14 +47,11 @@ class Vocabulary:
                 twice, or the pattern does not compile.
         """
         specials = _with_ids(special_tokens or ())
-        bpe = _core.Bpe(list(vocab.items()), list(merges), specials, pattern)
-        object.__setattr__(self, "bpe", bpe)
+        return cls._of(_core.Bpe.of_parts(list(vocab.items()), list(merges), specials, pattern))
 
     @classmethod
     def _of(cls, bpe: _core.Bpe) -> Self:
-        tokenizer = cls.__new__(cls)
-        object.__setattr__(tokenizer, "bpe", bpe)
-        return tokenizer
+        return super().__new__(cls, bpe)
 
     @classmethod
     def from_ranks(
@@ -78,10 +69,10 @@ class Vocabulary:
         """
         specials = list(special_tokens.items())
         if isinstance(ranks, Mapping):
-            return cls._of(_core.Bpe.from_ranks(list(ranks.items()), specials, pattern))
+            return cls._of(_core.Bpe.of_ranks(list(ranks.items()), specials, pattern))
         with named_in_errors(ranks):
             text = Path(ranks).read_text(encoding="utf-8")
-            return cls._of(_core.Bpe.from_tiktoken(text, specials, pattern))
+            return cls._of(_core.Bpe.of_tiktoken(text, specials, pattern))
 
     @classmethod
     def from_tiktoken(cls, encoding: Any) -> Self:  # noqa: ANN401  tiktoken is never imported
@@ -102,14 +93,14 @@ class Vocabulary:
                 can drive encoding and training all the same.
         """
         text = getattr(tokenizer, "backend_tokenizer", tokenizer).to_str()
-        return cls._of(_core.Bpe.from_json(text, skip_normalizer=skip_normalizer))
+        return cls._of(_core.Bpe.of_json(text, skip_normalizer=skip_normalizer))
 
     @classmethod
     def from_files(
         cls,
         vocab: FilePath,
         merges: FilePath,
-        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        special_tokens: Sequence[str] = (_core.END_OF_TEXT,),
         pattern: str | None = "gpt2",
     ) -> Self:
         """Reads a `vocab.json` and a `merges.txt` as GPT-2 was published."""
@@ -117,7 +108,7 @@ class Vocabulary:
         with named_in_errors(vocab):
             vocab_json = Path(vocab).read_text(encoding="utf-8")
             merges_txt = Path(merges).read_text(encoding="utf-8")
-            return cls._of(_core.Bpe.from_gpt2_files(vocab_json, merges_txt, specials, pattern))
+            return cls._of(_core.Bpe.of_gpt2_files(vocab_json, merges_txt, specials, pattern))
 
     @classmethod
     def load(cls, path: FilePath, *, skip_normalizer: bool = False) -> Self:
@@ -137,11 +128,11 @@ class Vocabulary:
             file /= "tokenizer.json"
         with named_in_errors(file):
             text = file.read_text(encoding="utf-8")
-            return cls._of(_core.Bpe.from_json(text, skip_normalizer=skip_normalizer))
+            return cls._of(_core.Bpe.of_json(text, skip_normalizer=skip_normalizer))
 
     def save(self, path: FilePath) -> None:
         """Writes `tokenizer.json`, which `tokenizers` and `transformers` load too."""
-        replace_file(path, self.bpe.to_json().encode())
+        replace_file(path, self.to_json().encode())
 
     def save_ranks(self, path: FilePath) -> None:
         """Writes a `.tiktoken` file; it holds neither pattern nor special tokens.
@@ -149,11 +140,11 @@ class Vocabulary:
         Raises:
             ValueError: If the ids are not in the order of the merges, as ranks must be.
         """
-        replace_file(path, self.bpe.to_tiktoken().encode())
+        replace_file(path, self.to_tiktoken().encode())
 
     def save_files(self, vocab: FilePath, merges: FilePath) -> None:
         """Writes a `vocab.json` and a `merges.txt` as GPT-2 was published."""
-        vocab_json, merges_txt = self.bpe.to_gpt2_files()
+        vocab_json, merges_txt = self.to_gpt2_files()
         replace_file(vocab, vocab_json.encode())
         replace_file(merges, merges_txt.encode())
 
@@ -168,69 +159,13 @@ class Vocabulary:
                 lost, or the ids are not in the order of the merges.
         """
         check_numbers(vocab_size=vocab_size)
-        return self._of(self.bpe.truncated(vocab_size))
-
-    @property
-    def vocab(self) -> dict[int, bytes]:
-        """Bytes of each id, special tokens included."""
-        return self.bpe.vocab()
-
-    @property
-    def merges(self) -> list[tuple[bytes, bytes]]:
-        """Merged pairs, lowest rank first."""
-        return self.bpe.merges()
-
-    @property
-    def merge_counts(self) -> list[int] | None:
-        """How often each of `merges` occurred when training merged it; None if nobody noted it.
-
-        Saved with the tokenizer, but no part of `sha256`: ids do not depend on it.
-        """
-        return self.bpe.merge_counts()
-
-    @property
-    def special_tokens(self) -> dict[str, int]:
-        """Id of each special token."""
-        return self.bpe.special_tokens()
-
-    @property
-    def pattern(self) -> str | None:
-        """Name or regex of the pre-tokenizer; None if text is not split."""
-        return self.bpe.pattern
-
-    @property
-    def vocab_size(self) -> int:
-        """Highest id + 1: the rows that an embedding needs. `len` counts the ids in use."""
-        return self.bpe.vocab_size
-
-    @property
-    def eot_id(self) -> int | None:
-        """Id of `<|endoftext|>`, which ends each document; None without one."""
-        return self.bpe.eot_id
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the saved form but for `merge_counts`; token files name their tokenizer by it."""
-        return self.bpe.sha256()
-
-    def token_bytes_lengths(self) -> Lengths:
-        """Bytes of text that each id stands for; 0 for special tokens and unused ids."""
-        return bytes_lengths(self.vocab, self.special_tokens.values())
-
-    def __len__(self) -> int:
-        return len(self.bpe)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self.sha256 == other.sha256
-
-    def __hash__(self) -> int:
-        return hash(self.sha256)
+        return self._of(super().truncated(vocab_size))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a {type(self).__name__} is immutable, `{name}` cannot be set")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _from_json, (type(self), self.bpe.to_json())
+        return _from_json, (type(self), self.to_json())
 
     def __repr__(self) -> str:
         facts = f"special_tokens={self.special_tokens}, pattern={self.pattern!r}"
@@ -238,7 +173,7 @@ class Vocabulary:
 
 
 def _from_json(kind: type[Vocabulary], text: str) -> Vocabulary:
-    return kind._of(_core.Bpe.from_json(text))
+    return kind._of(_core.Bpe.of_json(text))
 
 
 def _with_ids(tokens: Iterable[str] | Mapping[str, int]) -> list[tuple[str, int | None]]:
@@ -246,14 +181,3 @@ def _with_ids(tokens: Iterable[str] | Mapping[str, int]) -> list[tuple[str, int 
     if isinstance(tokens, Mapping):
         return list(tokens.items())
     return [(token, None) for token in tokens]
-
-
-def bytes_lengths(vocab: Mapping[int, bytes], special_ids: Iterable[int]) -> Lengths:
-    """Bytes of text that each id stands for; 0 for special tokens and unused ids."""
-    import numpy as np  # noqa: PLC0415  the commands do without it
-
-    lengths = np.zeros(max(vocab, default=-1) + 1, dtype=np.int64)
-    for token_id, token in vocab.items():
-        lengths[token_id] = len(token)
-    lengths[list(special_ids)] = 0
-    return lengths

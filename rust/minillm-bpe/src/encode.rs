@@ -6,6 +6,7 @@
 //! one thread at a time, is bounded, and never changes what comes out.
 
 mod batch;
+mod disallowed;
 mod filter;
 mod merge;
 mod state;
@@ -22,6 +23,7 @@ use crate::progress::Stop;
 use crate::shard::check_width;
 use crate::special::{Segment, SpecialTokens};
 use crate::{Result, TokenId, Vocab, ids::Id};
+pub use disallowed::Disallowed;
 use merge::{Scratch, merge};
 pub use state::Pooled;
 use state::Pools;
@@ -170,27 +172,11 @@ impl Encoder {
         self.with_state(|state| self.encode_with(state, &specials, text, out))
     }
 
-    /// The first of `which` special tokens in `text`, with the offset of its first byte: what a
-    /// caller asks that wants to refuse them.
-    ///
-    /// # Errors
-    ///
-    /// None but those of building the matcher, which a valid vocabulary does not cause.
-    pub fn find_special(
-        &self,
-        text: &[u8],
-        which: &AllowedSpecial,
-    ) -> Result<Option<(String, usize)>> {
-        let specials = self.allow(which)?;
-        let found = specials.tokens.find(text, 0);
-        Ok(found.map(|(range, index)| (specials.tokens.tokens()[index].clone(), range.start)))
-    }
-
     /// Encodes a text that arrives in pieces.
     ///
     /// # Errors
     ///
-    /// As [`find_special`](Self::find_special).
+    /// None but those of building the matcher, which a valid vocabulary does not cause.
     pub fn stream(&self, allowed: &AllowedSpecial) -> Result<StreamEncoder> {
         let specials = self.allow(allowed)?.into_owned();
         Ok(StreamEncoder::new(self.clone(), specials))

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use crate::TokenId;
 use crate::corpus::LONGEST_DOCUMENT;
 
 /// The result of every fallible operation of the crate.
@@ -93,6 +94,17 @@ pub enum Error {
     #[error("{field}: {reason}")]
     Format { field: String, reason: String },
 
+    /// An option of a wrapped tokenizer that must be off.
+    #[error("the tokenizer's {option} is on, and would change the ids: turn it off")]
+    ForeignOption { option: &'static str },
+
+    /// A wrapped tokenizer whose tokens do not stand for bytes.
+    #[error(
+        "the tokenizer's decoder is `{kinds}`, expected ByteLevel or that of SentencePiece: which \
+         bytes a token stands for cannot be told"
+    )]
+    ForeignDecoder { kinds: String },
+
     /// A vocabulary that cannot be written as ranks.
     #[error("the ids are not in the order of the merges, as ranks must be")]
     NotRanked,
@@ -100,6 +112,23 @@ pub enum Error {
     /// A shard whose files do not fit each other.
     #[error("{}: `{field}` {reason}", path.display())]
     Shard { path: PathBuf, field: String, reason: String },
+
+    /// A token file of another program that is not what it begins like; the reason goes on from the
+    /// name.
+    #[error("`{}`{reason}", path.display())]
+    TokenFile { path: PathBuf, reason: String },
+
+    /// An id that nanoGPT's files have no room for.
+    #[error(
+        "`{}`: id {id} at position {position} does not fit nanoGPT's 16 bits\nhint: convert it to \
+         llmc or npy, which have 32 bits",
+        path.display()
+    )]
+    IdTooWide { path: PathBuf, id: TokenId, position: u64 },
+
+    /// More ids than the header of a file can count.
+    #[error("{tokens} tokens are more than the {most} that llm.c's header can say")]
+    TooManyForLlmc { tokens: u64, most: u64 },
 
     /// A trained-in table that cannot be used.
     #[error("{}: {reason}", path.display())]
@@ -184,6 +213,10 @@ pub enum Error {
         }
     )]
     NoPlaceToCut { path: PathBuf, bytes: usize },
+
+    /// A name that stands for no file to read.
+    #[error("`{}` {problem}", name.display())]
+    NoInput { name: PathBuf, problem: &'static str },
 
     /// A line of a jsonl file that holds no document.
     #[error("{}, line {}: {reason}", path.display(), grouped(*line))]

@@ -9,6 +9,7 @@
 
 mod json_field;
 mod json_lines;
+mod names;
 mod packed;
 
 use std::{
@@ -18,10 +19,14 @@ use std::{
 };
 
 pub use json_field::Field;
+pub use names::{STDIN, files_of, holds_json_lines};
 
 use crate::corpus::Source;
 use json_lines::JsonLines;
 use packed::{Packing, Unpacked};
+
+/// Suffixes of files that hold a document a line.
+const JSON_LINES: [&str; 2] = ["jsonl", "ndjson"];
 
 /// The source that the file at `path` is, by its suffix: `.gz` and `.zst` are unpacked, and of
 /// `.jsonl` and `.ndjson`, packed or not, `field` of each line is a document.
@@ -38,9 +43,12 @@ pub fn source(path: PathBuf, field: &Field) -> Source {
 }
 
 fn is_json_lines(path: &Path, packing: Option<Packing>) -> bool {
-    let inner =
-        if packing.is_some() { Path::new(path.file_stem().unwrap_or_default()) } else { path };
-    has_suffix(inner, &["jsonl", "ndjson"])
+    has_suffix(unpacked_name(path, packing), &JSON_LINES)
+}
+
+/// A name whose suffix is that of what is packed.
+fn unpacked_name(path: &Path, packing: Option<Packing>) -> &Path {
+    if packing.is_some() { Path::new(path.file_stem().unwrap_or_default()) } else { path }
 }
 
 fn has_suffix(path: &Path, suffixes: &[&str]) -> bool {

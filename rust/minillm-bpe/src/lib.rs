@@ -23,6 +23,7 @@ pub mod input;
 mod key;
 pub mod measure;
 pub mod order;
+pub mod peak_memory;
 mod prefetch;
 pub mod pretokenize;
 pub mod progress;
@@ -45,18 +46,19 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// How many threads are started for so many that were asked for.
 ///
-/// At least one, and never more than four a processor: a slip of the hand must not cost the memory
-/// of a hundred thousand threads, and what comes out does not depend on their number.
+/// 0 is one for each processor that this process may use. Never more than four for each: a slip of
+/// the hand must not cost the memory of a hundred thousand threads, and what comes out does not
+/// depend on their number.
 fn at_work(threads: usize) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    threads.clamp(1, 4 * processors)
+    if threads == 0 { processors } else { threads.min(4 * processors) }
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn threads_are_at_least_one_and_not_absurdly_many() {
-        assert_eq!((super::at_work(0), super::at_work(3)), (1, 3));
+    fn threads_are_one_a_processor_by_default_and_never_absurdly_many() {
+        assert_eq!((super::at_work(0), super::at_work(1)), (super::at_work(0).max(1), 1));
         assert!(super::at_work(usize::MAX) < 100_000);
     }
 }

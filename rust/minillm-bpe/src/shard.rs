@@ -8,10 +8,13 @@
 //! Meanwhile `.NAME.bin.unfinished` and the like grow, a saved state in `.NAME.state` says up to
 //! where they can be relied upon, and `.NAME.lock` keeps others away.
 
+mod convert;
 mod document;
 mod held;
 mod join;
+mod layout;
 mod lock;
+mod npy_header;
 mod options;
 mod part;
 mod pipeline;
@@ -28,7 +31,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, TokenId};
+pub use convert::{Converted, convert};
 pub use join::{JoinedManifest, PartEntry, join};
+pub use layout::{Layout, Placed};
 pub use options::{EncodeOptions, EncodeReport, Eot, ShardReport};
 pub use part::Part;
 pub use pipeline::encode_files;

@@ -123,6 +123,18 @@ impl Vocab {
         self.ids.iter().enumerate().map(|(index, &id)| (id, self.token_at(index)))
     }
 
+    /// Bytes of text that each id up to the highest stands for; 0 for special tokens and unused ids.
+    pub fn text_lengths(&self) -> Vec<i64> {
+        let mut lengths = vec![0; self.size() as usize];
+        for (id, token) in self.tokens() {
+            lengths[id as usize] = i64::try_from(token.len()).unwrap_or(i64::MAX);
+        }
+        for &(_, id) in &self.specials {
+            lengths[id as usize] = 0;
+        }
+        lengths
+    }
+
     /// All merges by ascending rank; of a vocabulary made [`from_ranks`](Self::from_ranks), every
     /// split of every token.
     pub fn merges(&self) -> &[Merge] {
@@ -147,6 +159,17 @@ impl Vocab {
         merges
             .into_iter()
             .filter_map(|merge| Some((self.token(merge.left)?, self.token(merge.right)?)))
+    }
+
+    /// The longest tokens that merges make, at most `count`; the longest first, and of equally long
+    /// ones the least.
+    pub fn longest_merged(&self, count: usize) -> Vec<Vec<u8>> {
+        let merged = self.merge_bytes().map(|(left, right)| [left, right].concat());
+        let mut tokens: Vec<Vec<u8>> = merged.collect();
+        tokens.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        tokens.dedup();
+        tokens.truncate(count);
+        tokens
     }
 
     /// How often each listed merge's pair occurred when training merged it, if that is known.
@@ -216,6 +239,17 @@ mod tests {
     ) -> crate::Result<Vocab> {
         let specials = specials.iter().map(|&(text, id)| (text.to_owned(), id)).collect();
         Vocab::new(tokens, merges, specials, Pattern::None)
+    }
+
+    #[test]
+    fn longest_tokens_and_lengths_leave_special_tokens_out() {
+        let tokens = bytes_and(&[b"ab", b"abc", b"<|x|>"]);
+        let merges = vec![merge("a", "b"), merge("ab", "c")];
+        let vocab = new(tokens, merges, &[("<|x|>", None), ("<|y|>", Some(300))]).unwrap();
+        assert_eq!(vocab.longest_merged(1), [b"abc"]);
+        assert_eq!(vocab.longest_merged(9), [&b"abc"[..], b"ab"]);
+        let lengths = vocab.text_lengths();
+        assert_eq!((lengths.len(), lengths[255..260].to_vec()), (301, vec![1, 2, 3, 0, 0]));
     }
 
     #[test]

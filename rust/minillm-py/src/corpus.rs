@@ -4,6 +4,7 @@
 //! in which the user expects his code to run and Ctrl-C to arrive, and goes to the worker through
 //! a channel that holds little more than a megabyte.
 
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -12,13 +13,14 @@ use std::time::Duration;
 use std::vec;
 
 use minillm_bpe::corpus::Source;
-use minillm_bpe::input::{Field, source};
+use minillm_bpe::input::{self, Field, STDIN, files_of, source};
 use minillm_bpe::{Error, Result};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyIterator;
 
 use crate::text::Text;
+use crate::work::released;
 
 /// Bytes handed over at once: few enough to hold, enough to be worth it.
 const BATCH_BYTES: usize = 1 << 18;
@@ -28,9 +30,6 @@ const WAITING: usize = 4;
 
 /// How long to wait before looking again whether the worker takes a batch.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// The name of standard input among files.
-const STDIN: &str = "-";
 
 /// What a caller gives to be read.
 #[derive(FromPyObject)]
@@ -46,6 +45,21 @@ pub enum Corpus<'py> {
     },
     /// An iterator of texts, each a document.
     Texts(Bound<'py, PyIterator>),
+}
+
+/// The files that each of `names` stands for: a file, a folder, a pattern or `-`.
+#[pyfunction]
+pub fn expand_files(py: Python<'_>, names: Vec<PathBuf>) -> PyResult<Vec<Vec<OsString>>> {
+    released(py, || {
+        let files = |name: &PathBuf| Ok(files_of(name)?.into_iter().map(PathBuf::into).collect());
+        names.iter().map(files).collect()
+    })
+}
+
+/// Whether one of the files at `paths` is jsonl by its suffix.
+#[pyfunction]
+pub fn holds_json_lines(paths: Vec<PathBuf>) -> bool {
+    input::holds_json_lines(&paths)
 }
 
 /// Never empty, but for the last. A channel that closes without that was given up.

@@ -14,6 +14,11 @@ pub fn to_py(err: Error) -> PyErr {
             os_error(&path, &source, message)
         }
         Error::Locked { .. } => PyOSError::new_err(message),
+        Error::NoInput { .. } => {
+            let mut lines = message.split("\nhint: ").map(str::to_owned);
+            let fact = lines.next().unwrap_or_default();
+            with_hints(PyValueError::new_err(fact), lines)
+        }
         Error::Interrupted => PyKeyboardInterrupt::new_err(message),
         Error::VocabTooSmall { .. }
         | Error::VocabBelowBase { .. }
@@ -28,6 +33,8 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::PreTokenTooLong { .. }
         | Error::BadVocab { .. }
         | Error::BadMerge { .. }
+        | Error::ForeignOption { .. }
+        | Error::ForeignDecoder { .. }
         | Error::NotRanked
         | Error::MissingByte { .. }
         | Error::UnknownId { .. }
@@ -45,6 +52,9 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::JsonLine { .. }
         | Error::Format { .. }
         | Error::Shard { .. }
+        | Error::TokenFile { .. }
+        | Error::IdTooWide { .. }
+        | Error::TooManyForLlmc { .. }
         | Error::Table { .. }
         | Error::CannotResume { .. }
         | Error::CannotJoin { .. }
@@ -52,6 +62,17 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::NoDocuments { .. }
         | Error::NoSeparator { .. } => PyValueError::new_err(message),
     }
+}
+
+/// `error` with what to do about it, a note for each of `hints`.
+pub fn with_hints(error: PyErr, hints: impl IntoIterator<Item = String>) -> PyErr {
+    Python::attach(|py| {
+        for hint in hints {
+            // Where a note cannot be added, the error itself is still the one to raise.
+            let _ = error.value(py).call_method1("add_note", (hint,));
+        }
+    });
+    error
 }
 
 /// `OSError` with its number, from which Python picks the subclass, such as `FileNotFoundError`.

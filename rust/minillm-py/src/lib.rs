@@ -17,14 +17,17 @@ mod progress;
 mod rows;
 mod shard;
 mod shard_writer;
+mod special;
 mod stream;
 mod table;
 mod text;
+mod threads;
 mod train;
 mod work;
 
-use minillm_bpe::TrainedTable;
+use minillm_bpe::peak_memory::peak_memory;
 use minillm_bpe::pretokenize::{PreTokenizer, UNICODE_VERSION};
+use minillm_bpe::{END_OF_TEXT, TrainedTable};
 use pyo3::prelude::*;
 
 use crate::text::{Text, parse_pattern};
@@ -35,6 +38,7 @@ use crate::work::released;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("unicode_version", UNICODE_VERSION)?;
+    module.add("END_OF_TEXT", END_OF_TEXT)?;
     module.add("TABLE_ENTRIES", TrainedTable::ENTRIES)?;
     module.add_class::<bpe::Bpe>()?;
     module.add_class::<counts::CountReport>()?;
@@ -52,16 +56,27 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::StreamDecoder>()?;
     module.add_class::<table::Table>()?;
     module.add_class::<train::Trained>()?;
-    module.add_function(wrap_pyfunction!(batch::encode_batch, module)?)?;
-    module.add_function(wrap_pyfunction!(batch::find_special_in_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(corpus::expand_files, module)?)?;
+    module.add_function(wrap_pyfunction!(corpus::holds_json_lines, module)?)?;
+    module.add_function(wrap_pyfunction!(counts::count, module)?)?;
     module.add_function(wrap_pyfunction!(counts::count_to_file, module)?)?;
     module.add_function(wrap_pyfunction!(rows::read_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(shard::convert_ids, module)?)?;
     module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;
     module.add_function(wrap_pyfunction!(shard::join_parts, module)?)?;
+    module.add_function(wrap_pyfunction!(shard::read_layout, module)?)?;
     module.add_function(wrap_pyfunction!(shard::unfinished_encode, module)?)?;
     module.add_function(wrap_pyfunction!(train::measure, module)?)?;
+    module.add_function(wrap_pyfunction!(peak_memory_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(pretokenize, module)?)?;
+    module.add_function(wrap_pyfunction!(text::foreign_vocab, module)?)?;
     module.add_function(wrap_pyfunction!(train::train, module)?)
+}
+
+/// The most memory that this process has held; `None` where the system does not tell.
+#[pyfunction]
+fn peak_memory_bytes() -> Option<u64> {
+    peak_memory()
 }
 
 /// The pre-tokens of `text`, as bytes: a pattern may cut inside a character.

@@ -6,8 +6,8 @@ use minillm_bpe::progress::{Phase, Progress as CoreProgress};
 use pyo3::prelude::*;
 
 /// Shared by one long call and whoever watches it.
-#[pyclass(frozen, module = "minillm._core")]
-#[derive(Default)]
+#[pyclass(frozen, from_py_object, module = "minillm._core")]
+#[derive(Clone, Default)]
 pub struct Progress(pub Arc<CoreProgress>);
 
 #[pymethods]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use minillm_bpe::shard::{
-    Dtype, EncodeOptions, Eot, JoinedManifest, Part, ShardReader, ShardReport as Report,
-    encode_files as encode, join, unfinished,
+    Dtype, EncodeOptions, Eot, JoinedManifest, Layout, Part, Placed, ShardReader,
+    ShardReport as Report, convert, encode_files as encode, join, unfinished,
 };
 use minillm_bpe::{AllowedSpecial, Id, Result};
 use numpy::PyUntypedArray;
@@ -16,6 +16,7 @@ use crate::bpe::Bpe;
 use crate::corpus::Corpus;
 use crate::errors::to_py;
 use crate::progress::Progress;
+use crate::threads::Threads;
 use crate::work::{interruptible, released, watched};
 
 /// What was written into one token file.
@@ -61,7 +62,7 @@ fn parse_eot(name: &str) -> PyResult<Eot> {
 #[pyfunction]
 #[pyo3(signature = (
     corpus, bpe, out, *, val_out, val_fraction, dtype, threads, eot, separator, sync_every, resume,
-    part, progress
+    part=None, progress=Progress::default()
 ))]
 #[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
 pub fn encode_files(
@@ -72,13 +73,13 @@ pub fn encode_files(
     val_out: Option<PathBuf>,
     val_fraction: f64,
     dtype: Option<&str>,
-    threads: usize,
+    threads: Threads,
     eot: &str,
     separator: String,
     sync_every: u64,
     resume: bool,
     part: Option<(u32, u32)>,
-    progress: &Progress,
+    progress: Progress,
 ) -> PyResult<Encoded> {
     let field = match &corpus {
         Corpus::Files { field, .. } => Some(field.clone()),
@@ -89,7 +90,7 @@ pub fn encode_files(
         val_out,
         val_fraction,
         dtype: dtype.map(parse_dtype).transpose()?,
-        threads,
+        threads: threads.0,
         eot: parse_eot(eot)?,
         separator,
         field,
@@ -122,6 +123,38 @@ pub fn join_parts(py: Python<'_>, parts: Vec<PathBuf>, out: PathBuf) -> PyResult
     Ok((totals.tokens, totals.documents, totals.bytes))
 }
 
+/// A layout's name, or that of our own files.
+fn layout_name(layout: Option<Layout>) -> &'static str {
+    layout.map_or("minillm", Layout::name)
+}
+
+/// Of a file without a manifest: its layout, type of the ids, bytes before them, and their number.
+#[pyfunction]
+pub fn read_layout(
+    py: Python<'_>,
+    path: PathBuf,
+) -> PyResult<(&'static str, &'static str, u64, u64)> {
+    let Placed { layout, dtype, offset, tokens } = released(py, || Placed::read(&path))?;
+    Ok((layout.name(), dtype.name(), offset, tokens))
+}
+
+/// Writes the ids of the token file `path` to `out` in the layout `to`: the layout that they were
+/// read from, and the type and number of what was written.
+#[pyfunction]
+pub fn convert_ids(
+    py: Python<'_>,
+    path: PathBuf,
+    to: &str,
+    out: PathBuf,
+) -> PyResult<(&'static str, &'static str, u64)> {
+    let known = Layout::ALL.into_iter().find(|layout| layout.name() == to);
+    let to = known.ok_or_else(|| {
+        PyValueError::new_err(format!("unknown layout `{to}`; known are nanogpt, llmc, npy"))
+    })?;
+    let converted = interruptible(py, |progress| convert(&path, to, &out, progress))?;
+    Ok((layout_name(converted.from), converted.dtype.name(), converted.tokens))
+}
+
 /// A token file that is open for reading; opening checks it against its manifest.
 #[pyclass(module = "minillm._core")]
 pub struct Shard(ShardReader);
@@ -135,6 +168,12 @@ impl Shard {
 
     fn __len__(&self) -> usize {
         usize::try_from(self.0.tokens()).unwrap_or(usize::MAX)
+    }
+
+    /// Whose file it is.
+    #[getter]
+    fn layout(&self) -> &'static str {
+        layout_name(self.0.layout())
     }
 
     /// `uint16` or `uint32`.

@@ -16,6 +16,7 @@ use crate::errors::to_py;
 use crate::progress::Progress;
 use crate::table::Table;
 use crate::text::parse_pattern;
+use crate::threads::Threads;
 use crate::work::watched;
 
 /// What was learned, and from how much.
@@ -48,8 +49,9 @@ pub enum Material<'py> {
 /// Learns a vocabulary from `corpus`.
 #[pyfunction]
 #[pyo3(signature = (
-    corpus, vocab_size, *, smaller_sizes, base, special_tokens, specials_first, pattern, tie_break,
-    min_frequency, max_token_bytes, weights, threads, max_memory, temp_dir, table_entries, progress
+    corpus, vocab_size, *, smaller_sizes=Vec::new(), base, special_tokens, specials_first=false,
+    pattern, tie_break, min_frequency, max_token_bytes, weights, threads, max_memory, temp_dir,
+    table_entries=0, progress=Progress::default()
 ))]
 #[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
 pub fn train(
@@ -65,11 +67,11 @@ pub fn train(
     min_frequency: u64,
     max_token_bytes: Option<usize>,
     weights: Vec<u64>,
-    threads: usize,
+    threads: Threads,
     max_memory: Option<u64>,
     temp_dir: Option<PathBuf>,
     table_entries: usize,
-    progress: &Progress,
+    progress: Progress,
 ) -> PyResult<Trained> {
     let options = TrainOptions {
         vocab_size,
@@ -82,12 +84,12 @@ pub fn train(
         min_frequency,
         max_token_bytes,
         weights,
-        threads,
+        threads: threads.0,
         max_memory,
         temp_dir,
         table_entries,
     };
-    let trained = learn(py, corpus, &options, progress)?;
+    let trained = learn(py, corpus, &options, &progress)?;
     Ok(Trained {
         bpe: Py::new(py, Bpe::build(py, || Ok(trained.vocab))?)?,
         corpus_bytes: trained.bytes,
@@ -129,16 +131,16 @@ fn learn(
 
 /// Bytes and tokens of `corpus`, special tokens left out.
 #[pyfunction]
-#[pyo3(signature = (corpus, bpe, *, threads, progress))]
+#[pyo3(signature = (corpus, bpe, *, threads, progress=Progress::default()))]
 pub fn measure(
     py: Python<'_>,
     corpus: Corpus<'_>,
     bpe: &Bpe,
-    threads: usize,
-    progress: &Progress,
+    threads: Threads,
+    progress: Progress,
 ) -> PyResult<(u64, u64)> {
     let (sources, feeder) = corpus.into_sources();
-    let work = || measure_sources(sources, bpe.encoder()?, threads, &progress.0);
+    let work = || measure_sources(sources, bpe.encoder()?, threads.0, &progress.0);
     let measured = watched(py, &progress.0, work, || feeder.run(py))?;
     Ok((measured.bytes, measured.tokens))
 }

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from minillm.tokenizer.layouts import map_ids, read_layout, write_header
+from minillm.tokenizer.layouts import map_ids, read_layout
 
 IDS = [1, 2, 3, 40_000, 5]
 
@@ -110,8 +110,3 @@ def test_damaged_npy_files_are_refused_or_read_whole(tmp_path, at):
     path.write_bytes(whole[:at])
     with pytest.raises(ValueError, match=r"a\.npy"):
         read_layout(path)
-
-
-def test_more_ids_than_llmc_can_count_are_refused():
-    with pytest.raises(ValueError, match="2147483648 tokens are more than the 2147483647"):
-        write_header(io.BytesIO(), "llmc", np.dtype("<u2"), 1 << 31)

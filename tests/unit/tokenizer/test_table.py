@@ -42,7 +42,7 @@ def test_train_writes_a_table_that_changes_no_id(folder, capsys):
 
 
 def test_a_table_is_asked(folder):
-    bpe = Tokenizer.load("tokenizer.json").bpe
+    bpe = Tokenizer.load("tokenizer.json")
     assert with_table(bpe, folder / "tokenizer.json") is not bpe
     assert with_table(bpe, folder / "nowhere.json") is bpe
 

@@ -9,19 +9,18 @@ from cyclopts.types import UInt16, UInt64
 
 from minillm import _core
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
-from minillm.tokenizer.limits import thread_count, warn_of_temp_dir
+from minillm.tokenizer.limits import warn_of_temp_dir
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.outputs import prepare
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import Report, cost, show, spilled
-from minillm.tokenizer.special import END_OF_TEXT
 
 
 def count(
     *files: Path,
     out: Path,
     field: str = TEXT_FIELD,
-    special: tuple[str, ...] = (END_OF_TEXT,),
+    special: tuple[str, ...] = (_core.END_OF_TEXT,),
     pattern: str = "gpt2",
     weights: Annotated[tuple[UInt64, ...], Parameter(consume_multiple=True)] = (),
     threads: UInt16 = 0,
@@ -63,7 +62,7 @@ def count(
             special_tokens=list(special),
             pattern=None if pattern == "none" else pattern,
             weights=inputs.weights(weights),
-            threads=thread_count(threads),
+            threads=threads,
             max_memory=max_memory,
             temp_dir=temp_dir,
             progress=progress,

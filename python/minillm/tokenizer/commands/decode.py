@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cyclopts.types import NonNegativeInt
 
+from minillm import _core
 from minillm.files import named_in_errors
 from minillm.tokenizer.tokenizer import Tokenizer
 
@@ -25,18 +26,15 @@ def decode(
         tokenizer: By default the `tokenizer.json` beside the token file.
         tokens: Stop after this many tokens.
     """
-    from minillm.tokenizer.layouts import IdReader  # noqa: PLC0415  needs numpy
-
-    ids_of_file = IdReader(file)
+    shard = _core.Shard(file)
     decoder = Tokenizer.load(tokenizer or file.with_name("tokenizer.json"))
-    if ids_of_file.shard is not None:
-        ids_of_file.shard.check_tokenizer(decoder.sha256)
-        if tokens is None:
-            ids_of_file.shard.verify()
-    end = len(ids_of_file) if tokens is None else min(tokens, len(ids_of_file))
+    shard.check_tokenizer(decoder.sha256)
+    if tokens is None:
+        shard.verify()
+    end = len(shard) if tokens is None else min(tokens, len(shard))
     try:
         for start in range(0, end, DECODE_TOKENS):
-            ids = ids_of_file.read(start, min(DECODE_TOKENS, end - start))
+            ids = shard.read(start, min(DECODE_TOKENS, end - start))
             # Its positions are those in this part of the file.
             with named_in_errors(file if start == 0 else f"{file}, from token {start} on"):
                 text = decoder.decode_bytes(ids)

@@ -14,12 +14,10 @@ from cyclopts.types import UInt16
 from minillm import _core
 from minillm.messages import EXIT_RESUMABLE, UsageError, say
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
-from minillm.tokenizer.limits import thread_count
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.outputs import part_of, prepare_token_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import Report, cost, show, size
-from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import with_table
 from minillm.tokenizer.tokenizer import Tokenizer
 
@@ -31,7 +29,7 @@ def encode(
     tokenizer: Path = Path("tokenizer.json"),
     out: Path = Path("data/train.bin"),
     field: str = TEXT_FIELD,
-    separator: str = END_OF_TEXT,
+    separator: str = _core.END_OF_TEXT,
     val_fraction: float = 0.01,
     dtype: Literal["auto", "uint16", "uint32"] = "auto",
     eot: Literal["append", "prepend", "none"] = "append",
@@ -84,12 +82,12 @@ def encode(
         with drawn(progress, quiet=quiet):
             encoded = _core.encode_files(
                 corpus,
-                with_table(encoder.bpe, source) if table else encoder.bpe,
+                with_table(encoder, source) if table else encoder,
                 out,
                 val_out=val_out,
                 val_fraction=val_fraction,
                 dtype=None if dtype == "auto" else dtype,
-                threads=thread_count(threads),
+                threads=threads,
                 eot=eot,
                 separator=separator,
                 sync_every=sync_every,

@@ -24,9 +24,7 @@ def show(
         json: Print everything as JSON.
     """
     loaded = Tokenizer.load(tokenizer)
-    bpe = loaded.bpe
-    all_merges = loaded.merges
-    n_merges = len(all_merges)
+    n_merges = loaded.n_merges
     first = range(min(merges, n_merges))
     last = range(max(n_merges - merges, len(first)), n_merges)
     specials = [{"id": i, "token": text} for text, i in loaded.special_tokens.items()]
@@ -39,8 +37,8 @@ def show(
         "special_tokens": specials,
         "unicode_version": _core.unicode_version,
         "sha256": loaded.sha256,
-        "longest_tokens": longest_tokens(all_merges),
-        "first_merges": merge_rows(bpe, all_merges, first),
-        "last_merges": merge_rows(bpe, all_merges, last),
+        "longest_tokens": longest_tokens(loaded),
+        "first_merges": merge_rows(loaded, first),
+        "last_merges": merge_rows(loaded, last),
     }
     show_report(report, as_json=json, data=True)

@@ -14,12 +14,11 @@ from minillm import _core
 from minillm.files import replace_file
 from minillm.messages import UsageError, say, with_hint
 from minillm.tokenizer.inputs import TEXT_FIELD, Files, warn_of_field
-from minillm.tokenizer.limits import thread_count, warn_of_temp_dir
+from minillm.tokenizer.limits import warn_of_temp_dir
 from minillm.tokenizer.memory import Memory
 from minillm.tokenizer.outputs import prepare, tokenizer_files
 from minillm.tokenizer.progress import drawn
 from minillm.tokenizer.report import Report, Row, cost, longest_tokens, merge_rows, show, spilled
-from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.table import table_of, write_table
 from minillm.tokenizer.tokenizer import TieBreak, Tokenizer
 
@@ -104,10 +103,9 @@ def train(
         corpus = _counts(files, weights, pattern=pattern, special=special)
         specials, pattern = corpus.special_tokens, corpus.pattern
     else:
-        specials = list(special or ((END_OF_TEXT,) if base is None else base.special_tokens))
+        specials = list(special or ((_core.END_OF_TEXT,) if base is None else base.special_tokens))
         if pattern is None:
             pattern = "gpt2" if base is None else base.pattern
-    threads = thread_count(threads)
     began = time.monotonic()
     progress = _core.Progress()
     with drawn(progress, quiet=quiet):
@@ -115,9 +113,8 @@ def train(
             corpus,
             sizes[-1],
             smaller_sizes=sizes[:-1],
-            base=None if base is None else base.bpe,
+            base=base,
             special_tokens=specials,
-            specials_first=False,
             pattern=None if pattern == "none" else pattern,
             tie_break=tie_break,
             min_frequency=min_frequency,
@@ -188,8 +185,8 @@ def _compression(prefix: str, n_bytes: int, n_tokens: int) -> Row:
 
 def _report(trained: _core.Trained, rows: list[Row]) -> Report:
     """The largest vocabulary in full, and where there are several, a table of all."""
-    merges = trained.bpe.merges()
-    step = max(-(-len(merges) // SAMPLES), 1)
+    n_merges = trained.bpe.n_merges
+    step = max(-(-n_merges // SAMPLES), 1)
     sizes = [{name: row[name] for name in SIZE_FACTS if name in row} for row in rows]
     return {
         **rows[-1],
@@ -198,7 +195,7 @@ def _report(trained: _core.Trained, rows: list[Row]) -> Report:
         "pre_tokens": trained.pre_tokens,
         "distinct_pre_tokens": trained.distinct_pre_tokens,
         **spilled(trained),
-        "longest_tokens": longest_tokens(merges),
-        "sample_merges": merge_rows(trained.bpe, merges, range(0, len(merges), step)),
+        "longest_tokens": longest_tokens(trained.bpe),
+        "sample_merges": merge_rows(trained.bpe, range(0, n_merges, step)),
         "stopped_early": trained.stopped_early,
     }

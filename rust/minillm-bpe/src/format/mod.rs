@@ -4,6 +4,7 @@
 //! this crate does not do is an error wherever ids would differ.
 
 pub mod byte_alphabet;
+pub mod foreign_json;
 pub mod gpt2_files;
 mod pre_tokenizer_json;
 pub mod tiktoken;

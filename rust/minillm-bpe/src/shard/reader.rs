@@ -5,6 +5,7 @@ mod one_file;
 use std::path::{Path, PathBuf};
 
 use super::join::JoinedManifest;
+use super::layout::{Layout, Placed};
 use super::sealed_json::Sealed;
 use super::{Dtype, FORMAT, FORMAT_VERSION, Manifest, Totals, beside, misfit};
 use crate::progress::Progress;
@@ -14,11 +15,13 @@ use one_file::OneFile;
 
 /// A shard that is open for reading.
 ///
-/// A `.bin` file without a manifest is read as nanoGPT's: 16-bit ids. Where there is no such file,
-/// but a manifest that joins several, these are read one behind the other.
+/// A file without a manifest is read as that of another program: nanoGPT's, llm.c's or numpy's.
+/// Where there is no such file, but a manifest that joins several, these are read one behind the
+/// other.
 #[derive(Debug)]
 pub struct ShardReader {
     path: PathBuf,
+    layout: Option<Layout>,
     dtype: Dtype,
     totals: Totals,
     tokenizer_sha256: Option<String>,
@@ -45,20 +48,20 @@ impl ShardReader {
         if path.extension() == unfinished_path(path).extension() {
             return Err(misfit(path, "name", "is that of a file that is not finished"));
         }
-        let (dtype, sha256, files) = match read_manifest(path)? {
+        let (layout, sha256, files) = match read_manifest(path)? {
             Described::Joined(joined) => {
-                (joined.dtype, Some(joined.tokenizer_sha256.clone()), joined_files(path, &joined)?)
+                (None, Some(joined.tokenizer_sha256.clone()), joined_files(path, &joined)?)
             }
             Described::One(manifest) => {
-                let file = OneFile::open(path, Some(manifest))?;
-                let sha256 = file.manifest.as_ref().map(|m| m.tokenizer_sha256.clone());
-                (file.dtype, sha256, vec![file])
+                let sha256 = manifest.tokenizer_sha256.clone();
+                (None, Some(sha256), vec![OneFile::open(path, manifest)?])
             }
             Described::Bare => {
-                let file = OneFile::open(path, None)?;
-                (file.dtype, None, vec![file])
+                let placed = Placed::read(path)?;
+                (Some(placed.layout), None, vec![OneFile::bare(path, placed)?])
             }
         };
+        let dtype = files.first().map_or(Dtype::Uint16, |file| file.dtype);
         let mut totals = Totals::default();
         let mut placed = Vec::with_capacity(files.len());
         for file in files {
@@ -71,12 +74,17 @@ impl ShardReader {
             placed.push((start, file));
         }
         let path = path.to_owned();
-        Ok(Self { path, dtype, totals, tokenizer_sha256: sha256, files: placed })
+        Ok(Self { path, layout, dtype, totals, tokenizer_sha256: sha256, files: placed })
     }
 
     /// The manifest of the one file, or of each of several; none for a bare file.
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         self.files.iter().filter_map(|(_, file)| file.manifest.as_ref())
+    }
+
+    /// Whose file it is; [`None`] for one with a manifest.
+    pub fn layout(&self) -> Option<Layout> {
+        self.layout
     }
 
     /// The type of its ids.
@@ -157,6 +165,10 @@ impl ShardReader {
 
 fn read_manifest(bin: &Path) -> Result<Described> {
     let path = beside(bin).1;
+    // The manifest of `train.bin` is none of `train.npy`.
+    if bin.extension() == Some(Layout::Npy.name().as_ref()) {
+        return Ok(Described::Bare);
+    }
     let Some(sealed) = Sealed::read(&path, FORMAT, FORMAT_VERSION)? else {
         return Ok(Described::Bare);
     };
@@ -191,7 +203,7 @@ fn joined_files(bin: &Path, joined: &JoinedManifest) -> Result<Vec<OneFile>> {
             let reason = format!("of `{}` is {}, but it has {found}", part.name, part.json_xxh3);
             return Err(misfit(&json, "json_xxh3", reason));
         }
-        let file = OneFile::open(&path, Some(sealed.parse(&part_json)?))?;
+        let file = OneFile::open(&path, sealed.parse(&part_json)?)?;
         if file.dtype != joined.dtype {
             return Err(misfit(&path, "dtype", format!("is not {}", joined.dtype.name())));
         }
@@ -293,9 +305,21 @@ mod tests {
         assert_eq!(ids, [1, 258]);
         std::fs::write(&path, [1, 0, 2]).unwrap();
         let message = ShardReader::open(&path).unwrap_err().to_string();
-        assert!(
-            message.ends_with("bare.bin: `dtype` says 2 bytes an id, but the file has 3 bytes")
-        );
+        assert!(message.contains("bare.bin`: 3 bytes is not a multiple of 2"), "{message}");
+    }
+
+    #[test]
+    fn ids_behind_a_header_are_read_and_the_manifest_of_another_file_is_not() {
+        let folder = TempDir::new().unwrap();
+        let path = shard(&folder).with_extension("npy");
+        let mut file = Layout::Npy.header(Dtype::Uint32, 3).unwrap();
+        file.extend([1, 2, 70_000_u32].into_iter().flat_map(u32::to_le_bytes));
+        std::fs::write(&path, file).unwrap();
+        let mut reader = ShardReader::open(&path).unwrap();
+        let mut ids: Vec<TokenId> = Vec::new();
+        reader.read(1, 9, &mut ids).unwrap();
+        assert_eq!((reader.layout(), ids), (Some(Layout::Npy), vec![2, 70_000]));
+        assert!(reader.check_tokenizer("any").is_ok());
     }
 
     #[test]

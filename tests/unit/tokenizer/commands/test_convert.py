@@ -6,7 +6,6 @@ import pytest
 from minillm import messages
 from minillm.data import TokenFile
 from minillm.tokenizer import Tokenizer, commands
-from minillm.tokenizer.commands import convert
 
 EOT = "<|endoftext|>"
 
@@ -23,11 +22,6 @@ def folder(tmp_path, monkeypatch):
 
 def run(*words):
     return messages.run(commands.app, [str(word) for word in words])
-
-
-@pytest.fixture(autouse=True)
-def _small_pieces(monkeypatch):
-    monkeypatch.setattr(convert, "CONVERT_TOKENS", 7)
 
 
 def wide(folder, ids):
@@ -67,6 +61,8 @@ def test_numpy_maps_what_is_converted(folder):
     array = np.load("a.npy", mmap_mode="r", allow_pickle=False)
     assert (array.dtype, array.ndim) == (np.uint16, 1)
     assert array.tobytes() == (folder / "train.bin").read_bytes()
+    np.save("theirs.npy", array)
+    assert (folder / "a.npy").read_bytes() == (folder / "theirs.npy").read_bytes()
 
 
 @pytest.mark.parametrize("to", ["nanogpt", "llmc", "npy"])

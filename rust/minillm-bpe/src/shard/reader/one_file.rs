@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::super::layout::Placed;
 use super::super::{Dtype, Manifest, beside, check_width, hex, misfit};
 use crate::progress::Progress;
 use crate::{Error, Result, ids::Id};
@@ -16,31 +17,46 @@ pub(super) struct OneFile {
     pub(super) path: PathBuf,
     file: File,
     pub(super) dtype: Dtype,
+    /// Bytes before the first id.
+    offset: u64,
     pub(super) tokens: u64,
     pub(super) manifest: Option<Manifest>,
 }
 
 impl OneFile {
     /// Opens `path`, and compares sizes and the first and last block with the manifest.
-    pub(super) fn open(path: &Path, manifest: Option<Manifest>) -> Result<Self> {
+    pub(super) fn open(path: &Path, manifest: Manifest) -> Result<Self> {
         let file = File::open(path).map_err(|source| Error::io(path, source))?;
         let size = file.metadata().map_err(|source| Error::io(path, source))?.len();
-        let dtype = manifest.as_ref().map_or(Dtype::Uint16, |manifest| manifest.dtype);
+        let dtype = manifest.dtype;
         let width = dtype.width() as u64;
         if size % width != 0 {
             let reason =
                 format!("says {} bytes an id, but the file has {size} bytes", dtype.width());
             return Err(misfit(path, "dtype", reason));
         }
-        let mut reader =
-            Self { path: path.to_owned(), file, dtype, tokens: size / width, manifest };
+        let n_blocks = manifest.block_xxh3.len();
+        let mut reader = Self {
+            path: path.to_owned(),
+            file,
+            dtype,
+            offset: 0,
+            tokens: size / width,
+            manifest: Some(manifest),
+        };
         reader.check_sizes()?;
-        let n_blocks = reader.manifest.as_ref().map_or(0, |manifest| manifest.block_xxh3.len());
         if n_blocks > 0 {
             reader.check_block(0)?;
             reader.check_block(n_blocks - 1)?;
         }
         Ok(reader)
+    }
+
+    /// Opens `path`, which has no manifest.
+    pub(super) fn bare(path: &Path, placed: Placed) -> Result<Self> {
+        let file = File::open(path).map_err(|source| Error::io(path, source))?;
+        let Placed { dtype, offset, tokens, .. } = placed;
+        Ok(Self { path: path.to_owned(), file, dtype, offset, tokens, manifest: None })
     }
 
     /// Appends up to `count` ids from position `start` on; fewer only at the end. They must fit.
@@ -144,7 +160,7 @@ impl OneFile {
 
     fn read_bytes(&mut self, start: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        let sought = self.file.seek(SeekFrom::Start(start));
+        let sought = self.file.seek(SeekFrom::Start(self.offset + start));
         let done = sought.and_then(|_| self.file.read_exact(&mut bytes));
         done.map_err(|source| Error::io(&self.path, source))?;
         Ok(bytes)
