@@ -122,10 +122,13 @@ def work(contender: str, data: Path, steps: int) -> harness.Sample:
         optimizer.step()
         optimizer.zero_grad()
 
-    for index in range(WARM_UP_STEPS):
-        step(index)
+    def train(first: int, count: int) -> None:
+        for index in range(first, first + count):
+            step(index)
+
+    train(0, WARM_UP_STEPS)
     wait_s = 0.0
-    _, sample = harness.timed(lambda: [step(WARM_UP_STEPS + index) for index in range(steps)])
+    _, sample = harness.timed(lambda: train(WARM_UP_STEPS, steps))
     return {**sample, "wait_s": wait_s}
 
 

@@ -139,8 +139,9 @@ def test_accumulation_counts_each_target_alike_where_some_are_ignored(make_confi
         )
         whole = build_run(config, resume=False, say=lambda _: None)
         pieces = zip(ids.split(batch_size), targets.split(batch_size), strict=True)
-        batches = SimpleNamespace(batch=[Batch(*piece) for piece in pieces].__getitem__)
-        whole.data = dataclasses.replace(whole.data, train=batches)
+        batches = [Batch(*piece, None, int((piece[1] != IGNORED).sum())) for piece in pieces]
+        by_number = SimpleNamespace(batch=lambda index, _, batches=batches: batches[index])
+        whole.data = dataclasses.replace(whole.data, train=by_number)
         expected = whole.model.eval()(ids, targets=targets)
         whole.model.train()
         loss, grad_norm = loop.train_step(whole)
