@@ -6,10 +6,12 @@ hook must be in place before anything imports the modules, so it stands here.
 
 import os
 import signal
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jaxtyping import install_import_hook
@@ -50,6 +52,14 @@ def data_dir() -> Iterator[Path]:
         for packed in sorted(Path(os.environ[DATA_VARIABLE]).glob("*.zst")):
             unpack(packed, Path(folder))
         yield Path(folder)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """Keeps PyTorch's profiler from importing the compiler for one setting: that takes seconds."""
+    config = SimpleNamespace(triton=SimpleNamespace(cudagraphs=False))
+    monkeypatch.setitem(sys.modules, "torch._inductor.config", config)
+    monkeypatch.setitem(sys.modules, "torch._inductor", SimpleNamespace(config=config))
 
 
 @pytest.fixture(scope="session")

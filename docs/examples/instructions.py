@@ -1,9 +1,11 @@
 """A small instruction set in the words of the built-in stories: `train.jsonl` and `val.jsonl`.
 
-    python docs/examples/instructions.py chat
+    python docs/examples/instructions.py chat          # 3,000 conversations to train on
+    python docs/examples/instructions.py chat 20000
 
-Five kinds of requests with one right answer each, drawn by seed, so that one can see at a glance
-whether a model has learned to answer; `docs/finetune.md` trains one on it.
+Eight kinds of requests with one right answer each, drawn by seed, so that one can see at a glance
+whether a model has learned to answer; `docs/finetune.md` trains one on it. The first kinds take
+seconds to learn, the last ones many minutes.
 """
 
 import json
@@ -21,7 +23,8 @@ def request(rng: random.Random) -> tuple[str, str]:
     """What is asked, and the answer."""
     name, other = rng.sample(NAMES, 2)
     animal, thing = rng.choice(ANIMALS), rng.choice(THINGS)
-    color = rng.choice(COLORS)
+    color, words = rng.choice(COLORS), rng.sample((*ANIMALS, *THINGS), 4)
+    one, two = rng.randint(1, 99), rng.randint(1, 99)
     return rng.choice(
         [
             (f"Is a {animal} an animal or a thing?", f"A {animal} is an animal."),
@@ -29,6 +32,9 @@ def request(rng: random.Random) -> tuple[str, str]:
             (f"{name} lost a {color} {thing}. Who lost it?", f"{name} lost the {thing}."),
             (f"{name} lost a {color} {thing}. Which color was it?", f"It was {color}."),
             (f"Say hello to {name} and {other}.", f"Hello, {name}! Hello, {other}!"),
+            (f"Spell {name}.", "-".join(name.upper()) + "."),
+            (f"Put in order: {', '.join(words)}.", f"{', '.join(sorted(words))}."),
+            (f"What is {one} + {two}?", f"{one} + {two} = {one + two}."),
         ]
     )
 
@@ -46,8 +52,8 @@ def write(path: Path, count: int, rng: random.Random) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+    folder, count = Path(sys.argv[1]), int([*sys.argv, "3000"][2])
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(0)  # noqa: S311  no secrets
-    write(folder / "train.jsonl", 3000, rng)
+    write(folder / "train.jsonl", count, rng)
     write(folder / "val.jsonl", 100, rng)

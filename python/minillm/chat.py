@@ -34,6 +34,7 @@ def chat(
     run: Path,
     *,
     system: str = "",
+    adapter: tuple[Path, ...] = (),
     temperature: float | None = None,
     max_new_tokens: int | None = None,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
@@ -46,15 +47,19 @@ def chat(
     Args:
         run: A run folder, whose newest checkpoint is taken, or one checkpoint.
         system: What the model is told before the first turn.
+        adapter: Folder of an adapter in PEFT's format; repeat for several. The last one speaks
+            first, `/adapter NAME` changes to another and `/adapter` to none.
         temperature: Divides the logits; 0 always takes the likeliest token.
         max_new_tokens: Longest answer.
         seed: Equal seeds give equal answers to equal words.
         device: Where to compute.
     """
     from minillm.infer import load_run  # noqa: PLC0415  imports torch
+    from minillm.interop import lay_adapters  # noqa: PLC0415
     from minillm.train.device import choose_device  # noqa: PLC0415
 
     talk = Talk(load_run(run, device=str(choose_device(device))), system=system, seed=seed)
+    lay_adapters(adapter, talk.loaded.model)
     given = {"temperature": temperature, "max_new_tokens": max_new_tokens}
     talk.change({name: value for name, value in given.items() if value is not None})
     is_typed = sys.stdin.isatty() and sys.stdout.isatty()
@@ -75,7 +80,11 @@ def chat(
                     sys.stdout.flush()
         except EOFError:
             return
-        except (ValueError, KeyboardInterrupt) as error:
+        except KeyboardInterrupt:
+            if not is_typed:
+                raise
+            say("")  # it ended an answer, or a line
+        except ValueError as error:
             if not is_typed:
                 raise
             messages.report(error)  # a slip of the one who types ends nothing
@@ -110,24 +119,30 @@ class Talk:
         """
         from minillm.config.files import parse_yaml  # noqa: PLC0415
         from minillm.config.messages import did_you_mean  # noqa: PLC0415
+        from minillm.model.lora import adapter_names, use_adapter  # noqa: PLC0415
 
         settings = {**self.settings.model_dump(exclude={"prompts", "logit_bias"})}
-        known = ["help", "new", "system", "quit", "seed", *settings]
+        known = ["help", "new", "system", "quit", "seed", "adapter", *settings]
         if name == "quit":
             raise EOFError
         if name == "help":
             shown = "".join(f"\n/{key} {now}" for key, now in settings.items())
-            return f"/new, /system TEXT: begin anew\n/quit\n/seed {self.seed}{shown}"
+            names = ", ".join(adapter_names(self.loaded.model)) or "there is none"
+            begun = "/new, /system TEXT: begin anew\n/quit"
+            return f"{begun}\n/adapter NAME: {names}\n/seed {self.seed}{shown}"
         if name in ("new", "system"):
             self.system, self.turns = value if name == "system" else self.system, []
             return "begun anew"
-        if name == "seed" and value.isdecimal():
+        if name == "adapter":
+            use_adapter(self.loaded.model, value or None)
+        elif name == "seed" and value.isdecimal():
             self.seed = int(value)
         elif name in settings:
-            self.change({name: [value] if name == "stop" else parse_yaml(value)})
+            is_text = name == "stop"
+            self.change({name: [value] * bool(value) if is_text else parse_yaml(value)})
         else:
             raise UsageError(f"unknown command `/{name} {value}`" + did_you_mean(name, known))
-        return f"{name} is {value}"
+        return f"{name} is {value or 'none'}"
 
     def answer(self, line: str) -> Iterator[str]:
         """The model's turn after `line`, in pieces as they become certain; both are remembered.
@@ -141,8 +156,8 @@ class Talk:
         if self.template is None:
             ids = prompt_ids(loaded.tokenizer, line)
         else:
-            self.turns.append({"role": "user", "content": line})
-            ids, stop_ids = self._fitting_ids(self.template), self.template.stop_ids
+            self.turns, ids = self._fitting(self.template, line)
+            stop_ids = self.template.stop_ids
         seeds = [self.seed + len(self.turns)]
         try:
             for _, text in stream_texts(
@@ -155,17 +170,17 @@ class Talk:
             if self.template is not None:
                 self.turns.append({"role": "assistant", "content": said.strip() or "..."})
 
-    def _fitting_ids(self, template: ChatTemplate) -> list[int]:
-        """What the model is asked, without the oldest turns where there are too many."""
+    def _fitting(self, template: ChatTemplate, line: str) -> tuple[list[dict[str, str]], list[int]]:
+        """The turns and `line`, without the oldest where there are too many, and their ids."""
         first = [{"role": "system", "content": self.system}] if self.system else []
+        turns = [*self.turns, {"role": "user", "content": line}]
         room = self.loaded.config.model.context_length
         room -= min(self.settings.max_new_tokens, room // 2)
-        while len(ids := template.prompt_ids([*first, *self.turns])) > room:
-            if len(self.turns) == 1:
-                self.turns.clear()
+        while len(ids := template.prompt_ids([*first, *turns])) > room:
+            if len(turns) == 1:
                 raise ValueError(f"this turn has {len(ids)} tokens, there is room for {room}")
-            del self.turns[:2]
-        return ids
+            turns = turns[2:]
+        return turns, ids
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ VERBS = {
     "pretrain": "Train a model on a folder of token files.",
     "sft": "Fine-tune a model on conversations.",
     "plan": "Parameters, memory and time of a run, before anything is allocated.",
+    "runs": "List and compare runs.",
     "generate": "Continue a prompt with a trained model.",
     "chat": "Talk with a fine-tuned model.",
     "convert": "Turn a run into a Hugging Face folder, or one into a run.",

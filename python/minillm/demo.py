@@ -138,7 +138,7 @@ def _show_machine(out_dir: Path) -> None:
 
 def _show_result(result: RunResult, floor: float | None, *, elapsed_s: float) -> None:
     """What was learned, what lies where, what to type next."""
-    from minillm.train.metrics import read_metrics  # noqa: PLC0415
+    from minillm.track.metrics import read_metrics  # noqa: PLC0415
 
     minutes, seconds = divmod(round(elapsed_s), 60)
     _stage("done", f"{result.steps} steps, {minutes}m{seconds:02d}s")

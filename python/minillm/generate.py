@@ -85,6 +85,7 @@ def generate(
     json_lines: Annotated[bool, Parameter("--json")] = False,
     logprobs: Annotated[int | None, AtLeast0] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    adapter: Path | None = None,
     model: dict[str, str] | None = None,
 ) -> None:
     """Continue prompts with a trained model.
@@ -102,6 +103,7 @@ def generate(
         json_lines: Print one JSON object for each sample, on one line.
         logprobs: With --json: each token, its log-probability, and so many of the likeliest ones.
         device: Where to compute.
+        adapter: Folder of an adapter in PEFT's format, for this model.
         model: --model.FIELD VALUE for what changes no weight, such as context_length, rope_scaling.
     """
     sampling = sampling or Sampling()
@@ -113,9 +115,14 @@ def generate(
     given = asdict(sampling) | {"logit_bias": parse_biases(sampling.logit_bias)}
     prompts = [*prompt, *read_prompts(prompt_file)] or [""]
     from minillm.infer import load_run, stream_texts  # noqa: PLC0415  imports torch
+    from minillm.interop import lay_adapters  # noqa: PLC0415
+    from minillm.model.lora import merge_adapter  # noqa: PLC0415
     from minillm.train.device import choose_device  # noqa: PLC0415
 
     loaded = load_run(run, device=str(choose_device(device)), model=model)
+    if adapter is not None:
+        lay_adapters([adapter], loaded.model)
+        merge_adapter(loaded.model)
     known = {name: value for name, value in given.items() if value not in (None, (), {})}
     settings = check_settings({**loaded.config.sample.model_dump(), **known})
     jobs = jobs_of(loaded, prompts, range(seed, seed + num_samples))

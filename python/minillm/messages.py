@@ -12,7 +12,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -37,6 +38,30 @@ def with_hint(error: AnyError, hint: str) -> AnyError:
     """Attaches `hint` to `error` and gives it back, so that it can be raised in one line."""
     error.add_note(hint)
     return error
+
+
+def import_extra(module: str, *, extra: str) -> Any:  # noqa: ANN401  a module of any kind
+    """A module of a package that comes with an extra of minillm only.
+
+    Raises:
+        ValueError: If it is not there, with the command that adds it.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        hint = f"add it from the checkout: uv pip install -e '.[{extra}]'"
+        raise with_hint(ValueError(f"the package {error.name} is not installed"), hint) from error
+
+
+def scaled(value: float, unit: str = "") -> str:
+    """Three digits and a prefix: 124 M, 7.05 GB."""
+    prefixes = ["", "k", "M", "G", "T", "P"] if unit else ["", "k", "M", "B", "T", "Q"]
+    for prefix in prefixes:
+        if value < 999.5 or prefix == prefixes[-1]:
+            digits = 0 if value == int(value) and not prefix else max(0, 3 - len(str(int(value))))
+            return f"{value:.{digits}f} {prefix}{unit}".rstrip()
+        value /= 1000
+    raise AssertionError("the last prefix takes every value")
 
 
 def say(text: str) -> None:

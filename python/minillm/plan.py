@@ -12,38 +12,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from minillm import messages
+from minillm.config.devices import DEVICES
 from minillm.config.messages import did_you_mean
-from minillm.messages import UsageError
+from minillm.messages import UsageError, scaled
 from minillm.options import configured_app, parse_fields, usable_config
 
 app = configured_app("plan", "Parameters, memory and time of a run, before anything is allocated.")
 
 OPTIONS = ("model", "recipe", "config", "device", "mfu", "json")
-
-
-class Device(NamedTuple):
-    """Published figures of a device: dense products a second in each dtype, and memory."""
-
-    bfloat16_flops_per_s: float
-    float32_flops_per_s: float
-    memory_bytes: float
-
-
-DEVICES = {
-    "h200": Device(989e12, 67e12, 141e9),
-    "h100": Device(989e12, 67e12, 80e9),
-    "a100": Device(312e12, 19.5e12, 80e9),
-    "rtx4090": Device(165e12, 82.6e12, 24e9),
-    "rtx3090": Device(71e12, 35.6e12, 24e9),
-    # 8 cores, 3 GHz, two fused multiply-adds of 8 floats a cycle; bfloat16 is no faster there.
-    "laptop": Device(0.77e12, 0.77e12, 16e9),
-}
 
 
 @app.default
@@ -102,23 +84,12 @@ def describe(name: str, value: float) -> tuple[str, str]:
     """Label and text of one number, by the unit that its name ends in."""
     words = name.replace("_", " ")
     if name.endswith("_bytes"):
-        return words.removesuffix(" bytes"), _scaled(value, "B")
+        return words.removesuffix(" bytes"), scaled(value, "B")
     if name.endswith("_per_s"):
-        return words.removesuffix(" s") + " second", _scaled(value)
+        return words.removesuffix(" s") + " second", scaled(value)
     if name.endswith("_s"):
         return words.removesuffix(" s") + " time", _duration(value)
-    return words, _scaled(value)
-
-
-def _scaled(value: float, unit: str = "") -> str:
-    """Three digits and a prefix: 124 M, 7.05 GB."""
-    prefixes = ["", "k", "M", "G", "T", "P"] if unit else ["", "k", "M", "B", "T", "Q"]
-    for prefix in prefixes:
-        if value < 999.5 or prefix == prefixes[-1]:
-            digits = 0 if value == int(value) and not prefix else max(0, 3 - len(str(int(value))))
-            return f"{value:.{digits}f} {prefix}{unit}".rstrip()
-        value /= 1000
-    raise AssertionError("the last prefix takes every value")
+    return words, scaled(value)
 
 
 def _duration(seconds: float) -> str:

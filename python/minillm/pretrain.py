@@ -37,7 +37,7 @@ app = configured_app("pretrain", "Train a model on a folder of token files.")
 STORIES = Path("runs/stories")
 """Where the built-in stories go when there is nothing else to train on."""
 
-OPTIONS = ("model", "recipe", "config", "resume", "eval-only", "quiet")
+OPTIONS = ("model", "recipe", "config", "resume", "eval-only", "quiet", "json")
 
 
 @app.default
@@ -51,6 +51,7 @@ def main(
         bool, Parameter(negative="", help="validate the run in --out-dir on all of val.bin")
     ] = False,
     quiet: Annotated[bool, Parameter(negative="", help="show errors only")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="metrics as JSON")] = False,
 ) -> int:
     """Parses, builds the configuration, trains; returns the exit code."""
     overrides = parse_fields(fields, own_options=OPTIONS)
@@ -59,7 +60,7 @@ def main(
         resolved = config_of_run(presets, overrides)
     else:
         resolved = _new_config(presets, overrides, quiet=quiet)
-    result = run(resolved, resume=resume, eval_only=eval_only, quiet=quiet)
+    result = run(resolved, resume=resume, eval_only=eval_only, quiet=quiet, as_json=as_json)
     if eval_only:
         record = {
             "step": result.steps,
@@ -79,6 +80,7 @@ def run(
     console: Console | None = None,
     tokenizer: TextEncoder | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    as_json: bool = False,
 ) -> RunResult:
     """Trains the run that `config` describes, or goes on with it, or only evaluates it.
 
@@ -92,6 +94,7 @@ def run(
         tokenizer: The one that wrote the token files, if there is no `tokenizer.json` beside them:
             one of another library, wrapped by `minillm.tokenizer.text_encoder`.
         weights: Those of `config.train.init_from`, where they have been read already.
+        as_json: Print each record of the metrics to stdout, as a line of JSON.
 
     Raises:
         ValueError: If configuration, data and checkpoint do not fit one another, or the loss
@@ -106,17 +109,17 @@ def run(
     folder = config.train.out_dir
     if eval_only:
         return evaluate_run(config, console=console, tokenizer=tokenizer)
-    if has_run(folder) and not resume:
+    if (found := has_run(folder)) and not resume:
         error = ValueError(f"`{folder}` already holds a run")
         raise with_hint(error, "go on with it by --resume, or choose another --out-dir")
-    if resume is True and not has_run(folder):
+    if resume is True and not found:
         raise ValueError(f"`{folder}` holds no run to resume: it has no config.yaml")
     if config.train.init_from is not None and weights is None:
         from minillm.interop import initial_weights  # noqa: PLC0415
 
         weights = initial_weights(config, tokenizer)
     return train_run(
-        config, resume=has_run(folder), console=console, tokenizer=tokenizer, weights=weights
+        config, resume=found, console=console, tokenizer=tokenizer, weights=weights, as_json=as_json
     )
 
 

@@ -12,6 +12,7 @@ down by the chat template of the model that it begins from. The assistant's turn
 from __future__ import annotations
 
 import sys
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -20,6 +21,7 @@ from cyclopts import Parameter
 
 from minillm import messages
 from minillm.config import Config
+from minillm.files import replace_file
 from minillm.messages import UsageError
 from minillm.options import configured_app, parse_fields, usable_config
 from minillm.pretrain import config_of_run, run
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 app = configured_app("sft", "Fine-tune a model on conversations.")
 
-OPTIONS = ("recipe", "config", "chat-template", "preview", "resume", "quiet")
+OPTIONS = ("recipe", "config", "chat-template", "preview", "resume", "quiet", "json")
 
 
 @app.default
@@ -43,6 +45,7 @@ def main(
     preview: int = 0,
     resume: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Fine-tune a model on conversations.
 
@@ -54,11 +57,13 @@ def main(
         preview: Show so many conversations, what is learned in color, and stop.
         resume: Go on with the run in --out-dir.
         quiet: Show errors only.
+        as_json: Print the metrics as lines of JSON.
     """
     overrides = parse_fields(fields, own_options=OPTIONS)
+    train = partial(run, eval_only=False, quiet=quiet, as_json=as_json)
     if resume:
         resolved = config_of_run({"config": config, "chat-template": chat_template}, overrides)
-        result = run(resolved, resume=True, eval_only=False, quiet=quiet)
+        result = train(resolved, resume=True)
         return 0 if result.is_complete else messages.EXIT_RESUMABLE
     if "train.init_from" not in overrides:
         raise UsageError("--init-from is missing: the run or Hugging Face folder to fine-tune")
@@ -74,7 +79,7 @@ def main(
         _preview(resolved, template, preview)
         return 0
     _lay_down(resolved.train.out_dir, template)
-    result = run(resolved, resume=False, eval_only=False, quiet=quiet, weights=parts.tensors)
+    result = train(resolved, resume=False, weights=parts.tensors)
     return 0 if result.is_complete else messages.EXIT_RESUMABLE
 
 
@@ -96,7 +101,6 @@ def _template(parts: Parts, file: Path | None) -> ChatTemplate:
 
 def _lay_down(folder: Path, template: ChatTemplate) -> None:
     """Puts what a new run is to read its data by into its folder."""
-    from minillm.checkpoint import replace_file  # noqa: PLC0415
     from minillm.infer import CHAT_TEMPLATE  # noqa: PLC0415
     from minillm.train import has_run  # noqa: PLC0415
 

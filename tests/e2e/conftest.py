@@ -5,9 +5,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
+from minillm.checkpoint import latest_checkpoint
 from minillm.config import load_config
 from minillm.tokenizer import Tokenizer
+from minillm.track.metrics import read_metrics
+
+CLOCKS = ("tokens_per_s", "elapsed_s", "memory_bytes")
 
 SETTINGS = {
     "model.context_length": "32",
@@ -76,3 +81,36 @@ def start(settings):
         return subprocess.Popen(command, stdout=-1, stderr=-1, text=True)
 
     return start_process
+
+
+def _weights_of(folder):
+    """Weights, optimizer and generators of the newest checkpoint, and its step."""
+    checkpoint, _ = latest_checkpoint(folder)
+    tensors = {name: checkpoint.tensors(name) for name in ("model", "optimizer", "rng")}
+    return checkpoint.step, tensors
+
+
+def _metrics_of(folder):
+    """Metrics without what a clock measured."""
+    return [
+        {name: value for name, value in record.items() if name not in CLOCKS}
+        for record in read_metrics(folder)
+    ]
+
+
+@pytest.fixture
+def assert_equal_runs():
+    """Compares two run folders bit for bit: weights, optimizer, generators, metrics, samples."""
+
+    def compare(left, right):
+        left_step, left_tensors = _weights_of(left)
+        right_step, right_tensors = _weights_of(right)
+        assert left_step == right_step
+        for kind, tensors in left_tensors.items():
+            assert tensors.keys() == right_tensors[kind].keys()
+            for name, tensor in tensors.items():
+                assert torch.equal(tensor, right_tensors[kind][name]), (kind, name)
+        assert _metrics_of(left) == _metrics_of(right)
+        assert (left / "samples.txt").read_text() == (right / "samples.txt").read_text()
+
+    return compare

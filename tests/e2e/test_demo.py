@@ -8,8 +8,8 @@ from minillm import messages
 from minillm.data import prepare
 from minillm.data.stories import FLOOR_BITS_PER_BYTE
 from minillm.demo import app
+from minillm.track.metrics import read_metrics
 from minillm.train import loop
-from minillm.train.metrics import read_metrics
 
 
 @pytest.fixture(autouse=True)

@@ -84,7 +84,7 @@ def test_export_without_its_package_names_the_command_that_adds_it(trained, call
     code, said = call("export", trained, "a.gguf")
     assert code == 1
     assert said == (
-        "error: GGUF files need the package gguf, which is not installed\n"
+        "error: the package gguf is not installed\n"
         "hint: add it from the checkout: uv pip install -e '.[export]'\n"
     )
 

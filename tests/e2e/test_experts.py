@@ -9,7 +9,7 @@ from minillm.checkpoint import latest_checkpoint
 from minillm.config import SampleConfig
 from minillm.infer import Generation, load_run
 from minillm.pretrain import run
-from minillm.train.metrics import read_metrics
+from minillm.track.metrics import read_metrics
 
 EXPERTS = {
     "model__n_experts": "4",

@@ -6,7 +6,7 @@ from minillm.config import SampleConfig
 from minillm.infer import load_run, prompt_ids, stream_texts
 from minillm.pretrain import run
 from minillm.tokenizer import encode_texts, text_encoder
-from minillm.train.metrics import read_metrics
+from minillm.track.metrics import read_metrics
 
 STORY = "Tom saw a red kite and ran. "
 

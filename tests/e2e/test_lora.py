@@ -1,5 +1,6 @@
 """Runs that train an adapter: what they write, how they go on, and what becomes of them."""
 
+import io
 import json
 
 import pytest
@@ -132,6 +133,35 @@ def test_export_writes_the_adapter_alone(adapted, base, tmp_path, capsys):
     words[1] = str(base.train.out_dir)
     assert messages.run(build_app(), words) == 1
     assert "has no adapter: lora.rank is 0" in capsys.readouterr().err
+
+
+def test_an_exported_adapter_beside_its_base_speaks_as_the_run_does(
+    adapted, base, tmp_path, capsys, monkeypatch
+):
+    config = adapted(optim__learning_rate="0.3", train__max_train_steps="12", lora__dropout="0")
+    run(config, resume=False, eval_only=False, quiet=True)
+    folder, adapter = str(config.train.out_dir), str(tmp_path / "a-peft")
+    assert messages.run(build_app(), ["export", folder, adapter, "--format", "peft"]) == 0
+
+    def said(verb, typed, *words):
+        capsys.readouterr()
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        settings = ["--temperature", "0", "--max-new-tokens", "12", "--device", "cpu"]
+        code = messages.run(build_app(), [verb, *words, *settings])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    plain, learned = (said("chat", "Tom\n", str(x))[1] for x in (base.train.out_dir, folder))
+    assert plain != learned
+    beside = (str(base.train.out_dir), "--adapter", adapter)
+    code, out, _ = said("chat", "Tom\n/adapter\nTom\n/adapter a_peft\nTom\n", *beside)
+    assert (code, out) == (0, learned + plain + learned)
+    code, _, err = said("chat", "/adapter b_peft\n", *beside)
+    assert (code, "hint: did you mean `a_peft`?" in err) == (1, True), err
+    prompted = ("--prompt", "Tom")
+    assert said("generate", "", *beside, *prompted)[1] == said("generate", "", folder, *prompted)[1]
+    code, _, err = said("generate", "", folder, "--adapter", str(tmp_path), *prompted)
+    assert (code, "adapter_config.json`: no such file" in err) == (1, True), err
 
 
 def test_a_saved_configuration_reads_back(adapted):

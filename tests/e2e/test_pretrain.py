@@ -13,13 +13,15 @@ import pytest
 import torch
 
 from minillm import messages
-from minillm.checkpoint import RunLock, latest_checkpoint, list_checkpoints
+from minillm.checkpoint import latest_checkpoint, list_checkpoints
 from minillm.data import Batch
 from minillm.model import IGNORED
 from minillm.pretrain import app, run
 from minillm.tokenizer import Tokenizer
+from minillm.track.lock import RunLock
+from minillm.track.metrics import read_metrics
+from minillm.track.processes import read_processes
 from minillm.train import build_run, loop, session
-from minillm.train.metrics import read_metrics
 
 
 def train(config, **options):
@@ -49,11 +51,45 @@ def test_run_leaves_everything_in_its_folder(make_config):
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {
         "config.yaml", "tokenizer.json", "metrics.jsonl", "loss.png", "lr.png", "samples.txt",
-        "step-000016", "step-000020", "latest",
+        "step-000016", "step-000020", "latest", "best", "run.json", "report.html",
     }  # fmt: skip
     assert (folder / "latest").read_text() == "step-000020\n"
     assert result.is_complete
     assert result.steps == 20
+
+
+def test_json_is_the_metrics_and_nothing_else(call, tmp_path):
+    code, out, err = call("--json")
+    assert code == 0
+    assert [json.loads(line) for line in out.splitlines()] == read_metrics(tmp_path / "run")
+    assert "done: 20 steps" in err
+
+
+def test_each_process_of_a_run_is_told_of_with_all_hashes(make_config, tmp_path):
+    train(make_config(train__max_train_steps="4"))
+    train(make_config(), resume=True)
+    first, second = read_processes(tmp_path / "run")
+    assert (first["step"], second["step"]) == (0, 4)
+    assert first["hashes"].keys() == {"train", "val", "tokenizer"}
+    assert first["config"]["train"]["max_train_steps"] == 4
+    assert second["device"] == "1 CPU threads"
+    assert "Process 2 of 2, from step 4" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_profile_is_left_in_the_run_folder(call, tmp_path):
+    code, _, err = call("--profile", "1")
+    assert code == 0
+    assert (tmp_path / "run" / "profile" / "trace.json.gz").exists()
+    assert "the costliest operations" in err
+
+
+def test_absent_tracker_is_told_before_anything_is_begun(call, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    code, _, err = call("--track.wandb")
+    assert code == messages.EXIT_FAILED
+    assert "error: the package wandb is not installed\nhint: add it from the checkout" in err
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 def test_loss_falls(make_config):
@@ -166,7 +202,7 @@ def test_accumulation_equals_one_large_batch(make_config, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_signal_saves_and_exits_with_75(start, tmp_path, number):
     process = start(train__max_train_steps="100000", train__log_interval="1")
     for line in process.stderr:
@@ -278,12 +314,27 @@ def test_only_damaged_checkpoints_is_an_error(make_config, call, tmp_path):
     assert "step-000020/state.json` is missing" in errors
 
 
-@pytest.mark.parametrize("field", ["model.d_model", "train.batch_size", "train.seed"])
+@pytest.mark.parametrize("field", ["model.d_model", "train.seed"])
 def test_resume_refuses_another_shape_or_order(make_config, call, field):
     train(make_config())
     code, _, errors = call("--resume", **{field.replace(".", "__"): "64"})
     assert code == messages.EXIT_FAILED
     assert f"error: {field} is 64, but" in errors
+
+
+def test_resume_refuses_another_batch(make_config, call):
+    train(make_config())
+    code, _, errors = call("--resume", train__batch_size="16")
+    assert code == messages.EXIT_FAILED
+    assert "a step has 32 sequences, but" in errors
+    assert "train.batch_size 4 x gradient_accumulation_steps 2" in errors
+
+
+def test_a_run_goes_on_with_another_micro_batch(make_config, call, tmp_path):
+    train(make_config(train__max_train_steps="4"))
+    sizes = {"train__batch_size": "2", "train__gradient_accumulation_steps": "4"}
+    assert call("--resume", train__max_train_steps="8", **sizes)[0] == 0
+    assert latest_checkpoint(tmp_path / "run")[0].step == 8
 
 
 def test_resume_refuses_other_data(make_config, call, data_folder):

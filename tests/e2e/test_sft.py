@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import pty
 import random
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from minillm import messages
+from minillm.chat import Talk
 from minillm.checkpoint import latest_checkpoint
 from minillm.cli import build_app
 from minillm.infer import load_run
@@ -133,6 +136,48 @@ def test_a_turn_beyond_the_context_is_refused_and_older_turns_are_forgotten(call
     assert (code, out.count("\n") >= 9) == (0, True), said
     code, _, said = talk(tmp_path / "chat", "y" * 80 + "\n", *words)
     assert (code, "this turn has " in said) == (1, True), said
+
+
+def test_a_refused_turn_is_forgotten_and_the_talk_goes_on(call, tmp_path):
+    assert call()[0] == 0
+    one = Talk(load_run(tmp_path / "chat"), system="", seed=0)
+    one.change({"max_new_tokens": 3})
+    "".join(one.answer("call owl"))
+    before = list(one.turns)
+    with pytest.raises(ValueError, match="this turn has"):
+        "".join(one.answer("y" * 80))
+    assert one.turns == before
+    assert one.command("stop", "") == "stop is none"
+    "".join(one.answer("call cat"))
+    assert [turn["content"] for turn in one.turns[::2]] == ["call owl", "call cat"]
+
+
+def test_on_a_terminal_ctrl_c_ends_an_answer_and_ctrl_d_the_talk(base):
+    child, terminal = pty.fork()
+    if child == 0:
+        words = ["chat", str(base), "--max-new-tokens", "60", "--device", "cpu", "--seed", "1"]
+        os.execv(sys.executable, [sys.executable, "-m", "minillm.chat", *words[1:]])
+    said = b""
+
+    def until(expected):
+        nonlocal said
+        start = len(said)
+        while expected not in said[start:]:
+            said += os.read(terminal, 4096)
+        return said[start:]
+
+    until(b"> ")
+    os.write(terminal, b"\x03")
+    until(b"> ")
+    os.write(terminal, b"/temperature hot\n")
+    assert b"expected a number" in until(b"> ")
+    os.write(terminal, b"/help\n")
+    assert b"/adapter NAME: there is none" in until(b"> ")
+    os.write(terminal, b"Tom\n\x03")
+    until(b"> ")
+    os.write(terminal, b"\x04")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert b"error: Keyboard" not in said
 
 
 def test_resumed_tuning_is_bit_equal_to_the_unbroken_one(call, tmp_path):

@@ -1,18 +1,20 @@
 """Checkpoints that survive whatever happens to the process that writes them."""
 
 from minillm.checkpoint.folder import (
+    BEST,
+    LATEST,
     Checkpoint,
     CheckpointError,
     latest_checkpoint,
     list_checkpoints,
     load_checkpoint,
     remove_temporary,
+    rotate_checkpoints,
     save_base,
     save_checkpoint,
     set_aside_after,
     verify_checkpoint,
 )
-from minillm.checkpoint.lock import RunLock
 from minillm.checkpoint.single_file import load_single_file, save_single_file
 from minillm.checkpoint.tensors import (
     load_model_tensors,
@@ -22,12 +24,11 @@ from minillm.checkpoint.tensors import (
     optimizer_tensors,
     rng_tensors,
 )
-from minillm.files import replace_file
 
 __all__ = [
-    "Checkpoint", "CheckpointError", "RunLock", "latest_checkpoint", "list_checkpoints",
+    "BEST", "LATEST", "Checkpoint", "CheckpointError", "latest_checkpoint", "list_checkpoints",
     "load_checkpoint", "load_model_tensors", "load_optimizer_tensors", "load_rng_tensors",
-    "load_single_file", "model_tensors", "optimizer_tensors", "remove_temporary",
-    "replace_file", "rng_tensors", "save_base", "save_checkpoint", "save_single_file",
-    "set_aside_after", "verify_checkpoint",
+    "load_single_file", "model_tensors", "optimizer_tensors", "remove_temporary", "rng_tensors",
+    "rotate_checkpoints", "save_base", "save_checkpoint", "save_single_file", "set_aside_after",
+    "verify_checkpoint",
 ]  # fmt: skip

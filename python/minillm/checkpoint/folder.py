@@ -3,6 +3,7 @@
     runs/a/step-000200/    model.safetensors optimizer.safetensors rng.safetensors
                            state.json config.yaml manifest.json
     runs/a/latest          the name of the newest one, for people and scripts
+    runs/a/best            the name of that with the lowest validation loss
 
 A checkpoint is written into `step-000200.tmp`, each file fsynced, the manifest with everybody's
 size and sha256 last; then the folder gets its name in one rename. So a folder without `.tmp` is
@@ -14,6 +15,7 @@ unreadable file, and of 200 flipped bits safetensors by itself noticed none.
 """
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -31,6 +33,7 @@ from minillm.files import read_json, replace_file, sync, write_file, written_asi
 FORMAT = "minillm.checkpoint"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+LATEST, BEST = "latest", "best"
 BASE = "base.safetensors"
 TEMPORARY = ".tmp"
 _NAME = re.compile(r"step-(\d{6,})")
@@ -87,9 +90,8 @@ def save_checkpoint(
     state: Mapping[str, Any],
     config_yaml: str,
     hashes: Mapping[str, str],
-    keep: int,
 ) -> Path:
-    """Writes checkpoint `step`, verifies it, then deletes all but the newest `keep`.
+    """Writes checkpoint `step` and verifies it.
 
     Args:
         run_folder: Where the checkpoints of this run lie; its lock is the caller's business.
@@ -98,7 +100,6 @@ def save_checkpoint(
         state: Counters, as JSON.
         config_yaml: The resolved configuration.
         hashes: sha256 of tokenizer, configuration and data, by name.
-        keep: Checkpoints to keep, at least 1.
 
     Returns:
         The new checkpoint's folder.
@@ -137,10 +138,31 @@ def save_checkpoint(
         raise
     sync(run_folder)
     verify_checkpoint(target)
-    replace_file(run_folder / "latest", f"{target.name}\n".encode())
-    for path in [path for path in list_checkpoints(run_folder) if _step(path) <= step][:-keep]:
-        _remove(path)
+    replace_file(run_folder / LATEST, f"{target.name}\n".encode())
     return target
+
+
+def rotate_checkpoints(
+    run_folder: Path, *, newest: int, every: int, val_losses: Mapping[int, float]
+) -> None:
+    """Deletes all checkpoints but the newest, those kept for good, and the best.
+
+    Args:
+        run_folder: Where they lie.
+        newest: How many of the newest stay, at least 1.
+        every: Checkpoints whose step is a multiple of this stay for good; 0 for none.
+        val_losses: Validation loss by step; of the checkpoints that have one, the lowest stays and
+            is named in the file `best`. Empty to keep none for that.
+    """
+    paths = {_step(path): path for path in list_checkpoints(run_folder)}
+    measured = [step for step in paths if not math.isnan(val_losses.get(step, math.nan))]
+    kept = {*list(paths)[-newest:], *(step for step in paths if every and step % every == 0)}
+    if measured:
+        best = min(measured, key=lambda step: (val_losses[step], -step))
+        replace_file(run_folder / BEST, f"{paths[best].name}\n".encode())
+        kept.add(best)
+    for step in paths.keys() - kept:
+        _remove(paths[step])
 
 
 def save_base(run_folder: Path, model: nn.Module) -> str:

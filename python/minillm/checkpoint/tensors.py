@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from minillm.optim.sharded import shard_like, whole
+
 Tensors = dict[str, Tensor]
 SHOWN = 3
 """Differences in a message; another width changes every layer."""
@@ -19,9 +21,9 @@ def model_tensors(model: nn.Module) -> Tensors:
     """Every parameter and saved buffer by name; a tied weight once, under its first name.
 
     Of a model that is frozen in part, as under adapters, only what can learn: the rest is what it
-    was.
+    was. Tensors that are spread over processes are made whole, for which all must ask.
     """
-    return {name: tensor.detach().contiguous() for name, tensor in _named(model).items()}
+    return {name: whole(tensor.detach()).contiguous() for name, tensor in _named(model).items()}
 
 
 def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -44,13 +46,13 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError("\n".join(differences))
     with torch.no_grad():
         for name, weight in own.items():
-            weight.copy_(tensors[name])
+            weight.copy_(shard_like(tensors[name].to(weight.device), weight))
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
     """The optimizer's state as `parameter.key`, such as `norm.weight.exp_avg`."""
     return {
-        f"{name}.{key}": value.detach().contiguous()
+        f"{name}.{key}": whole(value.detach()).contiguous()
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
@@ -73,7 +75,8 @@ def load_optimizer_tensors(
         # A step count stays where it was: PyTorch's optimizers too keep theirs on the CPU.
         device = parameter.device if tensor.ndim else torch.device("cpu")
         # A copy: safetensors maps the file, which would keep a rotated checkpoint on the disk.
-        optimizer.state[parameter][key] = tensor.to(device, copy=True)
+        own = tensor.to(device, copy=True)
+        optimizer.state[parameter][key] = shard_like(own, parameter) if tensor.ndim else own
 
 
 def rng_tensors(device: torch.device) -> Tensors:

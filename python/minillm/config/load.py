@@ -31,6 +31,7 @@ SHORT_FLAGS: dict[str, str] = {"data": "data.path"} | {
             log_interval save_interval generate_interval dtype compile device seed threads out_dir
             init_from""",
         "optim": "learning_rate warmup_steps weight_decay grad_clip",
+        "track": "profile",
     }.items()
     for name in names.split()
 }
@@ -62,6 +63,7 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     },
     **{f"lora.{name}": ("lora.rank", ()) for name in LoraConfig.model_fields if name != "rank"},
     "data.stride": ("data.rows", ("windows",)),
+    **{f"track.wandb_{name}": ("track.wandb", ()) for name in ("project", "name", "mode")},
     "optim.adamw_learning_rate": ("optim.name", ("muon", "normuon")),
     "optim.betas": ("optim.name", ("adamw", "muon", "normuon")),
     "optim.eps": ("optim.name", ("adamw", "muon", "normuon")),

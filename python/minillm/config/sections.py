@@ -100,6 +100,20 @@ class TrainConfig(Section):
     """steps between samples of text"""
     keep_checkpoints: PositiveInt = 2
     """newest checkpoints to keep"""
+    keep_every: NonNegativeInt = 0
+    """keep checkpoints of steps that are multiples of this, too"""
+    keep_best: bool = True
+    """keep the checkpoint with the lowest validation loss, too"""
+    health_interval: NonNegativeInt = 100
+    """logged steps that are multiples of this measure how far updates reach"""
+    on_nonfinite: Literal["stop", "rewind"] = "stop"
+    """when a loss or gradient is not finite: stop, or go back to the newest checkpoint and on
+    behind the batch"""
+    max_rewinds: PositiveInt = 3
+    """after so many, a run stops"""
+    auto_micro_batch: bool = True
+    """where a batch does not fit into memory, halve batch_size and double
+    gradient_accumulation_steps"""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """type of the matrix products; weights are float32 in any case"""
     mask_documents: bool = False
@@ -116,6 +130,23 @@ class TrainConfig(Section):
     """run or Hugging Face folder that a new run takes its shape and weights from"""
     out_dir: Path = Field(Path("runs/default"), strict=False)
     """folder of the run"""
+
+
+class TrackConfig(Section):
+    """Where the metrics go besides the run folder; needs the extra `track`."""
+
+    wandb: bool = False
+    """send them to Weights & Biases"""
+    wandb_project: str = "minillm"
+    """project there"""
+    wandb_name: str | None = None
+    """name of the run there; that of its folder when absent"""
+    wandb_mode: Literal["online", "offline"] = "online"
+    """offline writes into the run folder, for `wandb sync`"""
+    tensorboard: bool = False
+    """write TensorBoard's events into the run folder"""
+    profile: NonNegativeInt = 0
+    """steps to profile in each process, after its first ones; needs no extra"""
 
 
 class SampleConfig(Section):

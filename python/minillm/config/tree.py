@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from minillm.config.lora import LoraConfig
 from minillm.config.model import ModelConfig
 from minillm.config.section import Section
-from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, TrainConfig
+from minillm.config.sections import DataConfig, OptimConfig, SampleConfig, TrackConfig, TrainConfig
 
 
 class Config(Section):
@@ -24,6 +24,8 @@ class Config(Section):
     """the training loop"""
     lora: LoraConfig = Field(default_factory=LoraConfig)
     """adapters to train instead"""
+    track: TrackConfig = Field(default_factory=TrackConfig)
+    """where metrics go besides"""
     sample: SampleConfig = Field(default_factory=SampleConfig)
     """sampling of text"""
 

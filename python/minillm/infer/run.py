@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minillm.checkpoint import (
+    BEST,
+    LATEST,
     Checkpoint,
     latest_checkpoint,
     list_checkpoints,
@@ -102,11 +104,13 @@ def load_run(
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint that `path` is, or the newest sound one of the run that it is.
+    """The checkpoint that `path` is or names, or the newest sound one of the run that it is.
 
     Raises:
         ValueError: If it is neither.
     """
+    if path.name in (BEST, LATEST) and path.is_file():
+        path = path.with_name(path.read_text(encoding="utf-8").strip())
     if not path.is_dir():
         raise ValueError(f"`{path}` is no folder, expected a run or one of its checkpoints")
     if (path / "manifest.json").is_file():

@@ -23,7 +23,7 @@ from minillm.interop.architectures import LLAMA, Architecture
 from minillm.interop.parts import Parts, refuse_existing
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import to_theirs
-from minillm.messages import with_hint
+from minillm.messages import import_extra
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0"]
 GGUF_TYPES: tuple[GgufType, ...] = get_args(GgufType)
@@ -33,21 +33,6 @@ Blocks = dict[str, tuple[np.ndarray[Any, Any], Any]]
 
 PRE_TOKENIZERS = {"gpt2": "gpt-2", "llama3": "llama-bpe", "qwen2": "qwen2", "o200k": "gpt-4o"}
 """What llama.cpp calls the pattern by which text is split."""
-
-
-def import_gguf() -> ModuleType:
-    """The package, which comes with the extra `export`.
-
-    Raises:
-        ValueError: If it is not there, with the command that adds it.
-    """
-    try:
-        import gguf  # noqa: PLC0415  an extra
-    except ModuleNotFoundError as error:
-        absent = ValueError("GGUF files need the package gguf, which is not installed")
-        hint = "add it from the checkout: uv pip install -e '.[export]'"
-        raise with_hint(absent, hint) from error
-    return gguf
 
 
 def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Architecture:
@@ -69,7 +54,7 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
         OSError: If it cannot be written, or does not read back as it was written.
     """
     refuse_existing(target)
-    gguf = import_gguf()
+    gguf = import_extra("gguf", extra="export")
     architecture = architecture_of(parts.model, source)
     name = architecture.gguf_name
     if name is None or (name == "qwen3" and parts.model.attention_bias):

@@ -8,6 +8,7 @@ block diagonal, of as many times the rank.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -163,6 +164,17 @@ def load_peft(folder: Path, model: Transformer, name: str) -> None:
             adapter.load_state_dict(state)
         except RuntimeError as error:  # its text names the tensors and both shapes
             raise ValueError(f"`{folder}`: `{path}` does not fit: {error}") from error
+
+
+def lay_adapters(folders: Iterable[Path], model: Transformer) -> None:
+    """Lays adapters of PEFT's beside the weights of a model, named by their folders.
+
+    Raises:
+        ValueError: If one cannot be read, or fits no model of this shape.
+    """
+    for folder in folders:
+        load_peft(folder, model, re.sub(r"\W", "_", folder.resolve().name))
+    model.eval()
 
 
 def _modules(

@@ -63,7 +63,6 @@ def write_run(target: Path, parts: Parts) -> None:
             state={"step": 0, "elapsed_s": 0.0},
             config_yaml=config_yaml,
             hashes={"tokenizer": parts.tokenizer.sha256},
-            keep=1,
         )
 
 

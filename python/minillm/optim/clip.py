@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from minillm.optim.sharded import whole
+
 
 @torch.no_grad()
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Float[Tensor, ""]:
@@ -24,7 +26,7 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Float[Tensor, "
     gradients = [p.grad for p in params if p.grad is not None]
     if not gradients:
         return torch.zeros(())
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm = whole(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
     if max_norm < float("inf"):
         # 1e-6 as in PyTorch, where it keeps a norm of 0 from dividing.
         torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))

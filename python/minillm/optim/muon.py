@@ -19,13 +19,14 @@ the same optimizer, so that a checkpoint and a schedule see one.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, distributed
 
 from minillm.optim.adamw import Optimizer, adamw_step, check_options, evaluate
+from minillm.optim.sharded import is_sharded, shard_like, whole
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Chosen for the steepest slope at 0: five steps bring singular values into about 0.7 to 1.2."""
@@ -87,9 +88,7 @@ def muon_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> 
                     state[parameter]["row_mean_square"] = torch.zeros_like(parameter[..., :1])
             mean = state[parameter]["momentum"].lerp_(gradient, 1 - momentum)
             updates.append(gradient.lerp(mean, momentum))  # Nesterov: one step ahead
-        # A CPU with bfloat16 units gains a quarter by them, one without loses far more.
-        dtype = torch.float32 if updates[0].device.type == "cpu" else torch.bfloat16
-        directions = orthogonalize(torch.stack(updates), dtype=dtype)  # layers M N
+        directions = _directions(updates)
         scale = ADAMW_RMS * math.sqrt(max(shape[-2:]))
         for (parameter, _), direction in zip(pairs, directions, strict=True):
             parameter.mul_(1 - lr * group["weight_decay"])
@@ -97,6 +96,29 @@ def muon_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> 
                 mean_square = state[parameter]["row_mean_square"]
                 direction = even_rows(direction, mean_square, decay=row_decay)  # noqa: PLW2901
             parameter.add_(direction, alpha=-lr * (ADAMW_RMS if row_decay else scale))
+
+
+def _directions(updates: list[Tensor]) -> Iterable[Tensor]:
+    """Orthogonalizes matrices of one shape together.
+
+    Of matrices that are spread over processes, each process makes some whole, works on those, and
+    sends the others what came of it: the same products as on one process, each done once.
+    """
+    # A CPU with bfloat16 units gains a quarter by them, one without loses far more.
+    dtype = torch.float32 if updates[0].device.type == "cpu" else torch.bfloat16
+    if not is_sharded(updates[0]):
+        return orthogonalize(torch.stack(updates), dtype=dtype)  # layers M N
+    mesh = cast("Any", updates[0]).device_mesh
+    matrices = torch.stack([whole(update) for update in updates])  # layers M N
+    for owner in range(mesh.size()):
+        part = matrices[owner :: mesh.size()].contiguous()
+        if not len(part):
+            break
+        if owner == mesh.get_local_rank():
+            part = orthogonalize(part, dtype=dtype).contiguous()  # what a broadcast sends
+        distributed.broadcast(part, group=mesh.get_group(), group_src=owner)
+        matrices[owner :: mesh.size()] = part
+    return [shard_like(matrix, updates[0]) for matrix in matrices]
 
 
 def even_rows(

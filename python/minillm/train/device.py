@@ -2,11 +2,17 @@
 
 import contextlib
 import os
+import sys
 from contextlib import AbstractContextManager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
 import torch
+
+from minillm.config import Config
+from minillm.config.devices import DEVICES
+from minillm.model import flops_per_token
 
 
 def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
@@ -48,6 +54,31 @@ def physical_cores() -> int:
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         cores.add(siblings.read_text() if siblings.exists() else str(cpu))
     return len(cores)
+
+
+def usage(device: torch.device, config: Config, *, tokens_per_s: float) -> dict[str, float | str]:
+    """What training takes of its device, for the metrics.
+
+    Returns:
+        `memory_bytes`: most memory held so far: on CUDA by tensors, else by the process.
+        `mfu`: on a GPU of `DEVICES`, the share of its peak that is reached (model FLOPs
+            utilization); not of adapters, whose backward pass takes fewer operations than counted.
+        `mfu_of`: that peak in words; it is that of bfloat16, whatever the dtype.
+    """
+    if device.type != "cuda":
+        if sys.platform == "win32":
+            return {}
+        import resource  # noqa: PLC0415  not on Windows
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return {"memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    used: dict[str, float | str] = {"memory_bytes": torch.cuda.max_memory_allocated(device)}
+    flops_per_s = tokens_per_s * flops_per_token(config.model, config.train.seq_len)
+    for name, (pattern, peak, *_) in DEVICES.items():
+        if fnmatch(torch.cuda.get_device_name(device), pattern) and not config.lora.rank:
+            words = f"the {peak / 1e12:.0f} TFLOP/s of {name} in dense bfloat16"
+            used |= {"mfu": round(flops_per_s / peak, 4), "mfu_of": words}
+    return used
 
 
 def autocast(

@@ -6,7 +6,6 @@ checkpoint n makes the validation and the samples of step n (again, if they were
 and nothing is left out or written twice, wherever the process was killed.
 """
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,25 +13,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.profiler import profile
 
-from minillm.checkpoint import model_tensors, optimizer_tensors, rng_tensors, save_checkpoint
-from minillm.config import Config, dump_yaml
-from minillm.model import Transformer, load_statistics, move_biases, reset_load
-from minillm.optim import clip_grad_norm, set_learning_rate
+from minillm.config import Config
+from minillm.model import Transformer, load_statistics
+from minillm.track.metrics import MetricsLog, Record
+from minillm.track.report import write_report
 from minillm.train.data import Data
-from minillm.train.device import autocast
+from minillm.train.device import autocast, usage
 from minillm.train.evaluate import Evaluation, evaluate
-from minillm.train.metrics import MetricsLog
-from minillm.train.plots import draw_plots
+from minillm.train.health import (
+    NonFiniteError,
+    check_finite,
+    is_due,
+    rewind,
+    spike,
+    update_statistics,
+    weights_of,
+)
 from minillm.train.samples import append_samples, sample_text
+from minillm.train.saving import Writer, rotate, save
 from minillm.train.screen import Screen
 from minillm.train.signals import StopRequest
-
-PLOT_AGE_S = 20.0
-"""Plots are drawn at saves, but no more often than this."""
+from minillm.train.step import dry_run, train_step
 
 
 @dataclass
@@ -49,10 +54,15 @@ class Run:
         data: What it trains and validates on; without a tokenizer there are no samples.
         token_bytes: Bytes of each id's text; without it there are no bits per byte.
         metrics: Where the numbers go.
+        profiler: Looks on, if it was asked for.
         step: Optimizer steps done.
         elapsed_s: Seconds spent in training steps, over all processes of this run.
         saved_step: Step of the newest checkpoint, -1 before the first.
-        bad_steps: Steps so far whose loss or gradient was not finite, counted on the device.
+        skipped_steps: How many steps' batches were left out, in rewinding.
+        rewinds: How often this run has gone back to a checkpoint.
+        bad_steps: Steps whose loss or gradient was not finite, counted on the device.
+        losses: Of the logged steps so far, for the statistic of spikes.
+        writer: Writes checkpoints in the background.
     """
 
     config: Config
@@ -64,43 +74,21 @@ class Run:
     data: Data
     token_bytes: NDArray[np.integer] | None
     metrics: MetricsLog
+    profiler: profile | None = None
     step: int = 0
     elapsed_s: float = 0.0
     saved_step: int = -1
+    skipped_steps: int = 0
+    rewinds: int = 0
     bad_steps: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    losses: list[float] = field(default_factory=list)
+    writer: Writer = field(default_factory=Writer)
 
-
-def train_step(run: Run) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """One optimizer step; returns its mean cross-entropy and the gradient's norm before clipping.
-
-    Both stay on the device: reading them would make the CPU wait for it at every step. Only where
-    the CPU itself has them are they looked at before the update; elsewhere the caller does it.
-
-    Raises:
-        ValueError: On the CPU, if either is not finite; the weights are then as they were.
-    """
-    config = run.config
-    micro_steps = config.train.gradient_accumulation_steps
-    total_loss = torch.zeros((), device=run.device)
-    reset_load(run.model)
-    first = run.step * micro_steps
-    batches = [run.data.train.batch(first + i, run.device) for i in range(micro_steps)]
-    n_targets = sum(batch.n_targets for batch in batches)
-    for ids, targets, documents, count in batches:
-        share = count / max(1, n_targets)  # so that each target of the step counts alike
-        with autocast(run.device, config.train.dtype):
-            loss = run.forward(ids, targets=targets, documents=documents)
-        (loss * share).backward()
-        total_loss += run.model.cross_entropy * share
-    grad_norm = clip_grad_norm(run.model.parameters(), config.optim.grad_clip or float("inf"))
-    run.bad_steps += ~torch.isfinite(total_loss + grad_norm)
-    if run.device.type == "cpu":
-        _check_finite(run, run.step + 1, total_loss, grad_norm)
-    set_learning_rate(run.optimizer, config.optim, run.step, config.train.max_train_steps)
-    run.optimizer.step()
-    move_biases(run.model)
-    run.optimizer.zero_grad(set_to_none=True)
-    return total_loss, grad_norm
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that one optimizer step trains on."""
+        settings = self.config.train
+        return settings.batch_size * settings.seq_len * settings.gradient_accumulation_steps
 
 
 def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
@@ -110,35 +98,57 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         The evaluation on all validation tokens; `None` if there are none or the run was stopped.
 
     Raises:
-        ValueError: If loss or gradient stop being finite; nothing is saved from there on.
+        ValueError: If a batch does not fit into memory, or loss or gradient stop being finite and
+            the run is not to go back; nothing is saved from there on.
+        OSError: If a checkpoint cannot be written.
     """
+    if run.step < run.config.train.max_train_steps:
+        with stop.breaking_off():
+            if change := dry_run(run):
+                screen.say(change)
     settings = run.config.train
     logged_at, logged_step = time.perf_counter(), run.step
     while run.step < settings.max_train_steps:
         paused_at = time.perf_counter()
-        if _is_due(run.step, settings.eval_interval):
+        if is_due(run.step, settings.eval_interval):
             validate(run, screen, stop, max_batches=settings.eval_batches)
-        if run.step > 0 and _is_due(run.step, settings.generate_interval):
-            write_samples(run, screen)
+        if run.step > 0 and is_due(run.step, settings.generate_interval):
+            with stop.breaking_off():
+                write_samples(run, screen)
         logged_at += time.perf_counter() - paused_at  # speed is that of training alone
         if stop.requested:
             break
 
+        run.writer.check()
         started_at = time.perf_counter()
-        loss, grad_norm = train_step(run)
-        run.step += 1
-        is_last = run.step == settings.max_train_steps
-        is_logged = run.step == 1 or is_last or _is_due(run.step, settings.log_interval)
-        is_saved = is_last or _is_due(run.step, settings.save_interval)
-        if is_logged or is_saved:
-            _check_finite(run, run.step, loss, grad_norm)
+        number = run.step + 1
+        is_last = number == settings.max_train_steps
+        is_logged = number == 1 or is_last or is_due(number, settings.log_interval)
+        is_saved = is_last or is_due(number, settings.save_interval)
+        before = weights_of(run) if is_logged and is_due(number, settings.health_interval) else []
+        try:
+            loss, grad_norm = train_step(run)
+            if is_logged or is_saved:
+                check_finite(run, loss, grad_norm)
+        except NonFiniteError as error:
+            rewind(run, error, batches_seen=number + run.skipped_steps)
+            screen.say(
+                f"step {number} was not finite: back to step {run.step}, on behind its batch"
+            )
+            logged_at, logged_step = time.perf_counter(), run.step
+            continue
+        run.step = number
         run.elapsed_s += time.perf_counter() - started_at
 
+        if run.profiler is not None:
+            run.profiler.step()
         screen.advance(run.step, elapsed_s=run.elapsed_s)
         if is_logged:
             now = time.perf_counter()
-            speed = (run.step - logged_step) * tokens_per_step(run) / (now - logged_at)
-            _log(run, screen, loss.item(), grad_norm.item(), speed)
+            speed = (run.step - logged_step) * run.tokens_per_step / (now - logged_at)
+            health = {"loss": loss.item(), "grad_norm": grad_norm.item()}
+            health |= update_statistics(run, before) if before else {}
+            _log(run, health, tokens_per_s=speed)
             logged_at, logged_step = now, run.step
         if is_saved:
             paused_at = time.perf_counter()
@@ -148,15 +158,18 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
 
 
 def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
+    run.writer.wait()
     if run.step < run.config.train.max_train_steps:
         if run.saved_step != run.step:
             save(run)
-        draw_plots(run.folder, max_age_s=0)
+            run.writer.wait()
+        write_report(run.folder, max_age_s=0)
         return None
     evaluation = validate(run, screen, stop, max_batches=None)
     if run.config.train.generate_interval and not stop.requested:
         write_samples(run, screen)
-    draw_plots(run.folder, max_age_s=0)
+    rotate(run)
+    write_report(run.folder, max_age_s=0)
     return evaluation
 
 
@@ -202,88 +215,22 @@ def write_samples(run: Run, screen: Screen) -> None:
     )
     append_samples(run.folder, run.step, texts)
     for text in texts:
-        screen.say(f"step {run.step}  sample: {text}")
+        screen.show_sample(run.step, text)
 
 
-def save(run: Run) -> None:
-    """Writes a checkpoint of the current step and brings the plots up to date.
-
-    Raises:
-        OSError: If it could not be written; the one before it is still there.
-    """
-    config_yaml = dump_yaml(run.config)
-    samples = run.step * run.config.train.gradient_accumulation_steps * run.data.train.batch_size
-    tensors = {
-        "model": model_tensors(run.model),
-        "optimizer": optimizer_tensors(run.model, run.optimizer),
-        "rng": rng_tensors(run.device),
-    }
-    state = {
-        "step": run.step,
-        "tokens": run.step * tokens_per_step(run),
-        "samples": samples,
-        "epochs": run.data.train.order.epochs(samples),
-        "elapsed_s": run.elapsed_s,
-    }
-    try:
-        save_checkpoint(
-            run.folder,
-            step=run.step,
-            tensors=tensors,
-            state=state,
-            config_yaml=config_yaml,
-            hashes={**run.data.hashes, "config": hashlib.sha256(config_yaml.encode()).hexdigest()},
-            keep=run.config.train.keep_checkpoints,
-        )
-    except OSError as error:
-        error.add_note(f"{newest_checkpoint(run)}; make room and go on from there with --resume")
-        raise
-    run.saved_step = run.step
-    draw_plots(run.folder, max_age_s=PLOT_AGE_S)
-
-
-def newest_checkpoint(run: Run) -> str:
-    """Which checkpoint there is to go back to, in words."""
-    return (
-        f"the newest checkpoint is step {run.saved_step}"
-        if run.saved_step >= 0
-        else "there is no checkpoint yet"
-    )
-
-
-def tokens_per_step(run: Run) -> int:
-    """Tokens that one optimizer step trains on."""
-    settings = run.config.train
-    return settings.batch_size * settings.seq_len * settings.gradient_accumulation_steps
-
-
-def _log(run: Run, screen: Screen, loss: float, grad_norm: float, speed: float) -> None:
-    learning_rate = run.optimizer.param_groups[0]["lr"]
+def _log(run: Run, health: Record, *, tokens_per_s: float) -> None:
+    """Writes down a step; `health` has its loss and the norm of its gradient."""
+    run.losses.append(health["loss"])
     run.metrics.write(
         {
             "step": run.step,
-            "loss": loss,
-            "learning_rate": learning_rate,
-            "grad_norm": grad_norm,
-            "tokens": run.step * tokens_per_step(run),
+            **health,
+            "learning_rate": run.optimizer.param_groups[0]["lr"],
+            "loss_spike": round(spike(run.losses), 3),
             **load_statistics(run.model),
-            "tokens_per_s": round(speed, 1),
+            "tokens": run.step * run.tokens_per_step,
+            "tokens_per_s": round(tokens_per_s, 1),
+            **usage(run.device, run.config, tokens_per_s=tokens_per_s),
             "elapsed_s": round(run.elapsed_s, 3),
         }
     )
-    screen.show(run.step, loss=loss, learning_rate=learning_rate, tokens_per_s=speed)
-
-
-def _check_finite(run: Run, step: int, loss: Tensor, grad_norm: Tensor) -> None:
-    """Stops a run of which any step up to `step`, with these numbers, was not finite."""
-    if not run.bad_steps.item():
-        return
-    raise ValueError(
-        f"loss or gradient stopped being finite by step {step}: loss {loss.item():g},"
-        f" gradient norm {grad_norm.item():g}; nothing of it is saved, {newest_checkpoint(run)}"
-        "\nhint: try a lower optim.learning_rate, more optim.warmup_steps, or float32"
-    )
-
-
-def _is_due(step: int, interval: int) -> bool:
-    return interval > 0 and step % interval == 0

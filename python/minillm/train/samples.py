@@ -7,9 +7,9 @@ of different steps can be compared and that sampling changes nothing about the t
 import re
 from pathlib import Path
 
-from minillm.checkpoint import replace_file
 from minillm.config import ModelConfig, SampleConfig
 from minillm.data import ChatTemplate
+from minillm.files import replace_file
 from minillm.infer import Sampler, TextStream, check_prompt, prompt_ids, stream_texts
 from minillm.model import Transformer
 from minillm.tokenizer import TextEncoder

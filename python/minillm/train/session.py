@@ -13,12 +13,15 @@ from pathlib import Path
 from rich.console import Console
 from torch import Tensor
 
-from minillm.checkpoint import CheckpointError, RunLock, list_checkpoints
+from minillm.checkpoint import CheckpointError, list_checkpoints
 from minillm.config import Config
 from minillm.tokenizer import TextEncoder
+from minillm.track.lock import RunLock
+from minillm.track.metrics import read_metrics
+from minillm.track.trackers import open_trackers
 from minillm.train.evaluate import Evaluation
 from minillm.train.loop import Run, evaluation_of, train
-from minillm.train.metrics import read_metrics
+from minillm.train.profile import profiled
 from minillm.train.screen import Screen, say
 from minillm.train.setup import build_run, write_folder
 from minillm.train.signals import StopRequest
@@ -55,6 +58,7 @@ def train_run(
     console: Console,
     tokenizer: TextEncoder | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    as_json: bool = False,
 ) -> RunResult:
     """Trains the run of `config` from its start or its newest checkpoint; see `pretrain.run`."""
     config.train.out_dir.mkdir(parents=True, exist_ok=True)
@@ -67,19 +71,23 @@ def train_run(
             say(console, f"`{run.folder}` is complete: {run.step} steps, {earlier}")
             say(console, "train it further with --resume --max-train-steps N")
             return _result(run, earlier, is_complete=True)
-        write_folder(run)
-        return _train(run, console)
+        with open_trackers(config, run.folder) as send:
+            run.metrics.sinks.append(send)
+            write_folder(run)
+            return _train(run, console, as_json=as_json)
 
 
-def _train(run: Run, console: Console) -> RunResult:
+def _train(run: Run, console: Console, *, as_json: bool) -> RunResult:
     def hear() -> None:
         say(console, "stopping after this step; Ctrl-C again leaves at once")
 
     total_steps = run.config.train.max_train_steps
     with (
         StopRequest(hear) as stop,
-        Screen(console, total_steps=total_steps, first_step=run.step) as screen,
+        Screen(console, total_steps=total_steps, first_step=run.step, as_json=as_json) as screen,
+        profiled(run.folder, run.config.track.profile, run.device, screen.say) as run.profiler,
     ):
+        run.metrics.sinks.append(screen.show)
         evaluation = train(run, screen, stop)
     if stop.requested:
         verb = "pretrain" if run.data.template is None else "sft"
@@ -111,7 +119,7 @@ def evaluate_run(
 
 def _final_evaluation(run: Run) -> Evaluation | None:
     """The evaluation that ended the run, if it has ended at its present number of steps."""
-    if run.step < run.config.train.max_train_steps or not run.metrics.path.exists():
+    if run.step < run.config.train.max_train_steps:
         return None
     for record in reversed(read_metrics(run.folder)):
         if record["step"] == run.step and record.get("final"):

@@ -16,37 +16,36 @@ from minillm.checkpoint import (
     latest_checkpoint,
     list_checkpoints,
     load_model_tensors,
-    load_optimizer_tensors,
-    load_rng_tensors,
     remove_temporary,
-    replace_file,
     save_base,
     set_aside_after,
 )
-from minillm.config import Config, dump_yaml, load_config
+from minillm.config import Config, TrainConfig, dump_yaml, load_config
+from minillm.files import replace_file
 from minillm.model import Transformer
 from minillm.model.lora import ADAPTER, add_adapter
 from minillm.optim import build_optimizer
 from minillm.tokenizer import TextEncoder
+from minillm.track.metrics import MetricsLog
+from minillm.track.processes import note_process
 from minillm.train.data import Data, Say, open_data
 from minillm.train.device import choose_device, set_threads
+from minillm.train.health import logged_losses
 from minillm.train.loop import Run
-from minillm.train.metrics import MetricsLog
 from minillm.train.samples import check_samples, cut_back_samples
+from minillm.train.saving import restore
 
 FIXED = (
     "data.mixture",
     "data.rows",
     "data.stride",
     "optim.name",
-    "train.batch_size",
     "train.seq_len",
-    "train.gradient_accumulation_steps",
     "train.seed",
     "train.mask_documents",
 )
-"""What, beside `lora` and all of `model` but what computes the same, a resumed run cannot change:
-state and data order hang on it."""
+"""What, beside `lora`, the sequences of a step, and all of `model` but what computes the same, a
+resumed run cannot change: state and data order hang on it."""
 
 
 def build_run(
@@ -75,7 +74,7 @@ def build_run(
     if data.tokenizer is not None and settings.generate_interval:
         check_samples(config.sample, data.tokenizer, config.model, data.template)
     device = choose_device(settings.device)
-    threads = set_threads(settings.threads)
+    set_threads(settings.threads)
     shape = config.model.without_flex() if device.type == "cpu" else config.model
     if shape != config.model:
         say(
@@ -108,8 +107,7 @@ def build_run(
     size = f"{parameters:,} parameters"
     if learning < parameters:
         size += f", of which {learning:,} learn"
-    where = f"{threads} CPU threads" if device.type == "cpu" else str(device)
-    say(f"model: {size}, {settings.dtype}, on {where}")
+    say(f"model: {size}, {settings.dtype}, on {_described(device)}")
     if resume:
         _restore(run, say)
     return run
@@ -127,6 +125,14 @@ def write_folder(run: Run) -> None:
         replace_file(run.folder / "tokenizer.json", tokenizer_path.read_bytes())
     if run.config.lora.rank and run.saved_step < 0:
         run.data.hashes["base"] = save_base(run.folder, run.model)
+    note_process(
+        run.folder,
+        step=run.step,
+        device=_described(run.device),
+        parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        hashes=run.data.hashes,
+        config=run.config.model_dump(mode="json"),
+    )
 
 
 def _restore(run: Run, say: Say) -> None:
@@ -142,20 +148,20 @@ def _restore(run: Run, say: Say) -> None:
             f"\nhint: begin one from them by --init-from {run.folder} and another --out-dir"
         )
     _check_fits(run, checkpoint)
-    if run.config.lora.rank:
-        run.model.load_state_dict(checkpoint.base(), strict=False)  # the adapters come next
-        run.data.hashes["base"] = checkpoint.hashes["base"]
-    load_model_tensors(run.model, checkpoint.tensors("model"))
-    load_optimizer_tensors(run.model, run.optimizer, checkpoint.tensors("optimizer"))
-    load_rng_tensors(checkpoint.tensors("rng"), run.device)
-    run.step = run.saved_step = checkpoint.step
-    run.elapsed_s = float(checkpoint.state["elapsed_s"])
+    restore(run, checkpoint)
+    run.losses = logged_losses(run)
     say(f"resumed from `{checkpoint.path}`")
 
 
 def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
     """Refuses to go on with another model, order or text than the checkpoint was made with."""
     old = load_config(file=checkpoint.path / "config.yaml")
+    (before, shown), (now, _) = (_sequences(config.train) for config in (old, run.config))
+    if before != now:
+        raise ValueError(
+            f"a step has {now} sequences, but `{checkpoint.path}` was trained with {shown}"
+            "\nhint: batch_size times gradient_accumulation_steps must stay the same"
+        )
     fields = [f"lora.{name}" for name in dict(old.lora)]
     fields += [f"model.{name}" for name in dict(old.model) if name != "attention_backend"]
     for dotted in (*FIXED, *fields):
@@ -173,6 +179,19 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
                 f"{source} is not what `{checkpoint.path}` was trained with: its sha256 differs"
                 "\nhint: point --data at the folder that the run began with"
             )
+
+
+def _sequences(settings: TrainConfig) -> tuple[int, str]:
+    """Sequences of one optimizer step, and how that comes about."""
+    rows, micro_steps = settings.batch_size, settings.gradient_accumulation_steps
+    shown = f"train.batch_size {rows} x gradient_accumulation_steps {micro_steps}"
+    return rows * micro_steps, shown
+
+
+def _described(device: torch.device) -> str:
+    if device.type == "cpu":
+        return f"{torch.get_num_threads()} CPU threads"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _document_start(data: Data) -> int:

@@ -12,6 +12,7 @@ from minillm.checkpoint import (
     latest_checkpoint,
     list_checkpoints,
     load_checkpoint,
+    rotate_checkpoints,
     save_checkpoint,
     set_aside_after,
     verify_checkpoint,
@@ -19,15 +20,16 @@ from minillm.checkpoint import (
 
 
 def save(run_folder, step, *, keep=2):
-    return save_checkpoint(
+    path = save_checkpoint(
         run_folder,
         step=step,
         tensors={"model": {"weight": torch.full((4, 3), float(step))}, "optimizer": {}},
         state={"step": step, "elapsed_s": 0.5},
         config_yaml="model: {}\n",
         hashes={"tokenizer": "f" * 64},
-        keep=keep,
     )
+    rotate_checkpoints(run_folder, newest=keep, every=0, val_losses={})
+    return path
 
 
 def test_what_was_saved_is_read_back(tmp_path):
@@ -44,6 +46,28 @@ def test_only_the_newest_are_kept(tmp_path):
     for step in (1, 2, 3, 1_000_000):
         save(tmp_path, step)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000003", "step-1000000"]
+
+
+def steps_kept(tmp_path, val_losses, **wanted):
+    for step in range(1, 8):
+        save(tmp_path, step, keep=9)
+    rotate_checkpoints(tmp_path, **{"newest": 1, "every": 0, **wanted}, val_losses=val_losses)
+    return [int(path.name[-1]) for path in list_checkpoints(tmp_path)]
+
+
+def test_the_best_and_multiples_stay(tmp_path):
+    losses = {0: 1.0, 2: 3.0, 4: 2.0, 5: float("nan"), 6: 2.5, 9: 0.1}
+    assert steps_kept(tmp_path, losses, every=3) == [3, 4, 6, 7]
+    assert (tmp_path / "best").read_text() == "step-000004\n"
+
+
+def test_of_equals_the_later_is_the_best(tmp_path):
+    assert steps_kept(tmp_path, {2: 1.0, 4: 1.0, 6: 2.0}) == [4, 7]
+
+
+def test_without_losses_none_is_the_best(tmp_path):
+    assert steps_kept(tmp_path, {}, newest=2) == [6, 7]
+    assert not (tmp_path / "best").exists()
 
 
 def test_files_are_as_private_as_the_umask_says(tmp_path):

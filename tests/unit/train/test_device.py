@@ -3,7 +3,9 @@ import os
 import pytest
 import torch
 
-from minillm.train.device import autocast, choose_device, physical_cores, set_threads
+from minillm.config import load_config
+from minillm.model import flops_per_token
+from minillm.train.device import autocast, choose_device, physical_cores, set_threads, usage
 
 
 def test_auto_is_the_cpu_where_there_is_nothing_else(monkeypatch):
@@ -40,3 +42,43 @@ def test_bfloat16_is_for_products_only():
         assert (weight @ weight).dtype == torch.bfloat16
     with autocast(torch.device("cpu"), "float32"):
         assert (weight @ weight).dtype == torch.float32
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """What `usage` says of 1,000 tokens a second on a GPU that reports itself by that name."""
+
+    def use(name, config):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 5)
+        return usage(torch.device("cuda"), config, tokens_per_s=1000)
+
+    return use
+
+
+@pytest.mark.parametrize(
+    ("name", "peak", "known"),
+    [("NVIDIA H200", 989e12, "h200"), ("NVIDIA A100-SXM4-40GB", 312e12, "a100")],
+)
+def test_utilization_names_what_it_is_a_share_of(on_gpu, name, peak, known):
+    config = load_config(model="1b")
+    used = on_gpu(name, config)
+    assert used["mfu"] == pytest.approx(1000 * flops_per_token(config.model) / peak, abs=5e-5)
+    assert used["mfu_of"] == f"the {peak / 1e12:.0f} TFLOP/s of {known} in dense bfloat16"
+    assert used["memory_bytes"] == 5
+
+
+@pytest.mark.parametrize("name", ["NVIDIA H100 PCIe", "NVIDIA GeForce RTX 4090 Laptop GPU"])
+def test_unknown_gpu_has_no_utilization(on_gpu, name):
+    assert on_gpu(name, load_config()) == {"memory_bytes": 5}
+
+
+def test_adapters_have_no_utilization(on_gpu):
+    config = load_config(overrides={"lora.rank": "4", "train.init_from": "runs/a"})
+    assert on_gpu("NVIDIA H200", config) == {"memory_bytes": 5}
+
+
+def test_cpu_has_its_memory_and_no_utilization():
+    used = usage(torch.device("cpu"), load_config(), tokens_per_s=1000)
+    assert used.keys() == {"memory_bytes"}
+    assert 1e7 < used["memory_bytes"] < 1e12

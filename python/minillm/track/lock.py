@@ -7,6 +7,7 @@ stale one to remove by hand.
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -47,6 +48,18 @@ class RunLock:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)  # closing lets the lock go; the file stays, removing it would race
+
+    @classmethod
+    def is_held(cls, folder: Path) -> bool:
+        """Whether a process works in `folder` at this moment."""
+        lock = cls(folder)
+        if not lock.path.exists():
+            return False
+        with lock.path.open("rb") as file, suppress(OSError):
+            lock._file = file.fileno()
+            lock._lock()
+            return False
+        return True
 
     def _lock(self) -> None:
         if sys.platform == "win32":

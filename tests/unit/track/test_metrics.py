@@ -1,4 +1,4 @@
-from minillm.train.metrics import MetricsLog, read_metrics
+from minillm.track.metrics import MetricsLog, read_metrics
 
 
 def write(folder, *records):
@@ -33,3 +33,15 @@ def test_line_that_a_kill_cut_off_is_dropped(tmp_path):
 def test_cut_back_of_a_run_without_metrics_is_nothing(tmp_path):
     MetricsLog(tmp_path).cut_back(3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sinks_get_each_record(tmp_path):
+    sent = []
+    log = MetricsLog(tmp_path)
+    log.sinks = [sent.append, sent.append]
+    log.write({"step": 1, "loss": 4.0})
+    assert sent == [{"step": 1, "loss": 4.0}] * 2
+
+
+def test_folder_without_metrics_has_none(tmp_path):
+    assert read_metrics(tmp_path) == []

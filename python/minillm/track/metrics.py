@@ -11,39 +11,50 @@ line for line that of a run that was not, but for its clocks.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minillm.checkpoint import replace_file
+from minillm.files import replace_file
 
 Record = dict[str, Any]
+Sink = Callable[[Record], None]
 
 NAME = "metrics.jsonl"
 
 
 class MetricsLog:
-    """Appends to the metrics of a run."""
+    """Appends to the metrics of a run.
+
+    Attributes:
+        path: The file.
+        sinks: Who else gets each record.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
+        self.sinks: list[Sink] = []
 
     def write(self, record: Record) -> None:
         """Appends one line; whole lines only, as each goes out in one write."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        for send in self.sinks:
+            send(record)
 
     def cut_back(self, step: int) -> None:
         """Forgets what a run that resumes at `step` is going to write again."""
-        if not self.path.exists():
+        if not (records := read_metrics(self.path.parent)):
             return
-        kept = [record for record in read_metrics(self.path.parent) if _is_before(record, step)]
+        kept = [record for record in records if place(record) < (step, True)]
         replace_file(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
 def read_metrics(folder: Path) -> list[Record]:
-    """All lines of a run's metrics; a last line that a kill cut off is left out."""
+    """All lines of a run's metrics, none without a file; one that a kill cut off is left out."""
     records: list[Record] = []
-    for line in (folder / NAME).read_text(encoding="utf-8").splitlines():
+    path = folder / NAME
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:
@@ -51,5 +62,6 @@ def read_metrics(folder: Path) -> list[Record]:
     return records
 
 
-def _is_before(record: Record, step: int) -> bool:
-    return bool(record["step"] <= step if "loss" in record else record["step"] < step)
+def place(record: Record) -> tuple[int, bool]:
+    """Where it stands in the file: updates done, and whether it is of the weights after them."""
+    return record["step"], "loss" not in record
