@@ -136,13 +136,14 @@ def evaluation_windows(
 def as_batch(rows: NDArray[np.unsignedinteger], device: torch.device) -> Batch:
     """Inputs and, one token later, targets of rows of ids."""
     # Signed on the way: there is little that PyTorch does with unsigned numbers.
-    narrow = torch.from_numpy(rows.view(f"i{rows.itemsize}"))  # B T+1
-    ids = to_device(narrow, device).long() & ((1 << 8 * rows.itemsize) - 1)  # B T+1
+    narrow = to_device(rows.view(f"i{rows.itemsize}"), device)  # B T+1
+    ids = narrow.long() & ((1 << 8 * rows.itemsize) - 1)  # B T+1
     return Batch(ids[:, :-1], ids[:, 1:], None, ids[:, 1:].numel())
 
 
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """To the device, on CUDA without waiting for the copy."""
+def to_device(array: NDArray[np.integer], device: torch.device) -> Tensor:
+    """The same numbers on the device, on CUDA without waiting for the copy."""
+    tensor = torch.from_numpy(array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

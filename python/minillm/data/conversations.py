@@ -121,9 +121,9 @@ class ConversationBatches:
                 targets[row, start:end] = np.where(one.learned[1:], one.ids[1:], IGNORED)
                 documents[row, start:end] = member
                 start = end
-        arrays = (ids, targets, documents)
-        tensors = [to_device(torch.from_numpy(array), device) for array in arrays]
-        return Batch(*tensors, n_targets=int((targets != IGNORED).sum()))
+        n_targets = int((targets != IGNORED).sum())
+        moved = (to_device(array, device) for array in (ids, targets, documents))
+        return Batch(*moved, n_targets)
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:

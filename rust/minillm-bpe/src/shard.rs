@@ -1,4 +1,4 @@
-//! Shards: files of token ids that training maps into memory.
+//! Shards: files of token ids, which training reads and other programs may map into memory.
 //!
 //! `NAME.bin` holds little-endian ids and nothing else, so that `np.memmap` and other programs read
 //! it. `NAME.idx` holds where each document starts, in tokens, as u64. `NAME.json` is the manifest:
