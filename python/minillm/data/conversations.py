@@ -21,11 +21,9 @@ import numpy as np
 import torch
 
 from minillm._core import permuted_index
+from minillm.config.sections import IGNORED
 from minillm.data.batches import Batch
 from minillm.data.chat_template import ChatTemplate, Conversation, Messages, check_messages
-
-IGNORED = -100
-"""The target where nothing is to be predicted; what cross-entropy passes over in PyTorch."""
 
 
 class Conversations:

@@ -1,5 +1,6 @@
 """The decoder-only transformer and the parts it is made of."""
 
+from minillm.config.sections import IGNORED
 from minillm.model.attention import Attention
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
@@ -17,7 +18,6 @@ from minillm.model.ffn import FeedForward
 from minillm.model.latent_attention import LatentAttention
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
 from minillm.model.mask import Mask, build_mask
-from minillm.model.reference import IGNORED
 from minillm.model.residual import TokenValues, X0Skip
 from minillm.model.rope import Rotation, permute_pairs, rope_frequencies, rope_rotation, rotate
 from minillm.model.rope_scaling import scaled_frequencies

@@ -4,7 +4,6 @@ from minillm.optim.adamw import AdamW
 from minillm.optim.build import build_optimizer, parameter_role
 from minillm.optim.clip import clip_grad_norm
 from minillm.optim.muon import Muon, orthogonalize
-from minillm.optim.reference import ReferenceAdamW, adamw_update, reference_clip_grad_norm
 from minillm.optim.schedule import (
     constant_schedule,
     cosine_schedule,
@@ -15,7 +14,7 @@ from minillm.optim.schedule import (
 from minillm.optim.sgd import SGD
 
 __all__ = [
-    "SGD", "AdamW", "Muon", "ReferenceAdamW", "adamw_update", "build_optimizer",
-    "clip_grad_norm", "constant_schedule", "cosine_schedule", "orthogonalize", "parameter_role",
-    "reference_clip_grad_norm", "scheduled_learning_rate", "set_learning_rate", "wsd_schedule",
+    "SGD", "AdamW", "Muon", "build_optimizer", "clip_grad_norm", "constant_schedule",
+    "cosine_schedule", "orthogonalize", "parameter_role", "scheduled_learning_rate",
+    "set_learning_rate", "wsd_schedule",
 ]  # fmt: skip
