@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minillm.config import ModelConfig
 from minillm.files import written_aside
-from minillm.interop.architectures import LLAMA, Architecture
+from minillm.interop.architectures import Architecture
 from minillm.interop.parts import Parts, refuse_existing
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import to_theirs
@@ -154,7 +154,7 @@ def _blocks(gguf: ModuleType, architecture: Architecture, parts: Parts, kind: Gg
     blocks = {}
     for theirs, tensor in to_theirs(architecture, model, parts.tensors, by_input=False).items():
         name = name_map.get_name(theirs, try_suffixes=(".weight", ".bias"))
-        if architecture is LLAMA and (".q_proj." in theirs or ".k_proj." in theirs):
+        if architecture.model_type == "llama" and (".q_proj." in theirs or ".k_proj." in theirs):
             tensor = neighbouring_pairs(tensor, model.d_head)  # noqa: PLW2901
         blocks[name] = _encoded(gguf, name, tensor.float().numpy(), kind)
     return blocks

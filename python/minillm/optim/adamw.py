@@ -4,10 +4,11 @@ Source: Loshchilov and Hutter, arXiv:1711.05101, algorithm 2, with the learning 
 schedule, so that decay is lr * weight_decay per step, as in PyTorch. The order of operations is
 PyTorch's too: the tests want the same bits.
 
-`docs/textbook/optim.py` has the rule for one tensor, to be read. `adamw_step` is the same rule for a
-list of them through `torch._foreach_*`: a GPU then runs a dozen kernels and not a dozen per tensor;
-on a CPU both take the same time. PyTorch's fused kernel (`fused`) reads everything once, but rounds
-differently; on two CPU cores there is little to gain (7M parameters: 60 ms of a step of seconds).
+The textbook (`docs/textbook/optim.py`) has the rule for one tensor. `adamw_step` is the same rule
+for a list of them through `torch._foreach_*`: a GPU then runs a dozen kernels and not a dozen per
+tensor; on a CPU both take the same time. PyTorch's fused kernel (`fused`) reads everything once,
+but rounds differently; on two CPU cores there is little to gain (7M parameters: 60 ms of a step of
+seconds).
 """
 
 from collections.abc import Callable, Iterable
