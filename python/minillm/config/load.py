@@ -149,14 +149,21 @@ def load_config(
 def _warn_of_idle(overrides: Mapping[str, str], config: Config) -> None:
     """Warns of overrides without effect. Files may hold more than a run uses; a flag is meant."""
     for dotted in overrides:
-        if dotted not in NEEDS:
-            continue
-        other, values = NEEDS[dotted]
-        section, name = other.split(".")
-        actual = getattr(getattr(config, section), name)
-        if actual not in values if values else not actual:
+        section = getattr(config, dotted.partition(".")[0])
+        if is_idle(dotted, section):
+            other, values = NEEDS[dotted]
+            actual = getattr(section, other.partition(".")[2])
             wanted = f", not {' or '.join(values)}" if values else ""
             warnings.warn(f"`{dotted}` has no effect: `{other}` is {actual}{wanted}", stacklevel=3)
+
+
+def is_idle(dotted: str, section: BaseModel) -> bool:
+    """Whether another field of its section switches this one off."""
+    if dotted not in NEEDS:
+        return False
+    other, values = NEEDS[dotted]
+    actual = getattr(section, other.partition(".")[2])
+    return actual not in values if values else not actual
 
 
 def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -> None:

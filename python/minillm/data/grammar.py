@@ -92,11 +92,9 @@ class Grammar:
     def __init__(
         self, *, cast: Mapping[str, Sequence[str]], rules: Mapping[str, Sequence[str]]
     ) -> None:
-        self._default_forms: dict[str, str] = {}
         self._cast: dict[str, CastMember] = {}
         self._rules: dict[str, Choice] = {}
         for name, (forms, *lines) in cast.items():
-            self._default_forms[name] = forms.split("/")[0]
             self._cast[name] = _parse_cast_member(name, forms.split("/"), lines)
         for name, alternatives in rules.items():
             weights, texts = _split_weights(name, alternatives)
@@ -148,9 +146,9 @@ class Grammar:
     def _look_up(self, rule: str, reference: str) -> Mention | Choice:
         name, _, form = reference.partition(".")
         if name in self._cast:
-            form = form or self._default_forms[name]
-            if form.lower() in self._cast[name].alternatives[0]:
-                return Mention(self._cast[name], form)
+            known = list(self._cast[name].alternatives[0])
+            if form.lower() in ["", *known]:
+                return Mention(self._cast[name], form or known[0])
         elif name in self._rules and not form:
             return self._rules[name]
         raise ValueError(f"rule `{rule}`: `{{{reference}}}` is not defined above it")
