@@ -12,7 +12,7 @@ Qwen3's are turned as they are stored.
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -26,7 +26,6 @@ from minillm.interop.weights import to_theirs
 from minillm.messages import with_hint
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0"]
-GGUF_TYPES: tuple[GgufType, ...] = get_args(GgufType)
 
 Blocks = dict[str, tuple[np.ndarray[Any, Any], Any]]
 """Each tensor under llama.cpp's name, as it lies in the file, with its type."""

@@ -8,15 +8,12 @@ import torch
 from minillm.config import ModelConfig
 from minillm.model import (
     MixtureOfExperts,
-    Router,
     Transformer,
-    balance_loss,
-    grouped_linear,
     load_statistics,
     move_biases,
     reset_load,
-    router_z_loss,
 )
+from minillm.model.experts import Router, balance_loss, grouped_linear, router_z_loss
 from textbook import model as textbook
 
 SMALL = {
