@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minillm.config import SampleConfig
-from minillm.infer import (
+from minillm.infer.sampling import (
     Sampler,
     keep_min_p,
     keep_top_k,

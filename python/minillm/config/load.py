@@ -6,7 +6,7 @@ where it came from, so that a message can name the file to mend.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -43,34 +43,33 @@ SECTIONS: dict[str, type[BaseModel]] = {
     if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
 }
 
+_CONDITIONS: tuple[tuple[str, tuple[str, ...], Iterable[str]], ...] = (
+    (
+        "model.attention",
+        ("mla",),
+        ("d_latent_kv", "d_latent_q", "d_head_rope", "d_head_nope", "d_head_v"),
+    ),
+    ("model.position", ("rope",), ("nope_interval", "rope_theta", "rope_fraction", "rope_pairs")),
+    ("model.rope_scaling", ("linear", "ntk", "yarn", "llama3"), ("rope_scaling_factor",)),
+    ("model.rope_scaling", ("yarn", "llama3"), ("rope_original_context",)),
+    ("model.rope_scaling", ("yarn",), ("rope_yarn_ramp",)),
+    ("model.rope_scaling", ("llama3",), ("rope_llama3_ramp",)),
+    ("model.n_experts", (), ExpertsConfig.__annotations__),
+    ("lora.rank", (), LoraConfig.model_fields),
+    ("data.rows", ("windows",), ("stride",)),
+    ("track.wandb", (), ("wandb_project", "wandb_name", "wandb_mode")),
+    ("optim.name", ("muon", "normuon"), ("adamw_learning_rate",)),
+    ("optim.name", ("adamw", "muon", "normuon"), ("betas", "eps", "fused")),
+    ("optim.name", ("sgd", "muon", "normuon"), ("momentum",)),
+    ("optim.schedule", ("wsd",), ("decay_fraction",)),
+    ("optim.schedule", ("cosine", "wsd", "linear"), ("min_learning_rate_ratio",)),
+)
+
 NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    **{
-        f"model.{name}": ("model.attention", ("mla",))
-        for name in ("d_latent_kv", "d_latent_q", "d_head_rope", "d_head_nope", "d_head_v")
-    },
-    **{
-        f"model.{name}": ("model.position", ("rope",))
-        for name in ("nope_interval", "rope_theta", "rope_fraction", "rope_pairs")
-    },
-    "model.rope_scaling_factor": ("model.rope_scaling", ("linear", "ntk", "yarn", "llama3")),
-    "model.rope_original_context": ("model.rope_scaling", ("yarn", "llama3")),
-    "model.rope_yarn_ramp": ("model.rope_scaling", ("yarn",)),
-    "model.rope_llama3_ramp": ("model.rope_scaling", ("llama3",)),
-    **{
-        f"model.{name}": ("model.n_experts", ())
-        for name in ExpertsConfig.__annotations__
-        if name != "n_experts"
-    },
-    **{f"lora.{name}": ("lora.rank", ()) for name in LoraConfig.model_fields if name != "rank"},
-    "data.stride": ("data.rows", ("windows",)),
-    **{f"track.wandb_{name}": ("track.wandb", ()) for name in ("project", "name", "mode")},
-    "optim.adamw_learning_rate": ("optim.name", ("muon", "normuon")),
-    "optim.betas": ("optim.name", ("adamw", "muon", "normuon")),
-    "optim.eps": ("optim.name", ("adamw", "muon", "normuon")),
-    "optim.fused": ("optim.name", ("adamw", "muon", "normuon")),
-    "optim.momentum": ("optim.name", ("sgd", "muon", "normuon")),
-    "optim.decay_fraction": ("optim.schedule", ("wsd",)),
-    "optim.min_learning_rate_ratio": ("optim.schedule", ("cosine", "wsd", "linear")),
+    dotted: (other, values)
+    for other, values, names in _CONDITIONS
+    for name in names
+    if (dotted := f"{other.partition('.')[0]}.{name}") != other
 }
 """Fields that only act while another one has one of these values, or, without any, is not 0."""
 
@@ -153,14 +152,21 @@ def load_config(
 def _warn_of_idle(overrides: Mapping[str, str], config: Config) -> None:
     """Warns of overrides without effect. Files may hold more than a run uses; a flag is meant."""
     for dotted in overrides:
-        if dotted not in NEEDS:
-            continue
-        other, values = NEEDS[dotted]
-        section, name = other.split(".")
-        actual = getattr(getattr(config, section), name)
-        if actual not in values if values else not actual:
+        section = getattr(config, dotted.partition(".")[0])
+        if is_idle(dotted, section):
+            other, values = NEEDS[dotted]
+            actual = getattr(section, other.partition(".")[2])
             wanted = f", not {' or '.join(values)}" if values else ""
             warnings.warn(f"`{dotted}` has no effect: `{other}` is {actual}{wanted}", stacklevel=3)
+
+
+def is_idle(dotted: str, section: BaseModel) -> bool:
+    """Whether another field of its section switches this one off."""
+    if dotted not in NEEDS:
+        return False
+    other, values = NEEDS[dotted]
+    actual = getattr(section, other.partition(".")[2])
+    return actual not in values if values else not actual
 
 
 def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -> None:

@@ -17,6 +17,8 @@ from minillm.config.section import Section
 Beta = Annotated[float, Field(ge=0, lt=1)]
 IdKey = Annotated[int, Field(ge=0, strict=False)]
 """A token id as the key of a mapping; JSON has only text for keys."""
+IGNORED = -100
+"""A target that asks for no prediction: padding, or the prompt in fine-tuning. PyTorch's own."""
 FORBIDDING = -1e9
 """The least bias: a token that has it is never drawn."""
 Bias = Annotated[float, Field(ge=FORBIDDING, le=-FORBIDDING)]

@@ -209,10 +209,8 @@ class _Renderer:
                 text=True,
                 encoding="utf-8",
             )
-        questions, answers = (
-            cast("IO[str]", self.process.stdin),
-            cast("IO[str]", self.process.stdout),
-        )
+        questions = cast("IO[str]", self.process.stdin)
+        answers = cast("IO[str]", self.process.stdout)
         try:
             questions.write(json.dumps({"source": source, "variables": variables}) + "\n")
             questions.flush()

@@ -21,11 +21,9 @@ import numpy as np
 import torch
 
 from minillm._core import Order, Rows
+from minillm.config.sections import IGNORED
 from minillm.data.batches import CPU, Batch, to_device
 from minillm.data.chat_template import ChatTemplate, Conversation, Messages, check_messages
-
-IGNORED = -100
-"""The target where nothing is to be predicted; what cross-entropy passes over in PyTorch."""
 
 
 class Conversations:
@@ -122,8 +120,8 @@ class ConversationBatches:
                 documents[row, start:end] = member
                 start = end
         n_targets = int((targets != IGNORED).sum())
-        moved = (to_device(array, device) for array in (ids, targets, documents))
-        return Batch(*moved, n_targets)
+        moved = [to_device(array, device) for array in (ids, targets, documents)]
+        return Batch(moved[0], moved[1], moved[2], n_targets)
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:

@@ -7,16 +7,8 @@ A member of the *cast* is drawn once per document, where it is first mentioned, 
 after; it may have several forms (`{hero}`, `{hero.his}`), and a form asked for with a capital
 comes with one (`{hero.His}`).
 
-Why the entropy is exact: if no two derivations give the same text, the entropy of the texts is the
-entropy of the derivations. That is a sum over the choices: a rule contributes the entropy of its
-weights each time that it is expanded, a cast member once in each document that mentions it. Both
-expectations follow from the rules by linearity, with no sampling, and so does the expected length,
-because what is mentioned never depends on who was drawn. Their ratio is the fewest bits per byte
-that any model of the documents can reach, end of text included: the probability of a derivation
-*is* the probability of its bytes and of stopping there.
-
-That no two derivations give the same text is a property of the rules at hand. It holds when the
-alternatives of each choice are prefix-free, which the tests prove for the built-in stories.
+What is mentioned never depends on who was drawn, which is one of two reasons why the entropy can be
+computed from the rules; `docs/textbook/entropy.py` has the other one, and does it.
 """
 
 import math
@@ -24,7 +16,7 @@ import random
 import re
 from bisect import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 
 _PARTS = re.compile(r"\{(?P<reference>[^{}]*)\}|\[(?P<options>[^\[\]]*)\]|(?P<literal>[^{}\[\]]+)")
@@ -38,32 +30,16 @@ class Document:
     bits: float
 
 
-@dataclass(frozen=True)
-class Entropy:
-    """Expectations over the documents of a grammar."""
-
-    bits: float
-    bytes: float
-
-    @property
-    def bits_per_byte(self) -> float:
-        """The floor that no model's bits per byte gets below, except by chance on few documents."""
-        return self.bits / self.bytes
-
-
 class Weights:
     """A distribution over `n` alternatives, given as integers."""
 
     def __init__(self, weights: Sequence[int]) -> None:
-        self.total = sum(weights)
-        self._cumulative = list(accumulate(weights))
-        self.chances = [weight / self.total for weight in weights]
-        self.bits = [-math.log2(chance) for chance in self.chances]
-        self.entropy = math.fsum(p * bits for p, bits in zip(self.chances, self.bits, strict=True))
+        *_, total = self._cumulative = list(accumulate(weights))
+        self.chances = [weight / total for weight in weights]
 
     def draw(self, rng: random.Random) -> int:
         """Index of an alternative; uses only `rng.random()`, whose sequence Python keeps."""
-        return bisect(self._cumulative, int(rng.random() * self.total))
+        return bisect(self._cumulative, int(rng.random() * self._cumulative[-1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,25 +71,9 @@ class Choice:
 
     weights: Weights
     alternatives: Sequence[Sequence["Part"]]
-    expected: "Expectation" = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "expected", _expectation(self))
 
 
 Part = str | Mention | Choice
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """What expanding a choice adds on average, without the choice of its cast.
-
-    `mentioned` is the chance of each set of cast members to be the set that it mentions.
-    """
-
-    bits: float
-    bytes: float
-    mentioned: Mapping[frozenset[CastMember], float]
 
 
 class Grammar:
@@ -132,27 +92,14 @@ class Grammar:
     def __init__(
         self, *, cast: Mapping[str, Sequence[str]], rules: Mapping[str, Sequence[str]]
     ) -> None:
-        self._default_forms: dict[str, str] = {}
         self._cast: dict[str, CastMember] = {}
         self._rules: dict[str, Choice] = {}
         for name, (forms, *lines) in cast.items():
-            self._default_forms[name] = forms.split("/")[0]
             self._cast[name] = _parse_cast_member(name, forms.split("/"), lines)
         for name, alternatives in rules.items():
             weights, texts = _split_weights(name, alternatives)
             parts = [self._parse_text(name, text) for text in texts]
             self.document = self._rules[name] = Choice(weights, parts)
-
-    @property
-    def entropy(self) -> Entropy:
-        """Expected bits and bytes of a document, from the rules alone."""
-        expected = self.document.expected
-        cast_bits = math.fsum(
-            chance * member.weights.entropy
-            for members, chance in expected.mentioned.items()
-            for member in members
-        )
-        return Entropy(expected.bits + cast_bits, expected.bytes)
 
     def sample(self, rng: random.Random) -> Document:
         """Draws a document."""
@@ -166,13 +113,13 @@ class Grammar:
                 pieces.append(part)
             elif isinstance(part, Choice):
                 index = part.weights.draw(rng)
-                bits += part.weights.bits[index]
+                bits -= math.log2(part.weights.chances[index])
                 stack.extend(reversed(part.alternatives[index]))
             else:
                 member = part.member
                 if member not in drawn:
                     index = member.weights.draw(rng)
-                    bits += member.weights.bits[index]
+                    bits -= math.log2(member.weights.chances[index])
                     drawn[member] = member.alternatives[index]
                 pieces.append(part.of(drawn[member]))
         return Document("".join(pieces), bits)
@@ -199,45 +146,12 @@ class Grammar:
     def _look_up(self, rule: str, reference: str) -> Mention | Choice:
         name, _, form = reference.partition(".")
         if name in self._cast:
-            form = form or self._default_forms[name]
-            if form.lower() in self._cast[name].alternatives[0]:
-                return Mention(self._cast[name], form)
+            known = list(self._cast[name].alternatives[0])
+            if form.lower() in ["", *known]:
+                return Mention(self._cast[name], form or known[0])
         elif name in self._rules and not form:
             return self._rules[name]
         raise ValueError(f"rule `{rule}`: `{{{reference}}}` is not defined above it")
-
-
-def _expectation(choice: Choice) -> Expectation:
-    bits, length = choice.weights.entropy, 0.0
-    mentioned: dict[frozenset[CastMember], float] = {}
-    for chance, parts in zip(choice.weights.chances, choice.alternatives, strict=True):
-        sets: Mapping[frozenset[CastMember], float] = {frozenset(): chance}
-        for part in parts:
-            if isinstance(part, str):
-                length += chance * len(part.encode())
-            elif isinstance(part, Choice):
-                bits += chance * part.expected.bits
-                length += chance * part.expected.bytes
-                sets = _unions(sets, part.expected.mentioned)
-            else:
-                weights, alternatives = part.member.weights, part.member.alternatives
-                lengths = (len(part.of(alternative).encode()) for alternative in alternatives)
-                length += chance * sum(map(float.__mul__, weights.chances, map(float, lengths)))
-                sets = _unions(sets, {frozenset([part.member]): 1.0})
-        for members, chance_of_set in sets.items():
-            mentioned[members] = mentioned.get(members, 0.0) + chance_of_set
-    return Expectation(bits, length, mentioned)
-
-
-def _unions(
-    left: Mapping[frozenset[CastMember], float], right: Mapping[frozenset[CastMember], float]
-) -> dict[frozenset[CastMember], float]:
-    """Distribution of the union of two independent random sets."""
-    result: dict[frozenset[CastMember], float] = {}
-    for a, chance_a in left.items():
-        for b, chance_b in right.items():
-            result[a | b] = result.get(a | b, 0.0) + chance_a * chance_b
-    return result
 
 
 def _split_weights(name: str, lines: Sequence[str]) -> tuple[Weights, list[str]]:

@@ -2,19 +2,10 @@
 
 from minillm.infer.generate import Generation, NewToken, absent_ids, check_prompt, prompt_ids
 from minillm.infer.run import CHAT_TEMPLATE, LoadedRun, load_run
-from minillm.infer.sampling import (
-    Sampler,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    log_probabilities,
-    penalize_repetition,
-    scale_by_temperature,
-)
+from minillm.infer.sampling import Sampler
 from minillm.infer.text_stream import TextStream, stream_texts
 
 __all__ = [
     "CHAT_TEMPLATE", "Generation", "LoadedRun", "NewToken", "Sampler", "TextStream", "absent_ids",
-    "check_prompt", "keep_min_p", "keep_top_k", "keep_top_p", "load_run", "log_probabilities",
-    "penalize_repetition", "prompt_ids", "scale_by_temperature", "stream_texts",
+    "check_prompt", "load_run", "prompt_ids", "stream_texts",
 ]  # fmt: skip

@@ -94,13 +94,8 @@ class Generation:
             config, prompts, seeds, vocab_size=shape.vocab_size, absent=absent, device=self._device
         )
         longest = max(map(len, prompts), default=0) + config.max_new_tokens
-        self._cache = KVCache(
-            shape,
-            len(prompts),
-            min(shape.context_length, longest),
-            device=self._device,
-            dtype=weight.dtype,
-        )
+        room = min(shape.context_length, longest)
+        self._cache = KVCache(shape, len(prompts), room, device=self._device, dtype=weight.dtype)
 
     def stop(self, row: int) -> None:
         """Ends a text: no more tokens of it will come."""

@@ -12,21 +12,20 @@ Qwen3's are turned as they are stored.
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from minillm.config import ModelConfig
 from minillm.files import written_aside
-from minillm.interop.architectures import LLAMA, Architecture
+from minillm.interop.architectures import Architecture
 from minillm.interop.parts import Parts, refuse_existing
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import to_theirs
 from minillm.messages import import_extra
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0"]
-GGUF_TYPES: tuple[GgufType, ...] = get_args(GgufType)
 
 Blocks = dict[str, tuple[np.ndarray[Any, Any], Any]]
 """Each tensor under llama.cpp's name, as it lies in the file, with its type."""
@@ -139,7 +138,7 @@ def _blocks(gguf: ModuleType, architecture: Architecture, parts: Parts, kind: Gg
     blocks = {}
     for theirs, tensor in to_theirs(architecture, model, parts.tensors, by_input=False).items():
         name = name_map.get_name(theirs, try_suffixes=(".weight", ".bias"))
-        if architecture is LLAMA and (".q_proj." in theirs or ".k_proj." in theirs):
+        if architecture.model_type == "llama" and (".q_proj." in theirs or ".k_proj." in theirs):
             tensor = neighbouring_pairs(tensor, model.d_head)  # noqa: PLW2901
         blocks[name] = _encoded(gguf, name, tensor.float().numpy(), kind)
     return blocks

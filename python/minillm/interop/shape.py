@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from minillm.config import ModelConfig, format_validation_error
-from minillm.config.load import NEEDS
+from minillm.config.load import is_idle
 from minillm.interop.architectures import (
     ALIASES,
     ARCHITECTURES,
@@ -119,17 +119,8 @@ def _lost_fields(architecture: Architecture, model: ModelConfig) -> list[str]:
         for name in type(model).model_fields
         if name not in FREE_FIELDS
         and getattr(again, name) != getattr(model, name)
-        and not _is_idle(name, model)
+        and not is_idle(f"model.{name}", model)
     ]
-
-
-def _is_idle(name: str, model: ModelConfig) -> bool:
-    """Whether another field switches this one off."""
-    if f"model.{name}" not in NEEDS:
-        return False
-    other, values = NEEDS[f"model.{name}"]
-    actual = getattr(model, other.removeprefix("model."))
-    return actual not in values if values else not actual
 
 
 def _rope_keys(model: ModelConfig) -> dict[str, Any]:

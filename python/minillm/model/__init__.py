@@ -1,23 +1,14 @@
 """The decoder-only transformer and the parts it is made of."""
 
+from minillm.config.sections import IGNORED
 from minillm.model.attention import Attention
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
-from minillm.model.experts import (
-    MixtureOfExperts,
-    Router,
-    balance_loss,
-    grouped_linear,
-    load_statistics,
-    move_biases,
-    reset_load,
-    router_z_loss,
-)
+from minillm.model.experts import MixtureOfExperts, load_statistics, move_biases, reset_load
 from minillm.model.ffn import FeedForward
 from minillm.model.latent_attention import LatentAttention
 from minillm.model.layers import Embedding, LayerNorm, Linear, RMSNorm
 from minillm.model.mask import Mask, build_mask
-from minillm.model.reference import IGNORED
 from minillm.model.residual import TokenValues, X0Skip
 from minillm.model.rope import Rotation, permute_pairs, rope_frequencies, rope_rotation, rotate
 from minillm.model.rope_scaling import scaled_frequencies
@@ -27,8 +18,7 @@ from minillm.model.transformer import Transformer, check_finite
 __all__ = [
     "IGNORED", "Attention", "Block", "Embedding", "FeedForward", "KVCache", "LatentAttention",
     "LayerNorm", "Linear", "Mask", "MixtureOfExperts", "ModelSize", "RMSNorm", "Rotation",
-    "Router", "TokenValues", "Transformer", "X0Skip", "balance_loss", "build_mask",
-    "build_on_meta", "check_finite", "flops_per_token", "grouped_linear", "load_statistics",
-    "model_size", "move_biases", "permute_pairs", "reset_load", "rope_frequencies",
-    "rope_rotation", "rotate", "router_z_loss", "scaled_frequencies",
+    "TokenValues", "Transformer", "X0Skip", "build_mask", "build_on_meta", "check_finite",
+    "flops_per_token", "load_statistics", "model_size", "move_biases", "permute_pairs",
+    "reset_load", "rope_frequencies", "rope_rotation", "rotate", "scaled_frequencies",
 ]  # fmt: skip

@@ -10,13 +10,13 @@ arXiv:2408.00118, section 2), and the mask is -infinity where a query may not lo
 - `flex`: kernels that PyTorch compiles for this very mask and cap, see `flex.py`.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from minillm.config import ModelConfig
 from minillm.model.mask import Mask
-from minillm.model.reference import scaled_dot_product_attention
 
 
 def attend(
@@ -67,12 +67,12 @@ def attend(
 
         return flex_attend(queries, keys, values, mask.blocks, scale=scale, softcap=softcap)
     heads_per_group = queries.shape[1] // keys.shape[1]
-    return scaled_dot_product_attention(
-        queries,
-        keys.repeat_interleave(heads_per_group, dim=1),  # B H S K
-        values.repeat_interleave(heads_per_group, dim=1),  # B H S Kv
-        mask.dense,
-        scale=scale,
-        softcap=softcap,
-        dropout=dropout,
-    )
+    keys = keys.repeat_interleave(heads_per_group, dim=1)  # B H S K
+    values = values.repeat_interleave(heads_per_group, dim=1)  # B H S Kv
+    scores = queries @ keys.mT * scale  # B H T S
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
+    if mask.dense is not None:
+        scores = scores.masked_fill(~mask.dense, -torch.inf)
+    weights = functional.dropout(scores.softmax(-1), dropout, training=dropout > 0)
+    return weights @ values  # B H T Kv

@@ -9,12 +9,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from minillm.config import ModelConfig
+from minillm.config.sections import IGNORED
 from minillm.model.block import Block
 from minillm.model.cache import KVCache
 from minillm.model.experts import take_penalty
 from minillm.model.layers import Embedding, Linear, build_norm
 from minillm.model.mask import build_mask
-from minillm.model.reference import IGNORED
 from minillm.model.rope import Rotation, rope_rotation
 from minillm.model.rope_scaling import scaled_frequencies, yarn_magnitude
 

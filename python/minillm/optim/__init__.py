@@ -4,18 +4,10 @@ from minillm.optim.adamw import AdamW
 from minillm.optim.build import build_optimizer, parameter_role
 from minillm.optim.clip import clip_grad_norm
 from minillm.optim.muon import Muon, orthogonalize
-from minillm.optim.reference import ReferenceAdamW, adamw_update, reference_clip_grad_norm
-from minillm.optim.schedule import (
-    constant_schedule,
-    cosine_schedule,
-    scheduled_learning_rate,
-    set_learning_rate,
-    wsd_schedule,
-)
+from minillm.optim.schedule import cosine_schedule, set_learning_rate
 from minillm.optim.sgd import SGD
 
 __all__ = [
-    "SGD", "AdamW", "Muon", "ReferenceAdamW", "adamw_update", "build_optimizer",
-    "clip_grad_norm", "constant_schedule", "cosine_schedule", "orthogonalize", "parameter_role",
-    "reference_clip_grad_norm", "scheduled_learning_rate", "set_learning_rate", "wsd_schedule",
+    "SGD", "AdamW", "Muon", "build_optimizer", "clip_grad_norm", "cosine_schedule",
+    "orthogonalize", "parameter_role", "set_learning_rate",
 ]  # fmt: skip

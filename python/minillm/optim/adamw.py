@@ -4,10 +4,11 @@ Source: Loshchilov and Hutter, arXiv:1711.05101, algorithm 2, with the learning 
 schedule, so that decay is lr * weight_decay per step, as in PyTorch. The order of operations is
 PyTorch's too: the tests want the same bits.
 
-`reference.py` has the rule for one tensor, to be read. `adamw_step` is the same rule for a list of
-them through `torch._foreach_*`: a GPU then runs a dozen kernels and not a dozen per tensor; on a
-CPU both take the same time. PyTorch's fused kernel (`fused`) reads everything once, but rounds
-differently; on two CPU cores there is little to gain (7M parameters: 60 ms of a step of seconds).
+The textbook (`docs/textbook/optim.py`) has the rule for one tensor. `adamw_step` is the same rule
+for a list of them through `torch._foreach_*`: a GPU then runs a dozen kernels and not a dozen per
+tensor; on a CPU both take the same time. PyTorch's fused kernel (`fused`) reads everything once,
+but rounds differently; on two CPU cores there is little to gain (7M parameters: 60 ms of a step of
+seconds).
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from torch import Tensor
 
 
 def adamw_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> None:
-    """`adamw_update` of `reference.py` for every parameter of a group that has a gradient.
+    """`adamw_update` of the textbook for every parameter of a group that has a gradient.
 
     Args:
         group: `params`, `lr`, `betas`, `eps`, `weight_decay` and `fused`.

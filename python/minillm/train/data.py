@@ -114,7 +114,7 @@ def _mixture(config: DataConfig) -> dict[Path, float]:
 
 def _open_train(config: DataConfig, say: Say) -> dict[str, TokenFile]:
     """The training shards by the names of their hashes; all are of one tokenizer."""
-    files = {}
+    files: dict[str, TokenFile] = {}
     for path in _mixture(config):
         if not TokenFile.exists(path):
             named = ", which data.mixture names" if config.mixture else ""

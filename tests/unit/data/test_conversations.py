@@ -102,7 +102,6 @@ def test_rows_hold_whole_conversations_and_only_answers_are_targets(read, templa
                 assert targets[row][places].tolist() == expected[1:]
                 seen.append(document)
     assert sorted(seen) == list(range(len(found.kept)))
-    assert module.IGNORED == IGNORED
 
 
 def test_an_epoch_visits_each_row_once_and_any_step_can_be_sought(read):

@@ -5,7 +5,9 @@ from itertools import combinations
 import pytest
 
 from minillm.data.grammar import Choice, Grammar, Mention
-from minillm.data.stories import STORIES, write_stories
+from minillm.data.local_text import write_documents
+from minillm.data.stories import FLOOR_BITS_PER_BYTE, STORIES, story_documents
+from textbook.entropy import grammar_entropy
 
 
 def clash(left, right, seen):
@@ -95,11 +97,12 @@ def test_code_length_per_byte_approaches_the_floor(rng):
     bits = sum(document.bits for document in documents)
     length = sum(len(document.text.encode()) for document in documents)
     # Of 4,000 stories the ratio has a standard error of 0.1%.
-    assert bits / length == pytest.approx(STORIES.entropy.bits_per_byte, rel=0.005)
+    assert bits / length == pytest.approx(FLOOR_BITS_PER_BYTE, rel=0.005)
 
 
-def test_floor_is_the_documented_one():
-    assert 0.3 < STORIES.entropy.bits_per_byte < 0.8
+def test_floor_is_the_entropy_of_the_grammar():
+    exact = grammar_entropy(STORIES).bits_per_byte
+    assert pytest.approx(exact, rel=1e-12) == FLOOR_BITS_PER_BYTE
 
 
 def test_stories_are_plain_and_well_formed(rng):
@@ -121,6 +124,10 @@ def test_last_paragraph_remembers_who_the_first_was_about(rng):
         known, named = (cast & set(re.findall(r"\w+", part)) for part in (first, last))
         assert named, last
         assert named <= known, (first, last)
+
+
+def write_stories(path, *, size_bytes, seed):
+    return write_documents(path, story_documents(seed=seed), max_bytes=size_bytes)
 
 
 def test_file_holds_whole_stories_up_to_its_size(tmp_path):

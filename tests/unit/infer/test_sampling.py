@@ -6,7 +6,7 @@ import torch
 from torch import inf, nan, tensor
 
 from minillm.config import SampleConfig
-from minillm.infer import (
+from minillm.infer.sampling import (
     Sampler,
     keep_min_p,
     keep_top_k,

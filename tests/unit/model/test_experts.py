@@ -8,16 +8,13 @@ import torch
 from minillm.config import ModelConfig
 from minillm.model import (
     MixtureOfExperts,
-    Router,
     Transformer,
-    balance_loss,
-    grouped_linear,
     load_statistics,
     move_biases,
-    reference,
     reset_load,
-    router_z_loss,
 )
+from minillm.model.experts import Router, balance_loss, grouped_linear, router_z_loss
+from textbook import model as textbook
 
 SMALL = {
     "vocab_size": 40,
@@ -80,7 +77,7 @@ def test_mixture_is_its_formula():
     experts = layer.experts
     stacks = (layer.router, experts.gate_proj, experts.up_proj, experts.down_proj)
     weights = [stack.weight for stack in stacks]
-    expected = reference.mixture_of_experts(x.flatten(0, 1), *weights, n_chosen=2)
+    expected = textbook.mixture_of_experts(x.flatten(0, 1), *weights, n_chosen=2)
     torch.testing.assert_close(layer(x), expected.view_as(x), rtol=1e-5, atol=1e-6)
 
 
@@ -165,7 +162,7 @@ def test_evaluation_counts_nothing_and_adds_nothing():
     model = Transformer(config(router_z_loss=0.1)).eval()
     ids = torch.randint(40, (2, 16))
     loss = model(ids, targets=ids)
-    torch.testing.assert_close(loss, reference.cross_entropy(model(ids), ids))
+    torch.testing.assert_close(loss, textbook.cross_entropy(model(ids), ids))
     assert not any(layer.ffn.router.load.any() for layer in model.layers)
 
 
@@ -174,7 +171,7 @@ def test_a_penalty_that_nobody_asked_for_reaches_no_later_evaluation():
     ids = torch.randint(40, (2, 16))
     model(ids)
     loss = model.eval()(ids, targets=ids)
-    torch.testing.assert_close(loss, reference.cross_entropy(model(ids), ids))
+    torch.testing.assert_close(loss, textbook.cross_entropy(model(ids), ids))
 
 
 def test_experts_compute_in_float64():

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from minillm.config import ModelConfig
-from minillm.model import Embedding, FeedForward, LayerNorm, Linear, RMSNorm, reference
+from minillm.model import Embedding, FeedForward, LayerNorm, Linear, RMSNorm
+from textbook import model as textbook
 
 
 def filled(module: nn.Module) -> nn.Module:
@@ -49,8 +50,8 @@ def test_embedding_is_torchs_embedding():
 def test_norm_modules_are_their_formulas():
     x = torch.randn(2, 3, 8)
     rms, layer = filled(RMSNorm(8, eps=1e-3)), filled(LayerNorm(8, eps=1e-3))
-    torch.testing.assert_close(rms(x), reference.rms_norm(x, rms.weight, 1e-3))
-    expected = reference.layer_norm(x, layer.weight, layer.bias, 1e-3)
+    torch.testing.assert_close(rms(x), textbook.rms_norm(x, rms.weight, 1e-3))
+    expected = textbook.layer_norm(x, layer.weight, layer.bias, 1e-3)
     torch.testing.assert_close(layer(x), expected)
 
 
@@ -68,11 +69,11 @@ def test_feed_forward_layers_are_their_formulas(bias):
     x = torch.randn(2, 3, 8)
     for name in ("gelu", "relu2"):
         ffn = filled(feed_forward(name, ffn_bias=bias))
-        expected = ffn.down_proj(getattr(reference, name)(ffn.up_proj(x)))
+        expected = ffn.down_proj(getattr(textbook, name)(ffn.up_proj(x)))
         torch.testing.assert_close(ffn(x), expected)
     ffn = filled(feed_forward("swiglu"))
     weights = (ffn.gate_proj.weight, ffn.up_proj.weight, ffn.down_proj.weight)
-    torch.testing.assert_close(ffn(x), reference.swiglu(x, *weights))
+    torch.testing.assert_close(ffn(x), textbook.swiglu(x, *weights))
 
 
 def test_layers_outside_of_a_model_are_ready_for_use():

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from minillm.config import ModelConfig
-from minillm.model import KVCache, Transformer, permute_pairs, reference
+from minillm.model import IGNORED, KVCache, Transformer, permute_pairs
+from textbook import model as textbook
 
 SMALL = {"vocab_size": 40, "context_length": 12, "d_model": 24, "n_heads": 4, "n_layers": 2}
 
@@ -114,14 +115,14 @@ def test_every_parameter_gets_a_gradient(fields):
 
 def test_loss_is_the_cross_entropy_of_the_logits():
     model, ids, targets = small(), some_ids(), some_ids()
-    targets[0, :3] = reference.IGNORED
+    targets[0, :3] = IGNORED
     loss = model(ids, targets=targets)
-    torch.testing.assert_close(loss, reference.cross_entropy(model(ids), targets))
+    torch.testing.assert_close(loss, textbook.cross_entropy(model(ids), targets))
 
 
 def test_loss_of_nothing_to_predict_is_0_and_moves_nothing():
     model, ids = small(), some_ids()
-    loss = model(ids, targets=torch.full_like(ids, reference.IGNORED))
+    loss = model(ids, targets=torch.full_like(ids, IGNORED))
     loss.backward()
     assert loss == 0
     assert not any(parameter.grad.any() for parameter in model.parameters())

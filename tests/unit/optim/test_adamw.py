@@ -3,7 +3,8 @@ import copy
 import pytest
 import torch
 
-from minillm.optim import SGD, AdamW, Muon, adamw_update
+from minillm.optim import SGD, AdamW, Muon
+from textbook.optim import adamw_update
 
 OPTIONS = {"betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
 

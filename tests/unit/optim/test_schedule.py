@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minillm.config import OptimConfig
-from minillm.optim import (
+from minillm.optim.schedule import (
     constant_schedule,
     cosine_schedule,
     scheduled_learning_rate,

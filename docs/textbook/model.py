@@ -1,11 +1,10 @@
 """A transformer as plain functions, each formula written out: slow, separate, obvious.
 
-These are for reading, for courses, and for tests. Where PyTorch has a kernel for the same thing,
-the modules beside this file call it, and `tests/unit/model/test_reference.py` holds the two
-together; `attention_backend: reference` in the configuration runs the attention from here. From
-`linear` up to `transformer`, each function is built of those above it and takes its weights as
-arguments, named and shaped as the modules' `state_dict` has them: a course's tests, whose weights
-have names of their own, rename them (`docs/course.md`).
+Where PyTorch has a kernel for the same thing, the modules of `minillm.model` call it, and
+`tests/unit/model/test_textbook.py` holds the two together. From `linear` up to `transformer`, each
+function is built of those above it and takes its weights as arguments, named and shaped as the
+modules' `state_dict` has them: a course's tests, whose weights have names of their own, rename them
+(`docs/course.md`).
 """
 
 import math
@@ -17,8 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-IGNORED = -100
-"""A target that asks for no prediction: padding, or the prompt in fine-tuning."""
+from minillm.model import IGNORED
 
 
 def linear(

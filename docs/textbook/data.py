@@ -1,7 +1,7 @@
 """Batches the textbook way: windows at random places, drawn with replacement.
 
-`batches.py` visits every token once an epoch and can be resumed at any step; this is what it is
-weighed against, as a course asks for it.
+`minillm.data.Batches` visits every token once an epoch and can be resumed at any step; this is what
+it is weighed against, as a course asks for it.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""The slow twins of what this folder does: one parameter at a time, each formula as it is printed.
+"""AdamW and gradient clipping, one parameter at a time, each formula as it is printed.
 
-`adamw.py` and `clip.py` do the same for lists of tensors at once, and the tests hold them to these.
-A schedule needs no twin: `schedule.py` is plain numbers already.
+`adamw.py` and `clip.py` of `minillm.optim` do the same for lists of tensors at once. A schedule
+needs no twin: `schedule.py` is plain numbers already.
 """
 
 import math
@@ -50,10 +50,10 @@ def adamw_update(
     parameter.addcdiv_(mean, root, value=-step_size)
 
 
-class ReferenceAdamW(torch.optim.Optimizer):
+class AdamW(torch.optim.Optimizer):
     """AdamW, parameter by parameter (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).
 
-    Equal to `AdamW` and to `torch.optim.AdamW` bit for bit on the CPU.
+    Equal to `minillm.optim.AdamW` and to `torch.optim.AdamW` bit for bit on the CPU.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ReferenceAdamW(torch.optim.Optimizer):
 
 
 @torch.no_grad()
-def reference_clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     """Scales all gradients by max_norm / norm if their joint L2 norm is larger (arXiv:1211.5063).
 
     Returns:
