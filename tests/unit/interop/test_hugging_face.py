@@ -374,9 +374,7 @@ BYTES = {"type": "ByteLevel", "trim_offsets": True}
         ({"type": "TemplateProcessing", "single": "x"}, {}, 5, 5),
     ],
 )
-def test_what_begins_a_text_comes_in(
-    make_foreign, tmp_path, processor, settings, bos_id, expected
-):
+def test_what_begins_a_text_comes_in(make_foreign, tmp_path, processor, settings, bos_id, expected):
     parts = make_foreign("<b>", "<e>")
     ids, folder = parts.tokenizer.special_tokens, tmp_path / "hf"
     write_hugging_face(folder, parts, dtype=torch.float32, max_shard_bytes=10**9, source="x")
@@ -397,11 +395,11 @@ def test_the_end_of_text_begins_one_where_nothing_else_does(folder):
     [
         {"temperature": 0.0, "max_new_tokens": 20, "repetition_penalty": 1.5},
         {"temperature": 0.7, "top_k": 9, "top_p": 0.5, "min_p": 0.1, "max_new_tokens": 20},
-        {"stop_ids": (3, 7), "bos_id": 5},
+        {"stop_ids": (3, 272), "bos_id": 271},
     ],
 )
-def test_sampling_settings_come_back_as_they_went(make_parts, tmp_path, changes):
-    parts = make_parts()
+def test_sampling_settings_come_back_as_they_went(make_foreign, tmp_path, changes):
+    parts = make_foreign("<|endoftext|>", "<b>", "<e>")
     parts = parts._replace(sample=SampleConfig(**{"temperature": 0.0, **changes}))
     options = {"dtype": torch.float32, "max_shard_bytes": 10**9, "source": "x"}
     write_hugging_face(tmp_path / "hf", parts, **options)

@@ -103,7 +103,7 @@ def test_an_adapter_of_another_width_is_refused(written):
         ({"r": ...}, "`r` in `{}` is missing"),
         ({"r": "many"}, "`r` in `{}` is 'many', expected an integer"),
         ({"r": 0}, "`r` in `{}` is 0, expected more than 0"),
-        ({"r": 3}, "up_proj.lora_A.weight` is [2, 16], expected [3, 16]"),
+        ({"r": 3}, "q_proj.lora_A.weight` is [2, 16], expected [3, 16]"),
         ({"lora_alpha": -1}, "`lora_alpha` in `{}` is -1, expected more than 0"),
         ({"peft_type": "LOHA"}, "`peft_type` in `{}` is 'LOHA', expected one of LORA"),
         ({"peft_type": ...}, "`peft_type` in `{}` is missing"),
@@ -197,7 +197,9 @@ def test_a_table_beside_its_adapter_must_be_the_model_s(written):
     save_file({**tensors, name: own.bfloat16()}, file)
     load_peft(folder, model, "same")
     save_file({**tensors, name: own + 1}, file)
-    assert "adapts `lm_head.base_layer.weight`, which the model does not" in refusal_of(folder, model)
+    assert "adapts `lm_head.base_layer.weight`, which the model does not" in refusal_of(
+        folder, model
+    )
 
 
 @pytest.mark.parametrize(
