@@ -238,10 +238,8 @@ def _with_tokens(template: str, settings: Mapping[str, Any]) -> str:
 
 
 def _sampling(sample: SampleConfig) -> dict[str, Any]:
-    keys = {name: getattr(sample, name) for name in (*_DRAWING, *_SAMPLING)}
-    if sample.temperature == 0:
-        keys = {name: keys[name] for name in _SAMPLING}
-    return {"do_sample": sample.temperature > 0, **keys}
+    names = (*_SAMPLING, *(_DRAWING if sample.temperature else ()))
+    return {"do_sample": sample.temperature > 0, **{name: getattr(sample, name) for name in names}}
 
 
 def _read_sampling(

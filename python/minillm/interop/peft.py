@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal, cast
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -24,7 +24,7 @@ from minillm.checkpoint.files import write_tensors
 from minillm.config import LoraConfig, ModelConfig, load_config
 from minillm.config.messages import did_you_mean
 from minillm.config.section import Section
-from minillm.files import named_in_errors, read_json, write_file, written_aside
+from minillm.files import read_json, write_file, written_aside
 from minillm.infer.run import find_checkpoint
 from minillm.interop.architectures import Architecture
 from minillm.interop.parts import refuse_existing, refuse_pickles, validated
@@ -46,8 +46,6 @@ _IDLE = frozenset(
     """.split()  # noqa: SIM905  one to a line, they would fill a screen
 )
 """Keys of theirs that change nothing of what the factors compute; the tensors tell the targets."""
-
-Number = TypeVar("Number", int, float)
 
 
 def export_adapter(source: Path, target: Path) -> None:
@@ -128,16 +126,17 @@ def load_peft(folder: Path, model: Transformer, name: str) -> None:
     Raises:
         ValueError: Naming the key that is not computed here, or the tensor that has no place.
     """
-    keys, theirs = (
-        validated(_Keys, _read_keys(folder / CONFIG), folder / CONFIG),
-        _read_tensors(folder),
-    )
+    keys, theirs = _read_keys(folder / CONFIG), _read_tensors(folder)
     architecture, shapes = architecture_of(model.config, str(folder)), shapes_of(model.config)
     modules = {module: paths for module, paths, _ in _modules(model.config, architecture)}
     _drop_copies(theirs, modules, model)
     names = {module: _names(module)[: 3 if keys.use_dora else 2] for module in modules}
-    with named_in_errors(folder / CONFIG):
-        scales = {m: keys.scale(m) for m in modules if any(name in theirs for name in names[m])}
+    # One expert of a stack stands for all of them.
+    used = {path for m, paths in modules.items() if theirs.keys() & names[m] for path in paths}
+    try:
+        scales = {m: keys.scale(m) for m, paths in modules.items() if used.intersection(paths)}
+    except re.error as error:
+        raise ValueError(f"`{folder / CONFIG}`: {error.pattern!r} is no regex: {error}") from error
     highest = max((rank for rank, _ in scales.values()), default=0)
     found: dict[str, dict[str, list[Tensor]]] = {}
     for module, (rank, scale) in scales.items():
@@ -164,15 +163,12 @@ def load_peft(folder: Path, model: Transformer, name: str) -> None:
             + did_you_mean(unknown.partition(".lora_")[0], modules)
         )
     _refuse_tied(model.config, found)
-    stacks = {path: shapes[f"{path}.weight"][:-2] for path in found}
-    for path, stack in stacks.items():
-        if stack and len(found[path]["lora_A"]) < stack[0]:
-            raise ValueError(f"`{folder}` adapts some experts of `{path}`, not all")
     # The scale is in B already, which may have another one in each layer.
     config = LoraConfig(rank=highest, alpha=highest, targets=tuple(found))
     add_adapter(model, name, config.model_copy(update={"kind": "dora"} if keys.use_dora else {}))
     for path, parts in found.items():
-        state = {key: torch.stack(p) if stacks[path] else p[0] for key, p in parts.items()}
+        is_stack = len(shapes[f"{path}.weight"]) == 3
+        state = {key: torch.stack(p) if is_stack else p[0] for key, p in parts.items()}
         cast("Adapted", model.get_submodule(path)).adapters[name].load_state_dict(state)
 
 
@@ -205,30 +201,22 @@ class _Keys(Section):
     init_lora_weights: Literal[True, False, "gaussian", "orthogonal", "eva"] = True
 
     def scale(self, module: str) -> tuple[int, float]:
-        """Rank and scale of a matrix: those of the first pattern that fits its whole name's end."""
-        rank = _first_fitting(self.rank_pattern, module, self.r)
-        alpha = _first_fitting(self.alpha_pattern, module, self.lora_alpha)
+        """Rank and scale of a matrix, by the first pattern that fits whole words at its end."""
+
+        def fits(pattern: str) -> bool:
+            return re.match(rf"(.*\.)?({pattern})$", module) is not None  # as PEFT does it
+
+        rank = next((v for key, v in self.rank_pattern.items() if fits(key)), self.r)
+        alpha = next((v for key, v in self.alpha_pattern.items() if fits(key)), self.lora_alpha)
         return rank, alpha / (rank**0.5 if self.use_rslora else rank)
 
 
-def _first_fitting(patterns: Mapping[str, Number], module: str, default: Number) -> Number:
-    for pattern, value in patterns.items():
-        try:
-            fits = re.match(rf"(.*\.)?({pattern})$", module)  # as PEFT does it
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is no pattern of names: {error}") from error
-        if fits:
-            return value
-    return default
-
-
-def _read_keys(file: Path) -> dict[str, Any]:
-    """What of a configuration has a say, and is computed here."""
+def _read_keys(file: Path) -> _Keys:
     keys = {key: value for key, value in read_json(file).items() if value is not None}
     known = {key: keys.pop(key) for key in _Keys.model_fields if key in keys}
     if odd := [key for key, value in keys.items() if value and key not in _IDLE]:
         raise ValueError(f"`{file}`: `{odd[0]}` is set, only LoRA's factors are read")
-    return known
+    return validated(_Keys, known, file)
 
 
 def _drop_copies(

@@ -111,7 +111,7 @@ def test_an_adapter_of_another_width_is_refused(written):
         ({"init_lora_weights": "pissa"}, "`init_lora_weights` in `{}` is 'pissa'"),
         ({"alpha_pattern": ["q_proj"]}, "`alpha_pattern` in `{}` is ['q_proj'], expected"),
         ({"alpha_pattern": {"q_proj": "x"}}, "in `{}` is 'x', expected a number"),
-        ({"alpha_pattern": {"(": 3}}, "`{}`: '(' is no pattern of names: "),
+        ({"alpha_pattern": {"(": 3}}, "`{}`: '(.*\\\\.)?(()$' is no regex: "),
         ({"rank_pattern": {"q_proj": 3}}, "q_proj.lora_A.weight` is [2, 16], expected [3, 16]"),
         ({"modules_to_save": ["lm_head"]}, "`{}`: `modules_to_save` is set, only"),
         ({"target_parameters": ["gate_up_proj"]}, "`{}`: `target_parameters` is set, only"),
@@ -187,7 +187,8 @@ def test_an_adapter_of_some_experts_is_refused(written):
     file = folder / "adapter_model.safetensors"
     kept = {name: t for name, t in load_file(file).items() if "experts.2.up_proj" not in name}
     save_file(kept, file)
-    assert "adapts some experts of `layers.0.ffn.experts.up_proj`" in refusal_of(folder, model)
+    name = "model.layers.0.mlp.experts.2.up_proj"
+    assert f"lacks a factor of `{name}`" in refusal_of(folder, model)
 
 
 def test_a_table_beside_its_adapter_must_be_the_model_s(written):
