@@ -23,7 +23,6 @@ from cyclopts import App, Parameter
 
 import harness
 from harness import RESULTS, Contender
-from tables import table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +85,6 @@ def main(
     }
     question = f"wait for data in {steps} steps of {MODEL}"
     sound = harness.write_comparison(out, question, CONTENDERS, measured, facts)
-    print(table(out))
     print(json.dumps({"wait_share": shares, "wait_us_per_batch": micros}, indent=1))
     return 0 if sound else 1
 

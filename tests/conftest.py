@@ -96,6 +96,34 @@ def make_parts(letters_tokenizer):
     return make
 
 
+CHATML = """{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+
+@pytest.fixture
+def make_foreign(make_parts):
+    """The same with control tokens of one's own, and a chat template."""
+
+    def make(*specials, template=None, **fields):
+        from minillm.tokenizer import Tokenizer
+
+        text = "the cat and the dog sat on the mat; 12 rats ran at the cat.\n\n"
+        size = 270 + len(specials)
+        tokenizer = Tokenizer.train([text * 50], size, special_tokens=list(specials))
+        parts = make_parts(vocab_size=tokenizer.vocab_size, **fields)
+        return parts._replace(tokenizer=tokenizer, chat_template=template)
+
+    return make
+
+
+@pytest.fixture
+def chat_parts(make_foreign):
+    """A model whose turns end in another token than its texts."""
+    return make_foreign("<|endoftext|>", "<|im_start|>", "<|im_end|>", template=CHATML)
+
+
 def unpack(packed: Path, folder: Path) -> None:
     """Writes `NAME.txt.zst` as `NAME.txt`, and the members of `NAME.tar.zst`."""
     from pyarrow import input_stream

@@ -3,8 +3,8 @@
 The text goes to stdout, everything else to stderr. Texts that are decoded side by side come out one
 after the other: the first as it is drawn, the others when it is their turn.
 
-A prompt is taken for the beginning of a document: the end-of-text token, which in training stood
-before each, goes before it. So an empty prompt makes the model begin on its own.
+A prompt is taken for the beginning of a document: the token that in training stood before each
+goes before it, end of text in a run of ours. So an empty prompt makes the model begin on its own.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def jobs_of(loaded: LoadedRun, prompts: Sequence[str], seeds: Sequence[int]) -> 
     jobs: list[Job] = []
     shape, n_jobs = loaded.config.model, len(prompts) * len(seeds)
     for number, prompt in enumerate(prompts, 1):
-        ids = prompt_ids(loaded.tokenizer, prompt)
+        ids = prompt_ids(loaded.tokenizer, prompt, bos_id=loaded.config.sample.bos_id)
         name = "the prompt" if len(prompts) == 1 else f"prompt {number}"
         check_prompt(ids, shape.vocab_size, shape.context_length, name=name)
         for seed in seeds:

@@ -12,6 +12,8 @@ down by the chat template of the model that it begins from. The assistant's turn
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -73,13 +75,16 @@ def main(
 
     parts = read_model(Path(overrides["train.init_from"]))
     shape = parts.model.model_dump()
-    resolved = usable_config(model=shape, recipe=recipe, file=config, overrides=overrides)
+    base = {"sample": parts.sample.model_dump(include={"stop_ids", "bos_id"})}
+    resolved = usable_config(
+        model=shape, recipe=recipe, file=config, overrides=overrides, base=base
+    )
     template = _template(parts, chat_template)
     if preview:
         _preview(resolved, template, preview)
         return 0
-    _lay_down(resolved.train.out_dir, template)
-    result = train(resolved, resume=False, weights=parts.tensors)
+    with _laid_down(resolved.train.out_dir, template):
+        result = train(resolved, resume=False, weights=parts.tensors)
     return 0 if result.is_complete else messages.EXIT_RESUMABLE
 
 
@@ -99,15 +104,31 @@ def _template(parts: Parts, file: Path | None) -> ChatTemplate:
     return template
 
 
-def _lay_down(folder: Path, template: ChatTemplate) -> None:
-    """Puts what a new run is to read its data by into its folder."""
+@contextmanager
+def _laid_down(folder: Path, template: ChatTemplate) -> Iterator[None]:
+    """Puts what a new run is to read its data by into its folder, for as long as it may become one.
+
+    Raises:
+        ValueError: If something else is there.
+    """
     from minillm.infer import CHAT_TEMPLATE  # noqa: PLC0415
     from minillm.train import has_run  # noqa: PLC0415
 
-    if not has_run(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        cast("Tokenizer", template.tokenizer).save(folder / "tokenizer.json")
-        replace_file(folder / CHAT_TEMPLATE, template.source.encode())
+    if has_run(folder):  # the run itself refuses that
+        yield
+        return
+    if other := min(folder.glob("[!.]*"), default=None):
+        error = ValueError(f"`{folder}` is no run, and not empty: it holds `{other.name}`")
+        raise messages.with_hint(error, "choose another --out-dir")
+    folder.mkdir(parents=True, exist_ok=True)
+    cast("Tokenizer", template.tokenizer).save(folder / "tokenizer.json")
+    replace_file(folder / CHAT_TEMPLATE, template.source.encode())
+    try:
+        yield
+    finally:
+        if not has_run(folder):
+            for name in ("tokenizer.json", CHAT_TEMPLATE):
+                (folder / name).unlink(missing_ok=True)
 
 
 def _preview(config: Config, template: ChatTemplate, count: int) -> None:

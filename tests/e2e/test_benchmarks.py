@@ -270,6 +270,7 @@ def test_decoding_is_measured_and_rivals_give_the_same_bytes(
     assert len({row["decoded"] for row in rows.values()}) == 1
 
 
+@pytest.mark.slow
 def test_waiting_for_data_is_measured_for_both_loaders(tmp_path: Path) -> None:
     out = tmp_path / "loader.json"
     run("loader.py", "--steps=1", "--out", out)

@@ -79,6 +79,27 @@ def test_gguf_from_a_run_and_from_a_folder_is_the_same(make_parts, call, tmp_pat
     assert (tmp_path / "b/a.gguf").read_bytes() == (tmp_path / "a.gguf").read_bytes()
 
 
+def test_a_text_ends_at_any_token_that_its_model_says(make_parts, call, tmp_path, capsys):
+    write_run(tmp_path / "free", make_parts(tie_embeddings=False))
+    options = ("--prompt", "the cat", "--temperature", "0", "--max-new-tokens", "20", "--json")
+
+    def generated(folder):
+        words = ["generate", str(tmp_path / folder), *options, "--logprobs", "0"]
+        assert messages.run(build_app(), words) == 0
+        return json.loads(capsys.readouterr().out)
+
+    free = [token["id"] for token in generated("free")["tokens"]]
+    last = max(free, key=free.index)  # the one that comes first the latest
+    call("convert", "free", "hf")
+    file = tmp_path / "hf/generation_config.json"
+    keys = json.loads(file.read_text())
+    file.write_text(json.dumps({**keys, "eos_token_id": [5, last]}))
+    assert call("convert", "hf", "stops")[0] == 0
+    stopped = generated("stops")
+    assert [token["id"] for token in stopped["tokens"]] == free[: free.index(last) + 1]
+    assert stopped["finish"] == "stop"
+
+
 def test_export_without_its_package_names_the_command_that_adds_it(trained, call, monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
     code, said = call("export", trained, "a.gguf")

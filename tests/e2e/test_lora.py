@@ -11,6 +11,7 @@ from minillm.checkpoint import latest_checkpoint
 from minillm.cli import build_app
 from minillm.config import load_config
 from minillm.infer import load_run
+from minillm.interop import write_run
 from minillm.pretrain import run
 from minillm.train import loop
 
@@ -162,6 +163,28 @@ def test_an_exported_adapter_beside_its_base_speaks_as_the_run_does(
     assert said("generate", "", *beside, *prompted)[1] == said("generate", "", folder, *prompted)[1]
     code, _, err = said("generate", "", folder, "--adapter", str(tmp_path), *prompted)
     assert (code, "adapter_config.json`: no such file" in err) == (1, True), err
+
+
+def test_gguf_of_an_adapted_run_holds_the_merged_weights(make_parts, tmp_path, capsys):
+    gguf = pytest.importorskip("gguf")
+    write_run(tmp_path / "base", make_parts())
+    chats = [{"role": "user", "content": "the"}, {"role": "assistant", "content": "cat"}]
+    (tmp_path / "chats.jsonl").write_text(json.dumps({"messages": chats}))
+    tune = ["sft", "--init-from", "base", "--data", "chats.jsonl", "--out-dir", "tuned", "--quiet"]
+    tune += ["--lora.rank", "2", "--max-train-steps", "3", "--learning-rate", "0.1"]
+    tune += ["--device", "cpu", "--threads", "1", "--generate-interval", "0"]
+    export = ["export", "tuned", "a.gguf", "--dtype", "f32"]
+    for words in (tune, export):
+        named = [str(tmp_path / word) if word in NAMES else word for word in words]
+        assert messages.run(build_app(), named) == 0, capsys.readouterr().err
+    merged = load_run(tmp_path / "tuned").model.layers[0].ffn.up_proj.weight.detach().numpy()
+    tensors = {t.name: t.data for t in gguf.GGUFReader(tmp_path / "a.gguf").tensors}
+    assert (tensors["blk.0.ffn_up.weight"] == merged).all()
+    base = load_run(tmp_path / "base").model.layers[0].ffn.up_proj.weight.detach().numpy()
+    assert not (tensors["blk.0.ffn_up.weight"] == base).all()
+
+
+NAMES = ("base", "tuned", "chats.jsonl", "a.gguf")
 
 
 def test_a_saved_configuration_reads_back(adapted):

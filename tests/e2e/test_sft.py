@@ -7,13 +7,14 @@ import pty
 import random
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
 from minillm import messages
 from minillm.chat import Talk
-from minillm.checkpoint import latest_checkpoint
+from minillm.checkpoint import latest_checkpoint, list_checkpoints
 from minillm.cli import build_app
 from minillm.infer import load_run
 from minillm.pretrain import run as pretrain
@@ -63,13 +64,17 @@ def call(base, tmp_path, capsys):
         "--threads": 1,
     }
 
-    def run_sft(*more, **changes):
+    def words_of(*more, **changes):
         given = {**words, **{f"--{name.replace('_', '-')}": v for name, v in changes.items()}}
         pairs = [str(part) for pair in given.items() if pair[1] is not None for part in pair]
-        code = messages.run(build_app(), ["sft", *pairs, *map(str, more)])
+        return [*pairs, *map(str, more)]
+
+    def run_sft(*more, **changes):
+        code = messages.run(build_app(), ["sft", *words_of(*more, **changes)])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
+    run_sft.words_of = words_of
     return run_sft
 
 
@@ -189,6 +194,61 @@ def test_resumed_tuning_is_bit_equal_to_the_unbroken_one(call, tmp_path):
     assert messages.run(build_app(), [str(word) for word in words]) == 0
     one, other = weights(tmp_path / "of-4"), weights(tmp_path / "of-2")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_killed_tuning_goes_on_to_the_bit(call, tmp_path):
+    """The process is killed between two checkpoints, in the middle of what it does."""
+    settings = ("--lora.rank=2", "--lora.dropout=0.1", "--save-interval=4")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = {"max_train_steps": 24, "eval_interval": 12}
+    assert call(*settings, out_dir=whole, **options)[0] == 0
+    words = call.words_of(*settings, out_dir=killed, **options)
+    process = subprocess.Popen([sys.executable, "-m", "minillm.sft", *words], stderr=-3)
+    while not list_checkpoints(killed) and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert list_checkpoints(killed)
+    assert latest_checkpoint(killed)[0].step < 24
+    assert messages.run(build_app(), ["sft", "--resume", "--out-dir", str(killed), "--quiet"]) == 0
+    for name in ("model", "optimizer", "rng"):
+        one, other = (latest_checkpoint(f)[0].tensors(name) for f in (whole, killed))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "chat_template.jinja", "notes.txt"])
+def test_a_folder_that_is_no_run_is_left_alone(call, tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text("mine")
+    code, _, said = call(out_dir=tmp_path / "mine")
+    assert (code, f"mine` is no run, and not empty: it holds `{name}`" in said) == (1, True), said
+    assert "hint: choose another --out-dir" in said
+    assert [(file.name, file.read_text()) for file in (tmp_path / "mine").iterdir()] == [
+        (name, "mine")
+    ]
+
+
+def test_a_run_that_does_not_come_about_leaves_nothing_and_can_be_begun_again(call, tmp_path):
+    content = (tmp_path / "train.jsonl").read_text()
+    (tmp_path / "train.jsonl").write_text(content + "{")
+    assert call()[0] == 1
+    assert [file.name for file in (tmp_path / "chat").iterdir()] == [".lock"]
+    (tmp_path / "train.jsonl").write_text(content)
+    code, _, said = call()
+    assert code == 0, said
+
+
+def test_what_ends_and_begins_a_text_stays_so(call, base, tmp_path):
+    from minillm.interop import read_run, write_run
+
+    parts = read_run(base)
+    ends = {"stop_ids": (9, 7), "bos_id": 3, "temperature": 0.25}
+    sample = parts.sample.model_copy(update=ends)
+    write_run(tmp_path / "foreign", parts._replace(sample=sample))
+    assert call(init_from=tmp_path / "foreign")[0] == 0
+    tuned = load_run(tmp_path / "chat").config.sample
+    assert (tuned.stop_ids, tuned.bos_id) == ((9, 7), 3)
 
 
 def test_adapters_alone_are_tuned(call, tmp_path):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from minillm.config import SampleConfig
-from minillm.infer import Generation, load_run, prompt_ids
+from minillm.data import ChatTemplate
+from minillm.infer import Generation, load_run, prompt_ids, stream_texts
 from minillm.interop import (
     read_hugging_face,
     read_run,
@@ -206,6 +207,52 @@ def test_sampling_settings_travel(make_parts, tmp_path):
     assert read_hugging_face(folder).sample == parts.sample
 
 
+def test_text_ends_at_each_of_their_ends_of_text(make_foreign, tmp_path):
+    """Several ends, none of them `<|endoftext|>`, and a beginning: as Llama 3 has them."""
+    parts = make_foreign("<b>", "<e>", "<t>", tie_embeddings=False)
+    ids = parts.tokenizer.special_tokens
+    ends = {"stop_ids": (ids["<e>"],), "bos_id": ids["<b>"]}
+    parts = parts._replace(sample=parts.sample.model_copy(update=ends))
+    folder = written(parts, tmp_path / "hf")
+    free = (
+        load_theirs(folder)
+        .generate(torch.tensor([[ids["<b>"]]]), do_sample=False, max_new_tokens=24)[0]
+        .tolist()[1:]
+    )
+    last = max(free, key=free.index)  # the one that comes first the latest
+    keys = json.loads((folder / "generation_config.json").read_text())
+    keys["eos_token_id"] = [ids["<t>"], last]  # one more, and one that comes
+    (folder / "generation_config.json").write_text(json.dumps(keys))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    theirs = load_theirs(folder).generate(**tokenizer("", return_tensors="pt"), max_new_tokens=24)
+    write_run(tmp_path / "run", read_hugging_face(folder))
+    loaded = load_run(tmp_path / "run")
+    sample = loaded.config.sample
+    prompt = prompt_ids(loaded.tokenizer, "", bos_id=sample.bos_id)
+    drawn = list(stream_texts(loaded.model, loaded.tokenizer, [prompt], sample, seeds=[0]))
+    assert prompt + [new.id for new, _ in drawn] == theirs[0].tolist()
+    assert (drawn[-1][0].id, drawn[-1][0].finish) == (last, "stop")
+    again = written(read_run(tmp_path / "run"), tmp_path / "again")
+    assert json.loads((again / "generation_config.json").read_text()) == keys
+
+
+def test_an_exported_chat_stops_in_transformers_where_its_turn_ends(chat_parts, tmp_path):
+    parts = chat_parts
+    ids = parts.tokenizer.special_tokens
+    folder = written(parts, tmp_path / "hf")
+    theirs, tokenizer = load_theirs(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    assert theirs.generation_config.eos_token_id == [ids["<|im_end|>"], ids["<|endoftext|>"]]
+    assert (tokenizer.eos_token, tokenizer.bos_token) == ("<|im_end|>", "<|endoftext|>")
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "the cat"}], add_generation_prompt=True, return_tensors="pt"
+    )["input_ids"]
+    ours = ChatTemplate(parts.chat_template, parts.tokenizer)
+    assert asked[0].tolist() == ours.prompt_ids([{"role": "user", "content": "the cat"}])
+    bias = transformers.SequenceBiasLogitsProcessor([[[ids["<|im_end|>"]], 1e4]])
+    said = theirs.generate(asked, max_new_tokens=9, logits_processor=[bias])
+    assert said[0, asked.shape[1] :].tolist() == [ids["<|im_end|>"]]
+
+
 def test_gpt2_as_it_was_published_comes_in(make_parts, tmp_path):
     """The oldest files have no prefix before the names, and masks among the weights."""
     from safetensors.torch import load_file, save_file
@@ -274,6 +321,16 @@ def test_gguf_file_says_the_shape_and_the_tokenizer(make_parts, tmp_path, shape)
     assert len(fields["tokenizer.ggml.merges"]) == len(parts.tokenizer.merges)
     assert fields["tokenizer.ggml.bos_token_id"] == parts.tokenizer.eot_id
     assert fields["tokenizer.chat_template"] == "{{ messages }}"
+
+
+def test_gguf_of_a_chat_says_where_a_turn_and_a_text_end(chat_parts, tmp_path):
+    pytest.importorskip("gguf")
+    write_gguf(tmp_path / "a.gguf", chat_parts, kind="f32", source="random weights")
+    fields, _ = read_gguf(tmp_path / "a.gguf")
+    ids = chat_parts.tokenizer.special_tokens
+    assert fields["tokenizer.ggml.eos_token_id"] == ids["<|im_end|>"]
+    assert fields["tokenizer.ggml.eot_token_id"] == ids["<|endoftext|>"]
+    assert fields["tokenizer.ggml.bos_token_id"] == ids["<|endoftext|>"]
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("f16", 1e-3), ("bf16", 8e-3), ("q8_0", 8e-3)])

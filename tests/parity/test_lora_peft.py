@@ -17,6 +17,7 @@ PAIRS = [("llama", "lora"), ("qwen3", "dora"), ("gpt2", "rslora"), ("gpt2", "dor
 SHAPES = {
     "llama": {"tie_embeddings": False},
     "qwen3": {"qk_norm": True},
+    "experts": {"qk_norm": True, "n_experts": 3, "n_experts_per_token": 2, "d_expert": 24},
     "gpt2": {
         "norm": "layernorm",
         "position": "learned",
@@ -86,3 +87,67 @@ def test_an_adapter_of_peft_computes_the_same_here(pair, shape, kind, tmp_path):
     assert adapter_names(ours) == ["default", "other"]
     with torch.no_grad():
         torch.testing.assert_close(ours(IDS), theirs(IDS).logits, rtol=1e-5, atol=1e-5)
+
+
+def saved_by_peft(folder, **options):
+    """An adapter that PEFT makes and saves, and its model."""
+    kept = {"r": 4, "lora_alpha": 5, "init_lora_weights": False, **options}
+    theirs = peft.get_peft_model(of_transformers(folder), peft.LoraConfig(**kept)).eval()
+    theirs.save_pretrained(folder / "saved")
+    return theirs
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "q_proj",
+        "proj",  # no whole name: fits nothing
+        "0.self_attn.q_proj",
+        r".*layers\.0.*q_proj",
+        r"^model.layers.0.self_attn.q_proj",
+        r"model\.layers\.[01]\.self_attn\.q_proj",
+        "q_proj|up_proj",
+        "self_attn",
+    ],
+)
+@pytest.mark.parametrize("rank", [4, 7])
+def test_patterns_of_alpha_and_rank_fit_what_they_fit_in_peft(pair, pattern, rank):
+    ours, folder = pair("llama")
+    theirs = saved_by_peft(
+        folder,
+        target_modules=["q_proj", "up_proj"],
+        alpha_pattern={pattern: 40, "up_proj": 9},
+        rank_pattern={pattern: rank},
+    )
+    load_peft(folder / "saved", ours, "other")
+    with torch.no_grad():
+        torch.testing.assert_close(ours(IDS), theirs(IDS).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_an_adapter_of_embedding_and_head_saved_by_peft_computes_the_same_here(pair, kind):
+    ours, folder = pair("llama")
+    targets = ["embed_tokens", "lm_head", "q_proj"]
+    theirs = saved_by_peft(folder, target_modules=targets, use_dora=kind == "dora")
+    load_peft(folder / "saved", ours, "other")
+    with torch.no_grad():
+        torch.testing.assert_close(ours(IDS), theirs(IDS).logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", [{"bias": "lora_only"}, {"bias": "all"}, {"lora_bias": True}])
+def test_an_adapter_of_peft_that_learns_biases_is_refused_by_name(pair, option):
+    ours, folder = pair("llama")
+    saved_by_peft(folder, target_modules=["q_proj"], **option)
+    with pytest.raises(ValueError, match=f"`{next(iter(option))}` "):
+        load_peft(folder / "saved", ours, "other")
+
+
+def test_peft_computes_the_same_from_our_adapter_of_experts(pair):
+    ours, folder = pair("experts", targets=("all-linear",))
+    theirs = peft.PeftModel.from_pretrained(of_transformers(folder), folder / "adapter")
+    with torch.no_grad():
+        torch.testing.assert_close(ours(IDS), theirs(IDS).logits, rtol=1e-5, atol=1e-5)
+    # What it saves again has one matrix for all experts, by a key that is refused.
+    theirs.save_pretrained(folder / "saved")
+    with pytest.raises(ValueError, match="`target_parameters` is set, only LoRA's factors"):
+        load_peft(folder / "saved", ours, "other")

@@ -176,6 +176,10 @@ class SampleConfig(Section):
     """what is added to the logits of single token ids; -1e9 forbids one"""
     stop: tuple[str, ...] = Field((), strict=False)
     """strings that end a text and are not part of it"""
+    stop_ids: tuple[NonNegativeInt, ...] = Field((), strict=False)
+    """token ids that end a text, beside that of the end of text"""
+    bos_id: NonNegativeInt | None = None
+    """token id that a text begins with; without one, that of the end of text"""
 
     @model_validator(mode="after")
     def _check_temperature(self) -> Self:

@@ -55,7 +55,7 @@ class Generation:
         config: How to draw, and how many; `prompts` and `stop` in it are texts, and `stream_texts`
             looks at them.
         seeds: Of each text; equal seeds give equal tokens.
-        stop_ids: Tokens that end a text.
+        stop_ids: Tokens that end a text, beside those of `config`.
         absent: Ids that are never drawn, see `absent_ids`.
         logprobs: Report the probability of each token and of this many likeliest ones.
 
@@ -88,7 +88,7 @@ class Generation:
         self._texts = [list(prompt) for prompt in prompts]
         self._rows = list(range(len(prompts)))
         self._max_new_tokens = config.max_new_tokens
-        self._stop_ids = frozenset(stop_ids)
+        self._stop_ids = frozenset({*stop_ids, *config.stop_ids})
         self._logprobs = logprobs
         self._sampler = Sampler(
             config, prompts, seeds, vocab_size=shape.vocab_size, absent=absent, device=self._device
@@ -172,10 +172,10 @@ def absent_ids(tokenizer: TextEncoder, vocab_size: int) -> list[int]:
     return sorted(set(range(vocab_size)) - tokenizer.vocab.keys())
 
 
-def prompt_ids(tokenizer: TextEncoder, prompt: str) -> list[int]:
-    """The prompt as the beginning of a document: after an end-of-text token, as in training."""
-    start = [] if tokenizer.eot_id is None else [tokenizer.eot_id]
-    return start + tokenizer.encode_ordinary(prompt)
+def prompt_ids(tokenizer: TextEncoder, prompt: str, *, bos_id: int | None = None) -> list[int]:
+    """The prompt as the beginning of a document: after `bos_id` or, as in training, end of text."""
+    start = tokenizer.eot_id if bos_id is None else bos_id
+    return ([] if start is None else [start]) + tokenizer.encode_ordinary(prompt)
 
 
 def check_prompt(

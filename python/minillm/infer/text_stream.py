@@ -93,9 +93,10 @@ def stream_texts(
 ) -> Iterator[tuple[NewToken, str]]:
     """Continues texts side by side; yields each new token with the text that it makes certain.
 
-    A text ends at the end-of-text token, at one of `stop_ids`, at one of `config.stop`, or after
-    `max_new_tokens`; the last of its tokens then says which, and comes with all of the text that is
-    still to come. Where a stop string is cut out, tokens before that one may have had a part in it.
+    A text ends at the end-of-text token, at one of `stop_ids` or of those in `config`, at one of
+    `config.stop`, or after `max_new_tokens`; the last of its tokens then says which, and comes with
+    all of the text that is still to come. Where a stop string is cut out, tokens before that one
+    may have had a part in it.
 
     Args:
         model: See `Generation`, which also says what is refused.

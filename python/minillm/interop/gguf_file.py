@@ -120,11 +120,14 @@ def _add_tokenizer(gguf: ModuleType, writer: Any, parts: Parts, source: str) -> 
     writer.add_token_list([text for text, _ in tokens.values()])
     writer.add_token_types([kind for _, kind in tokens.values()])
     writer.add_token_merges([" ".join(pair) for pair in content["model"]["merges"]])
-    if tokenizer.eot_id is not None:
-        writer.add_bos_token_id(tokenizer.eot_id)
-        writer.add_eos_token_id(tokenizer.eot_id)
-        writer.add_pad_token_id(tokenizer.eot_id)
-    writer.add_add_bos_token(tokenizer.eot_id is not None)
+    if parts.bos_id is not None:
+        writer.add_bos_token_id(parts.bos_id)
+        writer.add_pad_token_id(parts.bos_id)
+    places = (writer.add_eos_token_id, writer.add_eot_token_id)  # it has no more of them
+    for add, token in zip(places, parts.stop_ids, strict=False):
+        add(token)
+    # A chat template that writes it, too, does no harm: llama.cpp takes one of both away.
+    writer.add_add_bos_token(parts.bos_id is not None)
     writer.add_add_eos_token(False)
     if parts.chat_template is not None:
         writer.add_chat_template(parts.chat_template)

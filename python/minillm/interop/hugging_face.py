@@ -24,10 +24,10 @@ from torch import Tensor
 
 from minillm.checkpoint.files import write_tensors
 from minillm.config import ModelConfig, SampleConfig
-from minillm.files import named_in_errors, read_json, write_file, written_aside
+from minillm.files import read_json, write_file, written_aside
 from minillm.infer import CHAT_TEMPLATE
 from minillm.interop.architectures import ARCHITECTURES, Architecture
-from minillm.interop.parts import Parts, refuse_existing
+from minillm.interop.parts import Parts, refuse_existing, refuse_pickles, validated
 from minillm.interop.shape import architecture_of, from_keys, to_keys
 from minillm.interop.weights import to_ours, to_theirs
 from minillm.messages import with_hint
@@ -37,7 +37,10 @@ from minillm.tokenizer import Tokenizer
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+_SAMPLING = ("repetition_penalty", "max_new_tokens")
+_DRAWING = ("temperature", "top_k", "top_p", "min_p")
+"""Settings that have the same name and meaning there; the latter act with `do_sample` alone."""
 
 _CARD = (resources.files("minillm.interop") / "model_card.md").read_text(encoding="utf-8")
 
@@ -67,14 +70,15 @@ def read_hugging_face(folder: Path) -> Parts:
     settings_path = folder / "tokenizer_config.json"
     settings = _read_keys(settings_path) if settings_path.is_file() else {}
     template = settings.get("chat_template")
+    tokenizer = _read_tokenizer(folder / "tokenizer.json", model)
     if (folder / CHAT_TEMPLATE).is_file():
         template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
     return Parts(
         model=model,
         tensors=to_ours(architecture, model, _read_weights(folder), str(folder)),
-        tokenizer=_read_tokenizer(folder / "tokenizer.json", model),
+        tokenizer=tokenizer,
         chat_template=_with_tokens(template, settings) if isinstance(template, str) else None,
-        sample=_read_sampling(folder / "generation_config.json"),
+        sample=_read_sampling(folder, settings, tokenizer),
     )
 
 
@@ -104,8 +108,9 @@ def write_hugging_face(
     keys = to_keys(architecture, parts.model)
     keys["dtype"] = keys["torch_dtype"] = str(dtype).removeprefix("torch.")
     keys["use_cache"] = True
-    eot_id = parts.tokenizer.eot_id if parts.tokenizer else None
-    special_ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), eot_id)
+    special_ids: dict[str, Any] = dict.fromkeys(("bos_token_id", "pad_token_id"), parts.bos_id)
+    stops = parts.stop_ids
+    special_ids["eos_token_id"] = stops[0] if len(stops) == 1 else stops or None
     with written_aside(target) as aside:
         aside.mkdir()
         _write_weights(aside, theirs, max_shard_bytes)
@@ -141,13 +146,8 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 def _shards(folder: Path) -> list[str]:
     """Files that the index names, all of them in this folder."""
     if not (folder / INDEX).is_file():
-        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
-        if not pickles:
-            raise ValueError(f"`{folder}` holds no weights: there is no {WEIGHTS}")
-        problem = "is a pickle, which can run code when it is opened: not read"
-        way_out = "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
-        hint = f"if you trust it, let transformers write safetensors: {way_out}"
-        raise with_hint(ValueError(f"`{folder / pickles[0]}` {problem}"), hint)
+        refuse_pickles(folder, "AutoModelForCausalLM.from_pretrained(FOLDER)")
+        raise ValueError(f"`{folder}` holds no weights: there is no {WEIGHTS}")
     weight_map = read_json(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"`{folder / INDEX}` has no `weight_map`")
@@ -200,23 +200,26 @@ def _read_tokenizer(file: Path, model: ModelConfig) -> Tokenizer | None:
 
 
 def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
-    """Writes a tokenizer that puts the end of text before each text, as our models expect it."""
+    """Writes a tokenizer that puts before each text what the model expects there."""
     content = json.loads(tokenizer.to_json())
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": parts.model.context_length,
         "clean_up_tokenization_spaces": False,
     }
-    if tokenizer.eot_id is not None:
-        eot = tokenizer.vocab[tokenizer.eot_id].decode()
-        settings |= dict.fromkeys(("bos_token", "eos_token", "pad_token"), eot)
-        first = {"SpecialToken": {"id": eot, "type_id": 0}}
+    names = {token: name for name, token in tokenizer.special_tokens.items()}
+    if ends := [names[token] for token in parts.stop_ids if token in names]:
+        settings["eos_token"] = ends[0]
+    if parts.bos_id in names:
+        bos = names[parts.bos_id]
+        settings |= dict.fromkeys(("bos_token", "pad_token"), bos)
+        first = {"SpecialToken": {"id": bos, "type_id": 0}}
         text, second = ({"Sequence": {"id": part, "type_id": 0}} for part in "AB")
         content["post_processor"] = {
             "type": "TemplateProcessing",
             "single": [first, text],
             "pair": [first, text, first, second],
-            "special_tokens": {eot: {"id": eot, "ids": [tokenizer.eot_id], "tokens": [eot]}},
+            "special_tokens": {bos: {"id": bos, "ids": [parts.bos_id], "tokens": [bos]}},
         }
     if parts.chat_template is not None:
         settings["chat_template"] = parts.chat_template
@@ -228,29 +231,59 @@ def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
 def _with_tokens(template: str, settings: Mapping[str, Any]) -> str:
     """The template with the control tokens defined that it takes from `tokenizer_config.json`."""
     for name in ("bos_token", "eos_token"):
-        token = settings.get(name)
-        text = token.get("content") if isinstance(token, dict) else token  # the older form
-        is_open = name in template and f"set {name} =" not in template
-        if isinstance(text, str) and is_open:
+        text = _text(settings.get(name))
+        if text is not None and name in template and f"set {name} =" not in template:
             template = f"{{% set {name} = {json.dumps(text)} %}}{template}"
     return template
 
 
 def _sampling(sample: SampleConfig) -> dict[str, Any]:
-    if sample.temperature == 0:
-        return {"do_sample": False}
-    settings = {"temperature": sample.temperature, "top_k": sample.top_k, "top_p": sample.top_p}
-    return {"do_sample": True, **settings, "max_new_tokens": sample.max_new_tokens}
+    names = (*_SAMPLING, *(_DRAWING if sample.temperature else ()))
+    return {"do_sample": sample.temperature > 0, **{name: getattr(sample, name) for name in names}}
 
 
-def _read_sampling(file: Path) -> SampleConfig:
-    """The settings that we have too; without `do_sample` theirs are not in use."""
-    keys = read_json(file) if file.is_file() else {}
-    if not keys.get("do_sample"):
-        return SampleConfig()
-    names = ("temperature", "top_k", "top_p", "max_new_tokens")
-    with named_in_errors(file):
-        return SampleConfig(**{name: keys[name] for name in names if keys.get(name) is not None})
+def _read_sampling(
+    folder: Path, settings: Mapping[str, Any], tokenizer: Tokenizer | None
+) -> SampleConfig:
+    """The settings that we have too, and the tokens that begin and end a text.
+
+    How to draw is in use with `do_sample` alone; where that is not mentioned, ours is taken.
+    """
+    file = folder / "generation_config.json"
+    keys = _read_keys(folder / CONFIG)
+    if file.is_file():
+        keys |= {key: value for key, value in _read_keys(file).items() if value is not None}
+    names = (*_SAMPLING, *(_DRAWING if keys.get("do_sample") else ()))
+    found = {name: keys[name] for name in names if keys.get(name) is not None}
+    if keys.get("do_sample") is False:
+        found["temperature"] = 0.0
+    eot_id = tokenizer.eot_id if tokenizer else None
+    ends = keys.get("eos_token_id")
+    ends = ends if isinstance(ends, list) else [ends]
+    found["stop_ids"] = ends = [token for token in ends if token not in (None, eot_id)]
+    begins = (eot_id, keys.get("bos_token_id"), *ends)
+    begin = next((token for token in begins if token is not None), None)
+    if tokenizer and (first := _first_token(folder / "tokenizer.json", settings)):
+        begin = tokenizer.special_tokens.get(first, begin)
+    found["bos_id"] = None if begin == eot_id else begin
+    return validated(SampleConfig, found, file)
+
+
+def _first_token(file: Path, settings: Mapping[str, Any]) -> str | None:
+    """The token that their tokenizer puts before each text, if there is one."""
+    processor = read_json(file).get("post_processor")
+    several = processor.get("processors") if isinstance(processor, dict) else None
+    for part in several if isinstance(several, list) else [processor]:
+        match part:
+            case {"single": [{"SpecialToken": {"id": str(name)}}, *_]}:
+                return name
+    return _text(settings.get("bos_token")) if settings.get("add_bos_token") is True else None
+
+
+def _text(token: object) -> str | None:
+    """The text of a control token as `tokenizer_config.json` names it; an object is older."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
 
 
 def _check(read: Parts, written: Parts, dtype: torch.dtype, target: Path) -> None:

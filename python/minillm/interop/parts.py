@@ -1,14 +1,19 @@
 """What a model takes along when it moves."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from minillm.config import ModelConfig, SampleConfig
+from minillm.config import ModelConfig, SampleConfig, format_validation_error
+from minillm.data import ChatTemplate
 from minillm.messages import with_hint
 from minillm.tokenizer import Tokenizer
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Parts(NamedTuple):
@@ -27,6 +32,48 @@ class Parts(NamedTuple):
     tokenizer: Tokenizer | None
     chat_template: str | None
     sample: SampleConfig
+
+    @property
+    def bos_id(self) -> int | None:
+        """Token that a text begins with."""
+        own = self.tokenizer.eot_id if self.tokenizer else None
+        return own if self.sample.bos_id is None else self.sample.bos_id
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Tokens that end a text; those that end a turn of a chat come first."""
+        ids: list[int] = []
+        if self.tokenizer and self.chat_template is not None:
+            try:
+                ids += sorted(ChatTemplate(self.chat_template, self.tokenizer).stop_ids)
+            except ValueError as error:
+                warnings.warn(f"what ends a turn is not known: {error}", stacklevel=2)
+        if self.tokenizer and self.tokenizer.eot_id is not None:
+            ids.append(self.tokenizer.eot_id)
+        return list(dict.fromkeys([*ids, *self.sample.stop_ids]))
+
+
+def validated(schema: type[Schema], values: Mapping[str, Any], file: Path) -> Schema:
+    """What a foreign file says, as our own kind of settings.
+
+    Raises:
+        ValueError: Naming the key that is wrong, and the file.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        message = format_validation_error(error, lambda _: f" in `{file}`")
+        raise ValueError(message) from error
+
+
+def refuse_pickles(folder: Path, loaded: str) -> None:
+    """Refuses weights that would be read by running them; `loaded` is how their owner does it."""
+    pickles = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+    if file := min((file for file in folder.iterdir() if file.suffix in pickles), default=None):
+        problem = "is a pickle, which can run code when it is opened: not read"
+        way_out = f"{loaded}.save_pretrained(NEW_FOLDER)"
+        hint = f"if you trust it, let its library write safetensors: {way_out}"
+        raise with_hint(ValueError(f"`{file}` {problem}"), hint)
 
 
 def refuse_existing(target: Path) -> None:

@@ -11,8 +11,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal, cast
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,22 +23,29 @@ from torch.nn.functional import pad
 from minillm.checkpoint.files import write_tensors
 from minillm.config import LoraConfig, ModelConfig, load_config
 from minillm.config.messages import did_you_mean
-from minillm.files import write_file, written_aside
+from minillm.config.section import Section
+from minillm.files import read_json, write_file, written_aside
 from minillm.infer.run import find_checkpoint
 from minillm.interop.architectures import Architecture
-from minillm.interop.parts import refuse_existing
+from minillm.interop.parts import refuse_existing, refuse_pickles, validated
 from minillm.interop.shape import architecture_of
-from minillm.interop.weights import shapes_of, slots
+from minillm.interop.weights import DTYPES, DTYPES_SHOWN, shapes_of, slots
 from minillm.messages import with_hint
 from minillm.model import Transformer
-from minillm.model.lora import ADAPTER, add_adapter
+from minillm.model.lora import ADAPTER, Adapted, adapter_names, add_adapter
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _KEYS = ("lora_A", "lora_B", "magnitude")
-_FOREIGN = ("modules_to_save", "lora_bias", "target_parameters", "trainable_token_indices")
-"""Keys of theirs by which a file holds what is no factor."""
+_IDLE = frozenset(
+    """
+    auto_mapping base_model_name_or_path eva_config exclude_modules fan_in_fan_out inference_mode
+    layers_pattern layers_to_transform lora_dropout megatron_core peft_version qalora_group_size
+    revision runtime_config target_modules task_type
+    """.split()  # noqa: SIM905  one to a line, they would fill a screen
+)
+"""Keys of theirs that change nothing of what the factors compute; the tensors tell the targets."""
 
 
 def export_adapter(source: Path, target: Path) -> None:
@@ -117,64 +126,123 @@ def load_peft(folder: Path, model: Transformer, name: str) -> None:
     Raises:
         ValueError: Naming the key that is not computed here, or the tensor that has no place.
     """
-    try:
-        keys = json.loads((folder / CONFIG).read_bytes())
-        theirs = {key.removeprefix(_PREFIX): t for key, t in load_file(folder / WEIGHTS).items()}
-        root = 0.5 if keys.get("use_rslora") else 1.0
-        kind = "dora" if keys.get("use_dora") else "rslora" if root < 1 else "lora"
-        rank = max((t.shape[-2] for key, t in theirs.items() if "_A" in key), default=keys["r"])
-        alpha = keys["lora_alpha"] * (rank / keys["r"]) ** root
-        config = LoraConfig.model_validate({"rank": rank, "alpha": alpha, "kind": kind})
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"`{folder}` holds no adapter that can be read: {error}") from error
-    if odd := [key for key in _FOREIGN if keys.get(key)]:
-        raise ValueError(f"`{folder / CONFIG}`: `{odd[0]}` is set, only LoRA's factors are read")
+    keys, theirs = _read_keys(folder / CONFIG), _read_tensors(folder)
     architecture, shapes = architecture_of(model.config, str(folder)), shapes_of(model.config)
-    modules = list(_modules(model.config, architecture))
+    modules = {module: paths for module, paths, _ in _modules(model.config, architecture)}
+    _drop_copies(theirs, modules, model)
+    names = {module: _names(module)[: 3 if keys.use_dora else 2] for module in modules}
+    # One expert of a stack stands for all of them.
+    used = {path for m, paths in modules.items() if theirs.keys() & names[m] for path in paths}
+    try:
+        scales = {m: keys.scale(m) for m, paths in modules.items() if used.intersection(paths)}
+    except re.error as error:
+        raise ValueError(f"`{folder / CONFIG}`: {error.pattern!r} is no regex: {error}") from error
+    highest = max((rank for rank, _ in scales.values()), default=0)
     found: dict[str, dict[str, list[Tensor]]] = {}
-    for module, paths, _ in modules:
-        factors = [theirs.pop(name) for name in _names(module) if name in theirs]
-        if not factors:
-            continue
-        if len(factors) < (3 if kind == "dora" else 2):
-            raise ValueError(f"`{folder}` lacks a factor of `{module}`")
-        a, b, *lengths = factors
-        patterns = keys.get("alpha_pattern", {}).items()  # of names, or of their ends
-        of_alpha = next((v for key, v in patterns if module.endswith(key)), keys["lora_alpha"])
-        b = pad(b * (of_alpha / len(a) ** root / config.scale), (0, rank - len(a)))
-        a = pad(a, (0, 0, 0, rank - len(a)))
-        rows = [shapes[f"{path}.weight"][0] for path in paths] if len(paths) > 1 else [len(b)]
+    for module, (rank, scale) in scales.items():
+        rows = [shapes[f"{path}.weight"][-2] for path in modules[module]]
+        d_out, d_in = sum(rows), shapes[f"{modules[module][0]}.weight"][-1]
+        if "lora_embedding" in names[module][0]:  # of the table's transpose
+            (d_in,), rows = rows, [d_out := d_in]
+        for key, shape in zip(names[module], ([rank, d_in], [d_out, rank], [d_out]), strict=False):
+            if key not in theirs:
+                raise ValueError(f"`{folder}` lacks a factor of `{module}`")
+            if (found_shape := list(theirs[key].shape)) != shape:
+                problem = f"`{key}` is {found_shape}, expected {shape}"
+                raise ValueError(f"`{folder}` does not fit its {CONFIG} or the model: {problem}")
+        a, b, *lengths = (theirs.pop(key).float() for key in names[module])
+        a, b = pad(a, (0, 0, 0, highest - rank)), pad(b * scale, (0, highest - rank))
         split = zip(*(whole.split(rows) for whole in (b, *lengths)), strict=True)
-        for path, part in zip(paths, split, strict=True):
+        for path, part in zip(modules[module], split, strict=True):
             for key, tensor in zip(_KEYS, (a, *part), strict=False):
                 found.setdefault(path, {}).setdefault(key, []).append(tensor)
     if theirs or not found:
         unknown = next(iter(theirs), "nothing")
         raise ValueError(
             f"`{folder}` adapts `{unknown}`, which the model does not have"
-            + did_you_mean(unknown.partition(".lora_")[0], [module for module, *_ in modules])
+            + did_you_mean(unknown.partition(".lora_")[0], modules)
         )
     _refuse_tied(model.config, found)
-    add_adapter(model, name, config.model_copy(update={"targets": tuple(found)}))
+    # The scale is in B already, which may have another one in each layer.
+    config = LoraConfig(rank=highest, alpha=highest, targets=tuple(found))
+    add_adapter(model, name, config.model_copy(update={"kind": "dora"} if keys.use_dora else {}))
     for path, parts in found.items():
-        adapter = model.get_submodule(f"{path}.adapters.{name}")
         is_stack = len(shapes[f"{path}.weight"]) == 3
         state = {key: torch.stack(p) if is_stack else p[0] for key, p in parts.items()}
-        try:
-            adapter.load_state_dict(state)
-        except RuntimeError as error:  # its text names the tensors and both shapes
-            raise ValueError(f"`{folder}`: `{path}` does not fit: {error}") from error
+        cast("Adapted", model.get_submodule(path)).adapters[name].load_state_dict(state)
 
 
 def lay_adapters(folders: Iterable[Path], model: Transformer) -> None:
     """Lays adapters of PEFT's beside the weights of a model, named by their folders.
 
+    A second folder of one name is called `NAME_2`.
+
     Raises:
         ValueError: If one cannot be read, or fits no model of this shape.
     """
     for folder in folders:
-        load_peft(folder, model, re.sub(r"\W", "_", folder.resolve().name))
+        name, taken = re.sub(r"\W", "_", folder.resolve().name), adapter_names(model)
+        names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 2)))
+        load_peft(folder, model, next(name for name in names if name not in taken))
     model.eval()
+
+
+class _Keys(Section):
+    """What in `adapter_config.json` decides what is computed."""
+
+    peft_type: Literal["LORA"]
+    r: PositiveInt
+    lora_alpha: PositiveFloat
+    rank_pattern: dict[str, PositiveInt] = Field({})
+    alpha_pattern: dict[str, PositiveFloat] = Field({})
+    use_rslora: bool = False
+    use_dora: bool = False
+    bias: Literal["none"] = "none"
+    init_lora_weights: Literal[True, False, "gaussian", "orthogonal", "eva"] = True
+
+    def scale(self, module: str) -> tuple[int, float]:
+        """Rank and scale of a matrix, by the first pattern that fits whole words at its end."""
+
+        def fits(pattern: str) -> bool:
+            return re.match(rf"(.*\.)?({pattern})$", module) is not None  # as PEFT does it
+
+        rank = next((v for key, v in self.rank_pattern.items() if fits(key)), self.r)
+        alpha = next((v for key, v in self.alpha_pattern.items() if fits(key)), self.lora_alpha)
+        return rank, alpha / (rank**0.5 if self.use_rslora else rank)
+
+
+def _read_keys(file: Path) -> _Keys:
+    keys = {key: value for key, value in read_json(file).items() if value is not None}
+    known = {key: keys.pop(key) for key in _Keys.model_fields if key in keys}
+    if odd := [key for key, value in keys.items() if value and key not in _IDLE]:
+        raise ValueError(f"`{file}`: `{odd[0]}` is set, only LoRA's factors are read")
+    return validated(_Keys, known, file)
+
+
+def _drop_copies(
+    theirs: dict[str, Tensor], modules: Mapping[str, list[str]], model: Transformer
+) -> None:
+    """Drops weights of the model's own, which PEFT stores with an adapter of a table."""
+    for name in [name for name in theirs if ".lora_" not in name]:
+        for path in modules.get(re.sub(r"(\.base_layer)?\.weight$", "", name), ()):
+            own = model.get_submodule(path).get_parameter("weight").cpu()
+            if torch.equal(own.to(theirs[name].dtype), theirs[name]):
+                del theirs[name]
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    file = folder / WEIGHTS
+    if not file.is_file():
+        refuse_pickles(folder, "PeftModel.from_pretrained(MODEL, FOLDER)")
+        raise ValueError(f"`{folder}` holds no adapter: there is no {WEIGHTS}")
+    try:
+        tensors = {key.removeprefix(_PREFIX): t for key, t in load_file(file).items()}
+    except SafetensorError as error:
+        raise ValueError(f"`{file}` is damaged: {error}") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise ValueError(f"`{file}`: `{name}` is {tensor.dtype}, expected {DTYPES_SHOWN}")
+    return tensors
 
 
 def _modules(

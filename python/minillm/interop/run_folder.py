@@ -67,8 +67,8 @@ def write_run(target: Path, parts: Parts) -> None:
 
 
 def is_hugging_face(path: Path) -> bool:
-    """Whether `path` is a Hugging Face folder and not a run: it has their configuration."""
-    return (path / CONFIG).is_file()
+    """Whether `path` is a Hugging Face folder and not a run: it has their configuration alone."""
+    return (path / CONFIG).is_file() and not (path / "config.yaml").is_file()
 
 
 def read_model(path: Path) -> Parts:

@@ -20,6 +20,9 @@ from minillm.model import build_on_meta
 SHOWN = 3
 """Names in a message; a broken file may lack thousands."""
 
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+DTYPES_SHOWN = "float32, float16 or bfloat16"
+
 Shapes = Mapping[str, torch.Size]
 
 
@@ -163,8 +166,8 @@ def _checked(slot: Slot, tensor: Tensor, shapes: Shapes, source: str) -> Tensor:
     if slot.is_turned:
         expected.reverse()
     found = f"`{source}`: `{slot.theirs}` is"
-    if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(f"{found} {tensor.dtype}, expected float32, float16 or bfloat16")
+    if tensor.dtype not in DTYPES:
+        raise ValueError(f"{found} {tensor.dtype}, expected {DTYPES_SHOWN}")
     if (shape := list(tensor.shape)) != expected:
         raise ValueError(f"{found} {shape}, by its config.json it should be {expected}")
     return tensor.mT if slot.is_turned else tensor

@@ -17,6 +17,7 @@ Merging writes W' into the weight and keeps W aside: unmerging brings it back to
 """
 
 import math
+import re
 from typing import cast
 
 import torch
@@ -171,9 +172,9 @@ def add_adapter(model: nn.Module, name: str, config: LoraConfig) -> None:
     """Lays a fresh adapter beside each target, makes it the active one, and freezes all else.
 
     Raises:
-        ValueError: If the name is taken or no name for a module, or a target fits no layer.
+        ValueError: If the name is taken or holds odd characters, or a target fits no layer.
     """
-    if not name.isidentifier():
+    if not re.fullmatch(r"\w+", name):
         raise ValueError(f"adapter name {name!r} is not made of letters, digits and underscores")
     if name in adapter_names(model):
         raise ValueError(f"the model has an adapter `{name}` already")
@@ -183,7 +184,8 @@ def add_adapter(model: nn.Module, name: str, config: LoraConfig) -> None:
             layer.__class__ = _ADAPTED[type(layer)]
             layer.adapters, layer.active, layer.unmerged = nn.ModuleDict(), None, None
         bound = 1.0 if layer.is_table else 1 / math.sqrt(layer.weight.shape[-1])
-        layer.adapters[name] = Adapter(layer.oriented, config, bound=bound)
+        # `adapters[name] = ` would refuse names of the dictionary's own methods, such as `keys`.
+        layer.adapters._modules[name] = Adapter(layer.oriented, config, bound=bound)
     use_adapter(model, name)
 
 

@@ -28,7 +28,7 @@ def sample_text(
 ) -> list[str]:
     """Each prompt with its continuation, or with a template the answer to it, up to its end."""
     texts = [prompt if template is None else f"{prompt} -> " for prompt in config.prompts]
-    prompts = [_ids(tokenizer, prompt, template) for prompt in config.prompts]
+    prompts = [_ids(tokenizer, prompt, template, config) for prompt in config.prompts]
     was_training = model.training
     model.eval()
     for new, text in stream_texts(
@@ -57,7 +57,7 @@ def check_samples(
     for index, prompt in enumerate(config.prompts):
         try:
             check_prompt(
-                _ids(tokenizer, prompt, template),
+                _ids(tokenizer, prompt, template, config),
                 model.vocab_size,
                 model.context_length,
                 name=f"sample.prompts[{index}]",
@@ -90,7 +90,9 @@ def cut_back_samples(folder: Path, step: int) -> None:
             return
 
 
-def _ids(tokenizer: TextEncoder, prompt: str, template: ChatTemplate | None) -> list[int]:
+def _ids(
+    tokenizer: TextEncoder, prompt: str, template: ChatTemplate | None, config: SampleConfig
+) -> list[int]:
     if template is None:
-        return prompt_ids(tokenizer, prompt)
+        return prompt_ids(tokenizer, prompt, bos_id=config.bos_id)
     return template.prompt_ids([{"role": "user", "content": prompt}])

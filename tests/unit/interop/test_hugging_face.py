@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minillm.interop import read_hugging_face, write_hugging_face
+from minillm.config import SampleConfig
+from minillm.interop import is_hugging_face, read_hugging_face, write_hugging_face
 
 
 @pytest.fixture
@@ -236,7 +237,7 @@ def test_pickled_weights_are_refused_with_the_way_out(folder, name):
     (folder / name).write_bytes(pickle.dumps(Bomb()))
     assert message_of(folder) == (
         f"`hf/{name}` is a pickle, which can run code when it is opened: not read\n"
-        "if you trust it, let transformers write safetensors:"
+        "if you trust it, let its library write safetensors:"
         " AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
     )
 
@@ -330,9 +331,99 @@ def test_tokenizer_of_another_kind_is_refused(folder):
     assert "hf/tokenizer.json" in message_of(folder)
 
 
-def test_sampling_settings_that_cannot_be_are_refused(folder):
-    (folder / "generation_config.json").write_text('{"do_sample": true, "top_p": 7}')
-    assert message_of(folder).startswith("`hf/generation_config.json`: ")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"do_sample": True, "top_p": 7}, "`top_p` in `{}` is 7, expected at most 1"),
+        ({"do_sample": True, "temperature": "hot"}, "`temperature` in `{}` is 'hot', expected a"),
+        ({"eos_token_id": [3, -1]}, "`stop_ids[1]` in `{}` is -1, expected at least 0"),
+        ({"eos_token_id": {"id": 3}}, "`stop_ids[0]` in `{}` is {'id': 3}, expected an integer"),
+        ({"max_new_tokens": True}, "`max_new_tokens` in `{}` is True, expected an integer"),
+    ],
+)
+def test_sampling_settings_that_cannot_be_are_refused(folder, changes, message):
+    change_json(folder / "generation_config.json", **changes)
+    assert message_of(folder).startswith(message.replace("{}", "hf/generation_config.json"))
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"), [(3, (3,)), ([7, 279, 3], (7, 3)), (279, ()), (None, ()), ([], ())]
+)
+def test_tokens_that_end_a_text_come_in(folder, ends, expected):
+    change_json(folder / "generation_config.json", eos_token_id=ends)
+    change_json(folder / "config.json", eos_token_id=None)
+    assert read_hugging_face(folder).sample.stop_ids == expected
+    change_json(folder / "generation_config.json", eos_token_id=None)
+    change_json(folder / "config.json", eos_token_id=ends)
+    assert read_hugging_face(folder).sample.stop_ids == expected
+
+
+BEGIN = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<b>", "type_id": 0}}]}
+BYTES = {"type": "ByteLevel", "trim_offsets": True}
+
+
+@pytest.mark.parametrize(
+    ("processor", "settings", "bos_id", "expected"),
+    [
+        (BEGIN, {}, 5, "<b>"),
+        ({"type": "Sequence", "processors": [BYTES, BEGIN]}, {}, None, "<b>"),
+        (BYTES, {"add_bos_token": True, "bos_token": {"content": "<b>"}}, None, "<b>"),
+        (BYTES, {"add_bos_token": False, "bos_token": "<b>"}, 5, 5),
+        (None, {}, None, "<e>"),  # anything to begin from
+        ([], {}, 5, 5),
+        ({"type": "TemplateProcessing", "single": "x"}, {}, 5, 5),
+    ],
+)
+def test_what_begins_a_text_comes_in(make_foreign, tmp_path, processor, settings, bos_id, expected):
+    parts = make_foreign("<b>", "<e>")
+    ids, folder = parts.tokenizer.special_tokens, tmp_path / "hf"
+    write_hugging_face(folder, parts, dtype=torch.float32, max_shard_bytes=10**9, source="x")
+    change_json(folder / "tokenizer.json", post_processor=processor)
+    change_json(folder / "tokenizer_config.json", **settings)
+    change_json(folder / "generation_config.json", bos_token_id=bos_id, eos_token_id=[ids["<e>"]])
+    assert read_hugging_face(folder).sample.bos_id == ids.get(expected, expected)
+
+
+def test_the_end_of_text_begins_one_where_nothing_else_does(folder):
+    change_json(folder / "tokenizer.json", post_processor=None)
+    change_json(folder / "generation_config.json", bos_token_id=5)
+    assert read_hugging_face(folder).sample.bos_id is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": 0.0, "max_new_tokens": 20, "repetition_penalty": 1.5},
+        {"temperature": 0.7, "top_k": 9, "top_p": 0.5, "min_p": 0.1, "max_new_tokens": 20},
+        {"stop_ids": (3, 272), "bos_id": 271},
+    ],
+)
+def test_sampling_settings_come_back_as_they_went(make_foreign, tmp_path, changes):
+    parts = make_foreign("<|endoftext|>", "<b>", "<e>")
+    parts = parts._replace(sample=SampleConfig(**{"temperature": 0.0, **changes}))
+    options = {"dtype": torch.float32, "max_shard_bytes": 10**9, "source": "x"}
+    write_hugging_face(tmp_path / "hf", parts, **options)
+    assert read_hugging_face(tmp_path / "hf").sample == parts.sample
+
+
+def test_how_to_draw_is_ours_where_they_do_not_say(folder):
+    (folder / "generation_config.json").write_text('{"temperature": 0.3, "top_k": 5}')
+    assert read_hugging_face(folder).sample == SampleConfig()
+
+
+def test_a_folder_with_a_run_in_it_is_a_run(folder):
+    assert is_hugging_face(folder)
+    (folder / "config.yaml").touch()
+    assert not is_hugging_face(folder)
+
+
+def test_a_template_that_fails_hinders_no_export(make_parts, tmp_path):
+    parts = make_parts()._replace(chat_template="{{ nothing.at.all }}")
+    options = {"dtype": torch.float32, "max_shard_bytes": 10**9, "source": "x"}
+    with pytest.warns(UserWarning, match="what ends a turn is not known: the chat template fails"):
+        write_hugging_face(tmp_path / "hf", parts, **options)
+    keys = json.loads((tmp_path / "hf/generation_config.json").read_text())
+    assert keys["eos_token_id"] == parts.tokenizer.eot_id
 
 
 # --- writing ------------------------------------------------------------------------------------
