@@ -67,8 +67,14 @@ def read_hugging_face(folder: Path) -> Parts:
     settings_path = folder / "tokenizer_config.json"
     settings = _read_keys(settings_path) if settings_path.is_file() else {}
     template = settings.get("chat_template")
+    if isinstance(template, list):  # several by their names, as older folders have them
+        named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
+        if "default" not in named:
+            raise ValueError(f"`{settings_path}`: no chat template is `default`, only {[*named]}")
+        template = named["default"]
     if (folder / CHAT_TEMPLATE).is_file():
-        template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+        with named_in_errors(folder / CHAT_TEMPLATE):
+            template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
     return Parts(
         model=model,
         tensors=to_ours(architecture, model, _read_weights(folder), str(folder)),

@@ -160,7 +160,8 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
                 f"{dotted} is {now!r}, but `{checkpoint.path}` was trained with {before!r}"
                 "\nhint: resume without it, or start another run with another --out-dir"
             )
-    sources = {"train": f"`{run.data.path}`", "tokenizer": "the tokenizer"}
+    read_by = " (or the run's `chat_template.jinja`)" if run.data.template else ""
+    sources = {"train": f"`{run.data.path}`{read_by}", "tokenizer": "the tokenizer"}
     for name, source in sources.items():
         if checkpoint.hashes.get(name) != run.data.hashes.get(name):
             raise ValueError(
