@@ -202,9 +202,7 @@ def check_messages(messages: object) -> list[dict[str, Any]]:
         role = "system" if role == "developer" else role
         if role not in ROLES:
             raise ValueError(f"{name}.role is {role!r}, expected one of {', '.join(ROLES)}")
-        if isinstance(content, list) and all(
-            type(one) is dict and "text" in one for one in content
-        ):
+        if isinstance(content, list) and all(type(it) is dict and "text" in it for it in content):
             content = "".join(str(part["text"] or "") for part in content)
         if not isinstance(content, str) or not content.strip():
             raise ValueError(f"{name}.content is {content!r}, expected text")
