@@ -34,9 +34,8 @@ def compiled(source: str) -> Template:
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
     environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = datetime(2024, 7, 26).strftime
     environment.globals.update(enable_thinking=False, functions="", datetime="2024-07-26")
+    environment.globals.update(strftime_now=datetime(2024, 7, 26).strftime, raise_exception=_refuse)
     # A block that tells transformers what to learn; `chat_template.py` has its own way.
     source = re.sub(r"(\{%-?\s*)generation\b", r"\1if true", source)
     return environment.from_string(re.sub(r"(\{%-?\s*)endgeneration\b", r"\1endif", source))
@@ -62,7 +61,10 @@ def serve() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked
     for line in sys.stdin:
-        signal.setitimer(signal.ITIMER_REAL, 1)
+        # A second of its own. On a machine at work for others that may be long in coming: the
+        # clock's is the larger, or an honest template would be stopped while it waits its turn.
+        signal.setitimer(signal.ITIMER_PROF, 1)
+        signal.setitimer(signal.ITIMER_REAL, 5)
         try:
             answer = json.dumps({"texts": render(**json.loads(line))})
         except (ValueError, MemoryError) as error:  # the answer, too, has to find room
