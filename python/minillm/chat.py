@@ -154,7 +154,7 @@ class Talk:
 
         loaded, stop_ids, said = self.loaded, frozenset[int](), ""
         if self.template is None:
-            ids = prompt_ids(loaded.tokenizer, line)
+            ids = prompt_ids(loaded.tokenizer, line, bos_id=self.settings.bos_id)
         else:
             self.turns, ids = self._fitting(self.template, line)
             stop_ids = self.template.stop_ids

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from minillm import messages
 from minillm.config import Config
-from minillm.files import replace_file
+from minillm.files import named_in_errors, replace_file
 from minillm.messages import UsageError
 from minillm.options import configured_app, parse_fields, usable_config
 from minillm.pretrain import config_of_run, run
@@ -44,7 +45,7 @@ def main(
     recipe: str = "sft",
     config: Path | None = None,
     chat_template: Path | None = None,
-    preview: int = 0,
+    preview: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     resume: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -98,7 +99,8 @@ def _template(parts: Parts, file: Path | None) -> ChatTemplate:
 
     if parts.tokenizer is None:
         raise ValueError("the model has no tokenizer.json: conversations cannot be encoded for it")
-    source = file.read_text(encoding="utf-8") if file else parts.chat_template or PLAIN
+    with named_in_errors(str(file)):
+        source = file.read_text(encoding="utf-8") if file else parts.chat_template or PLAIN
     template = ChatTemplate(source, parts.tokenizer)
     template.check()
     return template

@@ -276,6 +276,7 @@ def test_preview_brackets_what_is_learned(call, tmp_path):
         ({"init_from": None}, 2, "--init-from is missing"),
         ({"data": "data"}, 2, "--data is missing, or no .jsonl file"),
         ({"data": "none.jsonl"}, 1, "`none.jsonl`: no such file"),
+        ({"preview": -1}, 2, "--preview. Must be >= 0"),
         ({"lora.targets": "[q_porj]", "lora.rank": 2}, 1, "the model has no `q_porj`"),
     ],
 )
@@ -304,6 +305,31 @@ def test_a_template_of_ones_own(call, tmp_path):
     file.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
     code, _, said = call(chat_template=file)
     assert (code, "no control token behind an assistant's turn" in said) == (1, True)
+
+
+def test_a_template_that_is_no_text_is_named(call, tmp_path):
+    file = tmp_path / "own.jinja"
+    file.write_bytes(b"{{ messages }}\xff")
+    code, _, said = call(chat_template=file)
+    assert (code, f"error: `{file}`: 'utf-8' codec" in said) == (1, True), said
+
+
+def test_an_edited_template_is_named_at_resume(call, tmp_path):
+    assert call()[0] == 0
+    with (tmp_path / "chat/chat_template.jinja").open("a") as file:
+        file.write(" ")
+    words = ["sft", "--resume", "--max-train-steps", "8", "--out-dir", str(tmp_path / "chat")]
+    with pytest.raises(ValueError, match=r"train\.jsonl` \(or the run's `chat_template\.jinja`\)"):
+        build_app()(words, result_action="return_value", exit_on_error=False)
+
+
+def test_conversations_are_not_for_pretraining(call, base, tmp_path, capsys):
+    call("--preview", "1")
+    words = ["pretrain", "--init-from", base, "--data", tmp_path / "train.jsonl"]
+    words += ["--out-dir", tmp_path / "pre"]
+    code = messages.run(build_app(), [str(word) for word in words])
+    said = capsys.readouterr().err
+    assert (code, "train.jsonl` holds conversations: `minillm sft`" in said) == (1, True), said
 
 
 def test_help_answers_without_torch():

@@ -14,6 +14,7 @@ a keyed permutation of each epoch, as for text.
 import bisect
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import torch
 from minillm._core import Order, Rows
 from minillm.config.sections import IGNORED
 from minillm.data.batches import CPU, Batch, to_device
-from minillm.data.chat_template import ChatTemplate, Conversation, Messages, check_messages
+from minillm.data.chat_template import ChatTemplate, Conversation, Messages
 
 
 class Conversations:
@@ -47,23 +48,30 @@ class Conversations:
         self.path = path
         content = path.read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
-        self.kept: list[Conversation] = []
-        self.left_out: list[int] = []
+        read: list[tuple[int, Conversation]] = []
+        began_s = time.monotonic()
         for number, line in enumerate(content.split(b"\n"), 1):
             if not line.strip():
                 continue
             try:
                 conversation = template.encode(_messages(line))
                 if not any(conversation.learned):
-                    raise ValueError("no message is an assistant's: there is nothing to learn")
+                    raise ValueError("no message is an assistant's that is to be learned")
+                if time.monotonic() - began_s > 60 + number / 20:  # many times what any has taken
+                    raise ValueError("the chat template takes too long: over 50 ms on average")
             except ValueError as error:
                 raise ValueError(f"`{path}`, line {number}: {error}") from error
-            if len(conversation.ids) > seq_len + 1:
-                self.left_out.append(number)
-            else:
-                self.kept.append(conversation)
+            read.append((number, conversation))
+        if not read:
+            raise ValueError(f"`{path}` holds no conversation")
+        self.kept = [one for _, one in read if len(one.ids) <= seq_len + 1]
+        self.left_out = [number for number, one in read if len(one.ids) > seq_len + 1]
         if not self.kept:
-            raise ValueError(f"`{path}` holds no conversation of at most {seq_len + 1} tokens")
+            shortest = min(len(one.ids) for _, one in read)
+            raise ValueError(
+                f"`{path}` holds no conversation of at most {seq_len + 1} tokens"
+                f"\nhint: the shortest has {shortest}: raise --seq-len to {shortest - 1} or more"
+            )
 
 
 class ConversationBatches:
@@ -152,8 +160,9 @@ def _messages(line: bytes) -> Messages:
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8 text") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from error
-    if isinstance(row, Mapping) and "instruction" in row:
+        problem = str(error).replace("line 1 ", "")  # the file's is told already
+        raise ValueError(f"not JSON: {problem}") from error
+    if isinstance(row, Mapping) and "instruction" in row and "messages" not in row:
         asked = (
             f"{row['instruction']}\n\n{row['input']}" if row.get("input") else row["instruction"]
         )
@@ -164,6 +173,7 @@ def _messages(line: bytes) -> Messages:
             'neither a conversation, {"messages": [...]}, nor an instruction,'
             ' {"instruction": ..., "output": ...}'
         )
-    check_messages(row["messages"])
+    if odd := [key for key in ("tools", "functions") if row.get(key)]:
+        raise ValueError(f"`{odd[0]}` are not read: there is nothing to call")
     messages: Messages = row["messages"]
     return messages

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from minillm.checkpoint.files import write_tensors
 from minillm.config import ModelConfig, SampleConfig
-from minillm.files import read_json, write_file, written_aside
+from minillm.files import named_in_errors, read_json, write_file, written_aside
 from minillm.infer import CHAT_TEMPLATE
 from minillm.interop.architectures import ARCHITECTURES, Architecture
 from minillm.interop.parts import Parts, refuse_existing, refuse_pickles, validated
@@ -71,8 +71,14 @@ def read_hugging_face(folder: Path) -> Parts:
     settings = _read_keys(settings_path) if settings_path.is_file() else {}
     template = settings.get("chat_template")
     tokenizer = _read_tokenizer(folder / "tokenizer.json", model)
+    if isinstance(template, list):  # several by their names, as older folders have them
+        named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
+        if "default" not in named:
+            raise ValueError(f"`{settings_path}`: no chat template is `default`, only {[*named]}")
+        template = named["default"]
     if (folder / CHAT_TEMPLATE).is_file():
-        template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+        with named_in_errors(folder / CHAT_TEMPLATE):
+            template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
     return Parts(
         model=model,
         tensors=to_ours(architecture, model, _read_weights(folder), str(folder)),

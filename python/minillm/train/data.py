@@ -158,6 +158,8 @@ def _open_conversations(config: Config, say: Say, world: World) -> Data:
     """Conversations and, in the run's folder, the tokenizer and template to read them by."""
     settings = config.train
     tokenizer_path = settings.out_dir / "tokenizer.json"
+    if not tokenizer_path.exists():  # which `minillm sft` puts there
+        raise ValueError(f"`{config.data.path}` holds conversations: `minillm sft` learns them")
     tokenizer = Tokenizer.load(tokenizer_path)
     _check_vocab_size(tokenizer, tokenizer_path, config)
     source = (settings.out_dir / CHAT_TEMPLATE).read_text(encoding="utf-8")

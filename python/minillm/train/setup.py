@@ -206,8 +206,9 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
                 f"{dotted} is {now!r}, but `{checkpoint.path}` was trained with {before!r}"
                 "\nhint: resume without it, or start another run with another --out-dir"
             )
+    read_by = " (or the run's `chat_template.jinja`)" if run.data.template else ""
     sources = {"tokenizer": "the tokenizer"}
-    sources |= {name: f"`{path}`" for name, path in run.data.paths.items()}
+    sources |= {name: f"`{path}`{read_by}" for name, path in run.data.paths.items()}
     for name, source in sources.items():
         if checkpoint.hashes.get(name) != run.data.hashes.get(name):
             raise ValueError(

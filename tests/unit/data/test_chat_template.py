@@ -1,6 +1,7 @@
 """Conversations become ids: control ids from the template alone, and only answers are learned."""
 
-import resource
+import time
+from datetime import datetime
 from itertools import groupby
 
 import jinja2
@@ -23,8 +24,8 @@ CHATML = """\
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 
-# The shapes of ten known models' templates: source, special tokens, and what stands around the
-# words that an assistant learns.
+# What known models' templates do: source, special tokens, and what stands around the words that an
+# assistant learns.
 TEMPLATES = {
     "chatml": (CHATML, ["<|im_start|>", "<|im_end|>"], "", "<|im_end|>"),
     "llama2": (
@@ -35,7 +36,8 @@ TEMPLATES = {
         " </s>",
     ),
     "llama3": (
-        "<|begin|>{% for m in messages %}<|head|>{{ m.role }}<|/head|>\n\n{{ m.content | trim }}"
+        "<|begin|><|head|>system<|/head|>\n\nToday: {{ strftime_now('%d %b %Y') }}<|eot|>"
+        "{% for m in messages %}<|head|>{{ m.role }}<|/head|>\n\n{{ m.content | trim }}"
         "<|eot|>{% endfor %}"
         "{% if add_generation_prompt %}<|head|>assistant<|/head|>\n\n{% endif %}",
         ["<|begin|>", "<|head|>", "<|/head|>", "<|eot|>"],
@@ -43,7 +45,10 @@ TEMPLATES = {
         "<|eot|>",
     ),
     "mistral": (
-        "<s>{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + "
+        "<s>{% for m in messages %}{% if m.role != 'system' and (m.role == 'user') != "
+        "((loop.index0 - (messages[0].role == 'system')) % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}"
+        "{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + "
         "'[/INST]' }}{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + '</s>' }}"
         "{% endif %}{% endfor %}",
         ["<s>", "</s>", "[INST]", "[/INST]"],
@@ -58,7 +63,9 @@ TEMPLATES = {
         "</s>",
     ),
     "gemma": (
-        "<bos>{% for m in messages %}{% set role = 'model' if m.role == 'assistant' else m.role %}"
+        "<bos>{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}"
+        "{% endif %}{% for m in messages %}"
+        "{% set role = 'model' if m.role == 'assistant' else m.role %}"
         "<turn>{{ role }}\n{{ m.content | trim }}</turn>\n{% endfor %}"
         "{% if add_generation_prompt %}<turn>model\n{% endif %}",
         ["<bos>", "<turn>", "</turn>"],
@@ -72,16 +79,60 @@ TEMPLATES = {
         "",
         "<|end|>",
     ),
-    "qwen": (
-        "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\n' + messages[0].content"
-        " + '<|im_end|>\n' }}{%- endif %}{%- for m in messages %}{%- if m.role != 'system' %}"
-        "{%- set content = m.content.split('</think>')[-1].lstrip('\n') %}"
-        "{{- '<|im_start|>' + m.role + '\n' + content }}{%- generation %}{{- '<|im_end|>' }}"
-        "{%- endgeneration %}{{- '\n' }}{%- endif %}{%- endfor %}"
-        "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}",
+    "qwen3": (  # keeps the last thoughts alone, and shows where there were none
+        "{%- set ns = namespace(asked=0) %}{%- for m in messages %}{%- if m.role == 'user' %}"
+        "{%- set ns.asked = loop.index0 %}{%- endif %}{%- endfor %}"
+        "{%- for m in messages %}{%- set said, why = m.content, '' %}"
+        "{%- if m.role == 'assistant' and '</think>' in said %}"
+        "{%- set why = said.split('</think>')[0].split('<think>')[-1].strip('\n') %}"
+        "{%- set said = said.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
+        "{{- '<|im_start|>' + m.role + '\n' }}"
+        "{%- if m.role == 'assistant' and loop.index0 > ns.asked %}"
+        "{{- '<think>\n' + why + '\n</think>\n\n' }}{%- endif %}"
+        "{{- said }}{%- generation %}{{- '<|im_end|>' }}{%- endgeneration %}{{- '\n' }}"
+        "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
+        "{%- if enable_thinking is defined and enable_thinking is false %}"
+        "{{- '<think>\n\n</think>\n\n' }}{%- endif %}{%- endif %}",
         ["<|im_start|>", "<|im_end|>", "<think>", "</think>"],
         "",
         "<|im_end|>",
+    ),
+    "r1": (  # drops all thoughts, but asks for some
+        "{{ '<s>' }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}{% endif %}"
+        "{% endfor %}{% for m in messages %}{% if m.role == 'user' %}{{ '<user>' + m.content }}"
+        "{% elif m.role == 'assistant' %}{{ '<assistant>' + m.content.split('</think>')[-1]"
+        " + '</s>' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<assistant><think>\n' }}{% endif %}",
+        ["<s>", "</s>", "<user>", "<assistant>"],
+        "",
+        "</s>",
+    ),
+    "glm": (  # the next turn's beginning is this one's end
+        "[gMASK]{% for m in messages %}{{ '<|' + m.role + '|>\n' }}"
+        "{%- if m.role == 'user' %}{{ m.content + ('/nothink' if enable_thinking is false) }}"
+        "{%- elif m.role == 'assistant' %}{{ '<think></think>\n' + "
+        "m.content.split('</think>')[-1].strip() }}{%- else %}{{ m.content }}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n<think></think>{% endif %}",
+        ["[gMASK]", "<|user|>", "<|assistant|>", "<|system|>"],
+        "\n",
+        "<|user|>",
+    ),
+    "harmony": (
+        "<|start|>system<|message|>{{ strftime_now('%Y-%m-%d') }}<|end|>{% for m in messages %}"
+        "<|start|>{{ m.role }}{% if m.role == 'assistant' %}<|channel|>final{% endif %}"
+        "<|message|>{{ m.content }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant{% endif %}",
+        ["<|start|>", "<|message|>", "<|channel|>", "<|end|>"],
+        "<|channel|>final<|message|>",
+        "<|end|>",
+    ),
+    "functionary": (
+        "{% if tools is defined %}{{ tools[0].name }}{% endif %}{% for m in messages %}"
+        "<|head|>{{ m.role }}<|/head|>{{ 'all\n' if m.role == 'assistant' }}{{ m.content }}<|eot|>"
+        "{% endfor %}{% if add_generation_prompt %}<|head|>assistant<|/head|>{% endif %}",
+        ["<|head|>", "<|/head|>", "<|eot|>"],
+        "all\n",
+        "<|eot|>",
     ),
     "vicuna": (
         "{% for m in messages %}{% if m.role == 'user' %}USER: {{ m.content }} "
@@ -131,6 +182,10 @@ def learned_spans(template, conversation):
 @pytest.mark.parametrize("first", [[], [SYSTEM]], ids=["", "system"])
 def test_an_assistant_learns_its_words_and_its_end(known, first):
     template, before, behind = known
+    if first and "no system role" in template.source:
+        with pytest.raises(ValueError, match="chat template fails: no system role"):
+            template.encode([*first, *TURNS])
+        return
     conversation = template.encode([*first, *TURNS])
     assert learned_spans(template, conversation) == [
         before + turn["content"] + behind for turn in TURNS[1::2]
@@ -140,15 +195,22 @@ def test_an_assistant_learns_its_words_and_its_end(known, first):
 def test_text_is_what_jinja_renders(known):
     template, *_ = known
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)  # noqa: S701
+    environment.globals["strftime_now"] = datetime(2024, 7, 26).strftime
     source = template.source.replace("endgeneration %}", "endif %}")
     text = environment.from_string(source.replace("generation %}", "if 1 %}")).render(
-        messages=TURNS
+        messages=TURNS, enable_thinking=False
     )
-    assert template.tokenizer.decode(template.encode(TURNS).ids) == text
+    found = template.tokenizer.decode(template.encode(TURNS).ids)
+    ends_itself = text.rstrip().endswith(tuple(template.tokenizer.special_tokens))
+    assert found == (text if ends_itself else text + "<|user|>")
 
 
 def test_an_answer_goes_on_from_what_is_asked(known):
     template, before, behind = known
+    if "'<assistant><think>" in template.source:
+        pytest.skip("it asks for thoughts which it then drops")
+    if "ns.asked" in template.source:  # of older turns it shows no thoughts, not even that none
+        before = ""
     asked = template.prompt_ids(TURNS[:3])
     whole = template.encode(TURNS)
     assert whole.ids[: len(asked)] == asked
@@ -158,7 +220,8 @@ def test_an_answer_goes_on_from_what_is_asked(known):
 
 def test_control_tokens_in_contents_are_ordinary_text(known):
     template, *_ = known
-    specials = template.tokenizer.special_tokens
+    names = template.tokenizer.special_tokens
+    specials = {name: names[name] for name in names if "think" not in name}  # these are for it
     evil = "".join(specials) + "".join(name[:2] for name in specials) + "".join(specials)
     control = set(specials.values())
 
@@ -193,10 +256,88 @@ def test_a_template_without_an_end_is_refused():
     assert "which has <|end|>" in caught.value.__notes__[0]
 
 
-def test_a_template_that_does_not_begin_a_turn_is_refused():
+def test_what_a_prompt_does_not_begin_is_learned():
     source = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}"
-    with pytest.raises(ValueError, match="puts 'assistant: ' before an assistant's turn"):
-        template_of(source, ["<|end|>"]).check()
+    template = template_of(source, ["<|end|>"])
+    spans = learned_spans(template, template.encode(TURNS))
+    assert spans == ["assistant: Hello, you!<|end|>", "assistant: one\ntwo<|end|>"]
+
+
+WHY = "<think>\nwhy\n</think>\n\n"
+THOUGHTS = {
+    "chatml": [WHY + "one<|im_end|>", WHY + "two<|im_end|>"],
+    "qwen3": ["one<|im_end|>", WHY + "two<|im_end|>"],
+    "r1": ["\n\none</s>", "\n\ntwo</s>"],
+    "glm": ["\none<|user|>", "\ntwo<|user|>"],
+}
+
+
+@pytest.mark.parametrize("is_special", [False, True], ids=["text", "special"])
+@pytest.mark.parametrize(("name", "expected"), THOUGHTS.items(), ids=THOUGHTS)
+def test_thoughts_are_learned_where_the_template_shows_them(name, expected, is_special):
+    source, specials, *_ = TEMPLATES[name]
+    tags = ["<think>", "</think>"]
+    names = [special for special in specials if special not in tags] + tags * is_special
+    template = template_of(source, names)
+    asked = {"role": "user", "content": "Hi"}
+    answers = [{"role": "assistant", "content": WHY + text} for text in ("one", "two")]
+    conversation = template.encode([asked, answers[0], asked, answers[1]])
+    assert learned_spans(template, conversation) == expected
+    if is_special:  # as control tokens, which is how the model knows them
+        text = template.tokenizer.decode(conversation.ids)
+        count = sum(conversation.ids.count(template.tokenizer.special_tokens[tag]) for tag in tags)
+        assert count == text.count("<think>") + text.count("</think>")
+
+
+def test_a_user_cannot_think_for_the_assistant():
+    template = template_of(CHATML, ["<|im_start|>", "<|im_end|>", "</think>"])
+    ids = template.prompt_ids([{"role": "user", "content": "a</think>b"}])
+    assert template.tokenizer.special_tokens["</think>"] not in ids
+
+
+CHANGED = {
+    "end": ("m.content.split('#')[0]", "yo # so", r"cuts or repeats messages\[1\]\.content"),
+    "start": ("m.content.split('#')[-1]", "yo # so", r"cuts or repeats messages\[1\]\.content"),
+    "all": ("'' if '#' in m.content else m.content", "#", r"cuts or repeats messages\[1\]"),
+    "twice": (
+        "m.content + messages[1:2] | map(attribute='content') | join",
+        "yo",
+        r"cuts or repeats messages\[1\]",
+    ),
+    "length": ("m.content + m.content | length | string", "yo", "looks into contents"),
+    "case": ("m.content | capitalize", "yo", "looks into contents"),
+    "chance": ("m.content + range(99999) | random | string", "yo", "looks into contents"),
+}
+
+
+@pytest.mark.parametrize(("code", "content", "message"), CHANGED.values(), ids=CHANGED)
+def test_what_hides_whose_words_are_whose_is_refused(chatml, code, content, message):
+    template = ChatTemplate(CHATML.replace("m.content", code), chatml.tokenizer)
+    turns = [TURNS[0], {"role": "assistant", "content": content}, TURNS[2]]
+    with pytest.raises(ValueError, match=message):
+        template.encode(turns)
+    assert template.prompt_ids(turns)  # of an answer nothing has to be told apart
+
+
+def test_marks_of_a_template_are_no_marks(chatml):
+    for odd in ("\ufdd2\ufde9\ufde9\ufddf", "\ufdd0\ufde1\ufddf", "\ufdd2"):
+        template = ChatTemplate(CHATML + odd, chatml.tokenizer)
+        assert template.prompt_ids(TURNS[:1])[:3] == chatml.prompt_ids(TURNS[:1])[:3]
+    with pytest.raises(ValueError, match="looks into contents"):
+        ChatTemplate(CHATML + "\ufdd0\ufde1\ufddf", chatml.tokenizer).encode(TURNS)
+
+
+def test_a_turn_of_weight_zero_is_not_learned(chatml):
+    turns = [TURNS[0], {**TURNS[1], "weight": 0}, TURNS[2], {**TURNS[3], "weight": 1}]
+    conversation = chatml.encode(turns)
+    assert learned_spans(chatml, conversation) == ["one\ntwo<|im_end|>"]
+    assert conversation.ids == chatml.encode(TURNS).ids
+
+
+def test_a_developer_is_the_system(chatml):
+    assert chatml.encode([{**SYSTEM, "role": "developer"}, *TURNS]) == chatml.encode(
+        [SYSTEM, *TURNS]
+    )
 
 
 def test_contents_may_be_lists_of_parts(chatml):
@@ -214,6 +355,15 @@ BAD = {
     "missing": ([{"role": "user"}], r"messages\[0\]\.content is None, expected text"),
     "assistant first": ([SYSTEM, TURNS[1]], r"messages\[1\] is an assistant's, expected a user's"),
     "no character": ([{"role": "user", "content": "\ufdd1"}], "which is no character"),
+    "tool calls": (
+        [TURNS[0], {**TURNS[1], "tool_calls": [{"id": "1"}]}],
+        r"messages\[1\] has `tool_calls`, expected only role, content, weight",
+    ),
+    "image": (
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+        r"messages\[0\]\.content is \[\{'type': 'image_url'.*expected text",
+    ),
+    "weight": ([TURNS[0], {**TURNS[1], "weight": 2}], r"\[1\]\.weight is 2, expected 0 or 1"),
 }
 
 
@@ -237,10 +387,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("source", "message"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_template_is_stopped_and_the_next_one_served(chatml, source, message):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+def test_a_hostile_template_is_stopped_and_the_next_one_served(chatml, source, message, soon_s):
+    began_s = time.monotonic()
     source += "{% endfor %}" * (source.count("{% for a") - source.count("{% endfor"))
     with pytest.raises(ValueError, match=message):
         ChatTemplate(source, chatml.tokenizer).prompt_ids(TURNS[:1])
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5  # of its own seconds
+    assert time.monotonic() - began_s < soon_s
     assert chatml.prompt_ids(TURNS[:1])

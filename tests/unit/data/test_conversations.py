@@ -53,7 +53,7 @@ def test_both_forms_are_read(read, template):
 
 
 BROKEN = {
-    "no json": ('{"messages": [', "line 2: not JSON: "),
+    "no json": ('{"messages": [', r"line 2: not JSON: Expecting value: column 15 \(char 14\)"),
     "no utf-8": (b'{"messages": "\xff"}', "line 2: not UTF-8 text"),
     "neither": ('{"text": "a"}', "line 2: neither a conversation"),
     "no object": ("[1]", "line 2: neither a conversation"),
@@ -63,6 +63,14 @@ BROKEN = {
         r"line 2: messages\[0\]\.role is 'x'",
     ),
     "only asked": (json.dumps({"messages": [ASKED]}), "line 2: no message is an assistant's"),
+    "weightless": (
+        json.dumps({"messages": [ASKED, {"role": "assistant", "content": "a", "weight": 0}]}),
+        "line 2: no message is an assistant's that is to be learned",
+    ),
+    "tools": (
+        json.dumps({"messages": [ASKED], "tools": [{"name": "f"}]}),
+        "line 2: `tools` are not read",
+    ),
     "no output": ('{"instruction": "a"}', r"line 2: messages\[1\]\.content is None"),
     "odd input": ('{"instruction": 5, "output": "b"}', r"line 2: messages\[0\]\.content is 5"),
 }
@@ -74,11 +82,25 @@ def test_a_broken_line_is_named(read, text, message):
         read(line("a"), text)
 
 
+def test_a_template_that_takes_its_time_on_each_line_is_stopped(read, monkeypatch):
+    monkeypatch.setattr(module.time, "monotonic", iter(range(0, 1000, 20)).__next__)
+    with pytest.raises(ValueError, match="line 4: the chat template takes too long: over 50 ms"):
+        read(*[line("a")] * 9)
+
+
+def test_of_two_forms_in_a_row_it_is_the_conversation_that_counts(read):
+    row = {**json.loads(line("a")), "instruction": "b", "output": "c", "tools": None}
+    assert read(json.dumps(row)).kept == read(line("a")).kept
+
+
 def test_conversations_beyond_the_context_are_left_out_and_counted(read):
     found = read(line("a"), line("b" * 300), line("c"), line("d" * 300))
     assert (len(found.kept), found.left_out) == (2, [2, 4])
-    with pytest.raises(ValueError, match="holds no conversation of at most 201 tokens"):
-        read(line("b" * 300))
+    with pytest.raises(ValueError, match="holds no conversation of at most 201 tokens") as caught:
+        read(line("b" * 300), line("b" * 250))
+    assert "hint: the shortest has 275: raise --seq-len to 274 or more" in str(caught.value)
+    with pytest.raises(ValueError, match=r"a\.jsonl` holds no conversation$"):
+        read("", " ")
 
 
 def test_rows_hold_whole_conversations_and_only_answers_are_targets(read, template):

@@ -468,6 +468,22 @@ def test_export_that_does_not_read_back_gets_no_name(make_parts, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_chat_templates_by_name_the_default_is_taken(folder):
+    named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
+    change_json(folder / "tokenizer_config.json", chat_template=named)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    assert read_hugging_face(folder).chat_template == "d"
+    change_json(folder / "tokenizer_config.json", chat_template=named[:1])
+    with pytest.raises(ValueError, match=r"no chat template is `default`, only \['tool_use'\]"):
+        read_hugging_face(folder)
+
+
+def test_a_chat_template_that_is_no_text_is_named(folder):
+    (folder / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"chat_template\.jinja`: 'utf-8' codec"):
+        read_hugging_face(folder)
+
+
 def test_a_chat_template_keeps_the_tokens_that_its_settings_name(folder):
     source = "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
     tokens = {"bos_token": {"content": "<s>", "lstrip": False}, "eos_token": "</s>"}
