@@ -29,6 +29,8 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _FLAGS = ("--from-counts", "--json", "--quiet", "--resume")
 """Options without a value, so that what follows is none."""
 
+AUTO = ["--resume", "auto"]
+
 
 class UsageError(ValueError):
     """A command line that cannot be meant; ends the command with exit code 2."""
@@ -101,7 +103,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = app(
-                _with_stdin_named(sys.argv[1:] if arguments is None else arguments),
+                _spelled(sys.argv[1:] if arguments is None else list(arguments)),
                 result_action="return_value",
                 exit_on_error=False,
                 error_formatter=_format_parse_error,
@@ -120,8 +122,18 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _with_stdin_named(words: Sequence[str]) -> list[str]:
-    """Spells a lone `-` among the files as `/dev/stdin`: the parser takes it for an option."""
+def _spelled(words: Sequence[str]) -> list[str]:
+    """Spells anew what the parser does not understand.
+
+    That is a lone `-` among the files, which it takes for an option, as `/dev/stdin`; and
+    `--resume auto`, a flag that can have a value, as `--resume-auto`.
+    """
+    auto = [index for index in range(len(words)) if words[index : index + 2] == AUTO]
+    words = [
+        "--resume-auto" if index in auto else word
+        for index, word in enumerate(words)
+        if index - 1 not in auto
+    ]
     return [
         "/dev/stdin" if word == "-" and not _takes_value(before) else word
         for before, word in zip(["", *words], words, strict=False)

@@ -37,6 +37,8 @@ app = configured_app("pretrain", "Train a model on a folder of token files.")
 STORIES = Path("runs/stories")
 """Where the built-in stories go when there is nothing else to train on."""
 
+RESUME_HELP = "go on with the run in --out-dir; `--resume auto`: or begin it if there is none"
+
 OPTIONS = ("model", "recipe", "config", "resume", "eval-only", "quiet", "json")
 
 
@@ -46,7 +48,8 @@ def main(
     model: Annotated[str | None, Parameter(help="shape: a preset or a file")] = None,
     recipe: Annotated[str | None, Parameter(help="how to train: a preset or a file")] = None,
     config: Annotated[Path | None, Parameter(help="file with any part of the tree")] = None,
-    resume: Annotated[bool, Parameter(negative="", help="go on with the run in --out-dir")] = False,
+    resume: Annotated[bool, Parameter(negative="", help=RESUME_HELP)] = False,
+    resume_auto: Annotated[bool, Parameter(negative="", show=False)] = False,
     eval_only: Annotated[
         bool, Parameter(negative="", help="validate the run in --out-dir on all of val.bin")
     ] = False,
@@ -56,6 +59,8 @@ def main(
     """Parses, builds the configuration, trains; returns the exit code."""
     overrides = parse_fields(fields, own_options=OPTIONS)
     presets = {"model": model, "recipe": recipe, "config": config}
+    if resume_auto and is_begun(overrides):
+        resume, presets = True, {}  # the same words each time; the run has its own presets
     if resume or eval_only:
         resolved = config_of_run(presets, overrides)
     else:
@@ -171,11 +176,20 @@ def config_of_run(presets: Mapping[str, Any], overrides: Mapping[str, str]) -> C
             problem = "cannot be given with --resume or --eval-only: the run has its own"
             hint = "change single fields, such as --max-train-steps"
             raise with_hint(UsageError(f"--{name} {problem}"), hint)
-    folder = Path(overrides.get("train.out_dir", TrainConfig.model_fields["out_dir"].default))
+    folder = _out_dir(overrides)
     file = folder / "config.yaml"
     if not file.exists():
         raise ValueError(f"`{folder}` holds no run: there is no `{file}`")
     return usable_config(file=file, overrides={**overrides, "train.out_dir": str(folder)})
+
+
+def is_begun(overrides: Mapping[str, str]) -> bool:
+    """Whether there is a run in --out-dir."""
+    return (_out_dir(overrides) / "config.yaml").exists()
+
+
+def _out_dir(overrides: Mapping[str, str]) -> Path:
+    return Path(overrides.get("train.out_dir", TrainConfig.model_fields["out_dir"].default))
 
 
 if __name__ == "__main__":

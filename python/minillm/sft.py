@@ -27,7 +27,7 @@ from minillm.config import Config
 from minillm.files import named_in_errors, replace_file
 from minillm.messages import UsageError
 from minillm.options import configured_app, parse_fields, usable_config
-from minillm.pretrain import config_of_run, run
+from minillm.pretrain import config_of_run, is_begun, run
 
 if TYPE_CHECKING:
     from minillm.data import ChatTemplate
@@ -47,6 +47,7 @@ def main(
     chat_template: Path | None = None,
     preview: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     resume: Annotated[bool, Parameter(negative="")] = False,
+    resume_auto: Annotated[bool, Parameter(negative="", show=False)] = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -58,14 +59,18 @@ def main(
         config: File with any part of the tree.
         chat_template: Jinja file, instead of the model's own template.
         preview: Show so many conversations, what is learned in color, and stop.
-        resume: Go on with the run in --out-dir.
+        resume: Go on with the run in --out-dir; `--resume auto`: or begin it if there is none.
+        resume_auto: As `--resume auto`.
         quiet: Show errors only.
         as_json: Print the metrics as lines of JSON.
     """
     overrides = parse_fields(fields, own_options=OPTIONS)
     train = partial(run, eval_only=False, quiet=quiet, as_json=as_json)
+    presets = {"config": config, "chat-template": chat_template}
+    if resume_auto and is_begun(overrides):
+        resume, presets = True, {}
     if resume:
-        resolved = config_of_run({"config": config, "chat-template": chat_template}, overrides)
+        resolved = config_of_run(presets, overrides)
         result = train(resolved, resume=True)
         return 0 if result.is_complete else messages.EXIT_RESUMABLE
     if "train.init_from" not in overrides:
@@ -119,12 +124,16 @@ def _laid_down(folder: Path, template: ChatTemplate) -> Iterator[None]:
     if has_run(folder):  # the run itself refuses that
         yield
         return
-    if other := min(folder.glob("[!.]*"), default=None):
-        error = ValueError(f"`{folder}` is no run, and not empty: it holds `{other.name}`")
-        raise messages.with_hint(error, "choose another --out-dir")
-    folder.mkdir(parents=True, exist_ok=True)
-    cast("Tokenizer", template.tokenizer).save(folder / "tokenizer.json")
-    replace_file(folder / CHAT_TEMPLATE, template.source.encode())
+    files = {
+        folder / "tokenizer.json": cast("Tokenizer", template.tokenizer).to_json().encode(),
+        folder / CHAT_TEMPLATE: template.source.encode(),
+    }
+    for path in sorted(folder.glob("[!.]*")):  # a process that was killed here has left its own
+        if not path.is_file() or files.get(path) != path.read_bytes():
+            error = ValueError(f"`{folder}` is no run, and not empty: it holds `{path.name}`")
+            raise messages.with_hint(error, "choose another --out-dir")
+    for path, content in files.items():
+        replace_file(path, content)
     try:
         yield
     finally:

@@ -229,6 +229,15 @@ def test_second_ctrl_c_leaves_at_once(make_config, monkeypatch):
         train(make_config())
 
 
+def test_the_same_words_begin_a_run_and_go_on_with_it(call, settings, tmp_path):
+    words = ("--resume", "auto", "--model", "nano")
+    assert call(*words, train__max_train_steps="4")[0] == 0
+    code, _, errors = call(*words, train__max_train_steps="8")
+    assert (code, "resumed from" in errors) == (0, True), errors
+    assert latest_checkpoint(tmp_path / "run")[0].step == 8
+    assert call("--resume", "auto")[0] == 0
+
+
 def test_finished_run_says_so(make_config, call):
     train(make_config())
     code, _, errors = call("--resume")

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import random
+import select
 import subprocess
 import sys
 import time
@@ -168,6 +169,7 @@ def test_on_a_terminal_ctrl_c_ends_an_answer_and_ctrl_d_the_talk(base):
         nonlocal said
         start = len(said)
         while expected not in said[start:]:
+            assert select.select([terminal], [], [], 60)[0], said
             said += os.read(terminal, 4096)
         return said[start:]
 
@@ -178,9 +180,12 @@ def test_on_a_terminal_ctrl_c_ends_an_answer_and_ctrl_d_the_talk(base):
     assert b"expected a number" in until(b"> ")
     os.write(terminal, b"/help\n")
     assert b"/adapter NAME: there is none" in until(b"> ")
-    os.write(terminal, b"Tom\n\x03")
+    os.write(terminal, b"Tom\n")
+    until(b"Tom\r\n")
+    os.write(terminal, b"\x03")
     until(b"> ")
     os.write(terminal, b"\x04")
+    assert select.select([terminal], [], [], 60)[0], said  # it has closed its side
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"error: Keyboard" not in said
 
@@ -249,6 +254,13 @@ def test_what_ends_and_begins_a_text_stays_so(call, base, tmp_path):
     assert call(init_from=tmp_path / "foreign")[0] == 0
     tuned = load_run(tmp_path / "chat").config.sample
     assert (tuned.stop_ids, tuned.bos_id) == ((9, 7), 3)
+
+
+def test_the_same_words_begin_and_go_on(call, tmp_path):
+    for steps in (2, 4):
+        code, _, said = call("--resume", "auto", max_train_steps=steps, recipe="sft")
+        assert code == 0, said
+    assert latest_checkpoint(tmp_path / "chat")[0].step == 4
 
 
 def test_adapters_alone_are_tuned(call, tmp_path):

@@ -305,7 +305,8 @@ def test_gguf_file_holds_the_weights(make_parts, tmp_path, shape):
 @every_gguf_shape
 def test_gguf_file_says_the_shape_and_the_tokenizer(make_parts, tmp_path, shape):
     pytest.importorskip("gguf")
-    parts = make_parts(**shape, vocab_size=300)._replace(chat_template="{{ messages }}")
+    template = "{% for message in messages %}{{ message.content }}<|endoftext|>{% endfor %}"
+    parts = make_parts(**shape, vocab_size=300)._replace(chat_template=template)
     architecture = write_gguf(tmp_path / "a.gguf", parts, kind="f16", source="random weights")
     fields, _ = read_gguf(tmp_path / "a.gguf")
     model, name = parts.model, fields["general.architecture"]
@@ -320,7 +321,7 @@ def test_gguf_file_says_the_shape_and_the_tokenizer(make_parts, tmp_path, shape)
     assert fields["tokenizer.ggml.token_type"][278:281] == [1, 3, 5]
     assert len(fields["tokenizer.ggml.merges"]) == len(parts.tokenizer.merges)
     assert fields["tokenizer.ggml.bos_token_id"] == parts.tokenizer.eot_id
-    assert fields["tokenizer.chat_template"] == "{{ messages }}"
+    assert fields["tokenizer.chat_template"] == template
 
 
 def test_gguf_of_a_chat_says_where_a_turn_and_a_text_end(chat_parts, tmp_path):
