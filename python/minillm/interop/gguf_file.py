@@ -122,7 +122,8 @@ def _add_tokenizer(gguf: ModuleType, writer: Any, parts: Parts, source: str) -> 
     writer.add_token_merges([" ".join(pair) for pair in content["model"]["merges"]])
     if parts.bos_id is not None:
         writer.add_bos_token_id(parts.bos_id)
-        writer.add_pad_token_id(parts.bos_id)
+    if parts.stop_ids:
+        writer.add_pad_token_id(parts.stop_ids[0])
     places = (writer.add_eos_token_id, writer.add_eot_token_id)  # it has no more of them
     for add, token in zip(places, parts.stop_ids, strict=False):
         add(token)

@@ -114,9 +114,13 @@ def write_hugging_face(
     keys = to_keys(architecture, parts.model)
     keys["dtype"] = keys["torch_dtype"] = str(dtype).removeprefix("torch.")
     keys["use_cache"] = True
-    special_ids: dict[str, Any] = dict.fromkeys(("bos_token_id", "pad_token_id"), parts.bos_id)
     stops = parts.stop_ids
-    special_ids["eos_token_id"] = stops[0] if len(stops) == 1 else stops or None
+    special_ids = {
+        "bos_token_id": parts.bos_id,
+        "eos_token_id": stops[0] if len(stops) == 1 else stops or None,
+        # Of the ends: of any other, `transformers` takes each in a prompt for padding.
+        "pad_token_id": stops[0] if stops else None,
+    }
     with written_aside(target) as aside:
         aside.mkdir()
         _write_weights(aside, theirs, max_shard_bytes)
@@ -215,10 +219,10 @@ def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
     }
     names = {token: name for name, token in tokenizer.special_tokens.items()}
     if ends := [names[token] for token in parts.stop_ids if token in names]:
-        settings["eos_token"] = ends[0]
+        settings["eos_token"] = settings["pad_token"] = ends[0]
     if parts.bos_id in names:
         bos = names[parts.bos_id]
-        settings |= dict.fromkeys(("bos_token", "pad_token"), bos)
+        settings["bos_token"] = bos
         first = {"SpecialToken": {"id": bos, "type_id": 0}}
         text, second = ({"Sequence": {"id": part, "type_id": 0}} for part in "AB")
         content["post_processor"] = {
