@@ -15,7 +15,6 @@ from minillm.checkpoint.folder import (
     set_aside_after,
     verify_checkpoint,
 )
-from minillm.checkpoint.single_file import load_single_file, save_single_file
 from minillm.checkpoint.tensors import (
     load_model_tensors,
     load_optimizer_tensors,
@@ -28,7 +27,7 @@ from minillm.checkpoint.tensors import (
 __all__ = [
     "BEST", "LATEST", "Checkpoint", "CheckpointError", "latest_checkpoint", "list_checkpoints",
     "load_checkpoint", "load_model_tensors", "load_optimizer_tensors", "load_rng_tensors",
-    "load_single_file", "model_tensors", "optimizer_tensors", "remove_temporary", "rng_tensors",
-    "rotate_checkpoints", "save_base", "save_checkpoint", "save_single_file", "set_aside_after",
+    "model_tensors", "optimizer_tensors", "remove_temporary", "rng_tensors",
+    "rotate_checkpoints", "save_base", "save_checkpoint", "set_aside_after",
     "verify_checkpoint",
 ]  # fmt: skip

@@ -32,7 +32,8 @@ from minillm.checkpoint.files import sha256_of, write_tensors
 from minillm.files import read_json, replace_file, sync, write_file, written_aside
 
 FORMAT = "minillm.checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since 2 a manifest has a hash of its own."""
 MANIFEST = "manifest.json"
 LATEST, BEST = "latest", "best"
 BASE = "base.safetensors"
@@ -185,11 +186,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: Naming the file that is missing, cut short or of another version.
     """
     manifest = _read_json(path / MANIFEST)
-    if manifest.get("format") != FORMAT or manifest.get("format_version") != FORMAT_VERSION:
+    version = manifest.get("format_version")
+    if manifest.get("format") != FORMAT or version not in (1, FORMAT_VERSION):
         found = f"{manifest.get('format')} {manifest.get('format_version')}"
         expected = f"{FORMAT} {FORMAT_VERSION}"
         raise CheckpointError(f"`{path / MANIFEST}`: format is {found}, expected {expected}")
-    if manifest.pop("sha256", "") != hashlib.sha256(_to_json(manifest)).hexdigest():
+    own = manifest.pop("sha256", "")
+    if version != 1 and own != hashlib.sha256(_to_json(manifest)).hexdigest():
         raise CheckpointError(f"`{path / MANIFEST}` is damaged: its fields have another sha256")
     try:
         step, hashes = int(manifest["step"]), dict(manifest["hashes"])

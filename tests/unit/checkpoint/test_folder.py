@@ -116,6 +116,14 @@ def test_cut_file_is_named(tmp_path, name, cut):
         load_checkpoint(path.parent)
 
 
+def test_a_manifest_of_the_first_format_is_read(tmp_path):
+    manifest = save(tmp_path, 1) / "manifest.json"
+    fields = {**json.loads(manifest.read_text()), "format_version": 1}
+    del fields["sha256"]
+    manifest.write_text(json.dumps(fields))
+    assert verify_checkpoint(manifest.parent).step == 1
+
+
 def test_newer_format_is_refused(tmp_path):
     manifest = save(tmp_path, 1) / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format_version": 9}))

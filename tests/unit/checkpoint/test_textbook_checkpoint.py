@@ -3,10 +3,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from minillm.checkpoint import load_single_file, save_single_file
 from minillm.config import ModelConfig
 from minillm.model import Transformer
 from minillm.optim import Muon
+from textbook.checkpoint import load_single_file, save_single_file
 
 OPTIMIZERS = {
     "adam": lambda parameters: torch.optim.Adam(parameters, amsgrad=True),

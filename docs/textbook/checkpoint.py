@@ -1,8 +1,8 @@
 """A checkpoint in one file, of any module and any optimizer: for scripts and courses.
 
-`folder.py` is what training uses: verified, rotated, with data order and generators. This one holds
-a model, an optimizer and a step count, goes to a path or into an open file, and knows nothing of
-configurations. It is a safetensors file, so that loading one cannot run code, as unpickling could:
+`minillm.checkpoint` is what training uses: verified, rotated, with data order and generators. This
+one holds a model, an optimizer and a step count, goes to a path or into an open file, and knows
+nothing of configurations. It is a safetensors file, so that loading one cannot run code, as unpickling could:
 the tensors of the optimizer's state under their place in it, the rest as JSON in the header.
 """
 
