@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook(["minillm.model", "minillm.optim", "textbook"], "beartype.beartype")
+HOOKED = ["minillm.model", "minillm.optim", "textbook.model", "textbook.optim", "textbook.data"]
+install_import_hook(HOOKED, "beartype.beartype")
 
 # A shell starts background jobs deaf to Ctrl-C, and so would be what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,8 +2,9 @@
 
 `minillm.checkpoint` is what training uses: verified, rotated, with data order and generators. This
 one holds a model, an optimizer and a step count, goes to a path or into an open file, and knows
-nothing of configurations. It is a safetensors file, so that loading one cannot run code, as unpickling could:
-the tensors of the optimizer's state under their place in it, the rest as JSON in the header.
+nothing of configurations. It is a safetensors file, so that loading one cannot run code, as
+unpickling could: the tensors of the optimizer's state under their place in it, the rest as JSON in
+the header.
 """
 
 import json
