@@ -16,6 +16,10 @@ from types import SimpleNamespace
 import pytest
 from jaxtyping import install_import_hook
 
+# Workers side by side have a core each; two that both want all would only wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 HOOKED = ["minillm.model", "minillm.optim", "textbook.model", "textbook.optim", "textbook.data"]
 install_import_hook(HOOKED, "beartype.beartype")
 
