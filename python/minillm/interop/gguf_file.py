@@ -122,10 +122,10 @@ def _add_tokenizer(gguf: ModuleType, writer: Any, parts: Parts, source: str) -> 
     writer.add_token_merges([" ".join(pair) for pair in content["model"]["merges"]])
     if parts.bos_id is not None:
         writer.add_bos_token_id(parts.bos_id)
-    if parts.stop_ids:
-        writer.add_pad_token_id(parts.stop_ids[0])
+    if stops := parts.stop_ids:
+        writer.add_pad_token_id(stops[0])
     places = (writer.add_eos_token_id, writer.add_eot_token_id)  # it has no more of them
-    for add, token in zip(places, parts.stop_ids, strict=False):
+    for add, token in zip(places, stops, strict=False):
         add(token)
     # A chat template that writes it, too, does no harm: llama.cpp takes one of both away.
     writer.add_add_bos_token(parts.bos_id is not None)

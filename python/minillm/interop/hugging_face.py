@@ -12,7 +12,7 @@ write is read again, and compared, before it gets its name.
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def write_hugging_face(
         _write_json(aside / CONFIG, {**keys, **special_ids})
         _write_json(aside / "generation_config.json", {**special_ids, **_sampling(parts.sample)})
         if parts.tokenizer is not None:
-            _write_tokenizer(aside, parts.tokenizer, parts)
+            _write_tokenizer(aside, parts.tokenizer, parts, stops)
         card = _CARD.format(
             name=target.name,
             source=source,
@@ -209,7 +209,9 @@ def _read_tokenizer(file: Path, model: ModelConfig) -> Tokenizer | None:
     return tokenizer
 
 
-def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
+def _write_tokenizer(
+    folder: Path, tokenizer: Tokenizer, parts: Parts, stops: Sequence[int]
+) -> None:
     """Writes a tokenizer that puts before each text what the model expects there."""
     content = json.loads(tokenizer.to_json())
     settings: dict[str, Any] = {
@@ -218,7 +220,7 @@ def _write_tokenizer(folder: Path, tokenizer: Tokenizer, parts: Parts) -> None:
         "clean_up_tokenization_spaces": False,
     }
     names = {token: name for name, token in tokenizer.special_tokens.items()}
-    if ends := [names[token] for token in parts.stop_ids if token in names]:
+    if ends := [names[token] for token in stops if token in names]:
         settings["eos_token"] = settings["pad_token"] = ends[0]
     if parts.bos_id in names:
         bos = names[parts.bos_id]
