@@ -1,6 +1,6 @@
 """Trains on real text twice, side by side: one run is left alone, the other killed again and again.
 
-    python tests/faults/killed_run.py FOLDER [--steps 1000]
+    python tests/faults/killed_run.py FOLDER [--steps 600]
 
 FOLDER takes 2 GB; MINILLM_DATA names the folder of the texts. Both runs have one thread. The second
 is killed with SIGKILL after one to three minutes, over and over, and begun again with the same
@@ -54,7 +54,7 @@ def prepare(folder: Path) -> Path:
 def start(data: Path, out: Path, steps: int) -> subprocess.Popen:
     """Begins a run in `out`, or goes on with the one that is there."""
     words = f"--model tiny --threads 1 --dtype bfloat16 --max-train-steps {steps}"
-    intervals = "--save-interval 20 --eval-interval 100 --generate-interval 100 --log-interval 10"
+    intervals = "--save-interval 10 --eval-interval 100 --generate-interval 100 --log-interval 10"
     places = ["--data", data, "--out-dir", out, "--resume", "auto", "--quiet"]
     return subprocess.Popen(["minillm", "pretrain", *words.split(), *intervals.split(), *places])
 
@@ -129,7 +129,7 @@ def compare(whole: Path, killed: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in ("whole", "killed"):
