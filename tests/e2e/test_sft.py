@@ -18,7 +18,6 @@ from minillm.chat import Talk
 from minillm.checkpoint import latest_checkpoint, list_checkpoints
 from minillm.cli import build_app
 from minillm.infer import load_run
-from minillm.pretrain import run as pretrain
 
 ANIMALS = ["fox", "dog", "owl", "cat"]
 
@@ -37,17 +36,15 @@ def write_chats(path, count, seed):
 
 
 @pytest.fixture
-def base(make_config, tmp_path):
+def base(trained_copy):
     """A run that knows bytes and little else."""
-    config = make_config(
+    return trained_copy(
+        "base",
         model__context_length="64",
         train__seq_len="64",
         train__max_train_steps="2",
         train__generate_interval="0",
-        train__out_dir=str(tmp_path / "base"),
     )
-    pretrain(config, resume=False, eval_only=False, quiet=True)
-    return config.train.out_dir
 
 
 @pytest.fixture
