@@ -11,7 +11,6 @@ from minillm.data.stories import FLOOR_BITS_PER_BYTE
 from minillm.track.metrics import read_metrics
 from minillm.train import loop
 
-
 SMALL = {
     "model.d_model": "32",
     "model.n_heads": "2",

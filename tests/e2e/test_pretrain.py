@@ -14,7 +14,7 @@ import torch
 
 from minillm import messages
 from minillm.checkpoint import latest_checkpoint, list_checkpoints
-from minillm.data import Batch
+from minillm.data import Batch, prepare
 from minillm.model import IGNORED
 from minillm.pretrain import app, run
 from minillm.tokenizer import Tokenizer
@@ -387,6 +387,8 @@ def test_text_of_one_document_trains_without_validation(call, data_folder):
 def call_bare(settings, tmp_path, monkeypatch, capsys):
     """Calls `minillm pretrain` in an empty folder, without a word about data."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(prepare, "STORIES_BYTES", 150_000)
+    monkeypatch.setattr(prepare, "VOCAB_SIZE", 400)
     del settings["data.path"]
 
     def run_bare(*words):
