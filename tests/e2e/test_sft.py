@@ -166,7 +166,7 @@ def test_on_a_terminal_ctrl_c_ends_an_answer_and_ctrl_d_the_talk(base):
         nonlocal said
         start = len(said)
         while expected not in said[start:]:
-            assert select.select([terminal], [], [], 60)[0], said
+            assert select.select([terminal], [], [], 300)[0], said
             said += os.read(terminal, 4096)
         return said[start:]
 
@@ -182,7 +182,7 @@ def test_on_a_terminal_ctrl_c_ends_an_answer_and_ctrl_d_the_talk(base):
     os.write(terminal, b"\x03")
     until(b"> ")
     os.write(terminal, b"\x04")
-    assert select.select([terminal], [], [], 60)[0], said  # it has closed its side
+    assert select.select([terminal], [], [], 300)[0], said  # it has closed its side
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"error: Keyboard" not in said
 
