@@ -20,6 +20,11 @@ from jaxtyping import install_import_hook
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Where bytecode may not be kept, each of the many processes of these tests would compile PyTorch
+# anew, which takes longer than its import.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 HOOKED = ["minillm.model", "minillm.optim", "textbook.model", "textbook.optim", "textbook.data"]
 install_import_hook(HOOKED, "beartype.beartype")
 
@@ -57,6 +62,13 @@ def data_dir() -> Iterator[Path]:
         for packed in sorted(Path(os.environ[DATA_VARIABLE]).glob("*.zst")):
             unpack(packed, Path(folder))
         yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Lets no test inherit the threads that a run before it asked PyTorch for."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """A folder of byte tokens and a configuration that trains on it in a second."""
 
+import functools
+import shutil
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from minillm import pretrain
 from minillm.checkpoint import latest_checkpoint
 from minillm.config import load_config
 from minillm.tokenizer import Tokenizer
@@ -35,21 +38,33 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def data_folder(tmp_path):
-    """Byte-level shards of some text, with their manifests and their tokenizer."""
-    folder = tmp_path / "data"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory):
+    """Byte-level shards of some text, with their manifests and their tokenizer, to be read only."""
+    texts = tmp_path_factory.mktemp("texts")
+    folder = tmp_path_factory.mktemp("data")
     end = "<|endoftext|>"
     tokenizer = Tokenizer({i: bytes([i]) for i in range(256)}, [], [end], pattern=None)
     tokenizer.save(folder / "tokenizer.json")
     for name, stories in (("train", 60), ("val", 6)):
         rng = np.random.default_rng(stories)
         words = ["Tom", "saw", "a", "red", "kite", "and", "ran"]
-        text = tmp_path / f"{name}.txt"
+        text = texts / f"{name}.txt"
         text.write_text(end.join(" ".join(rng.choice(words, size=20)) for _ in range(stories)))
         tokenizer.encode_files([text], folder / f"{name}.bin")
     return folder
+
+
+@pytest.fixture
+def data_folder(shared_data, tmp_path):
+    """The same, for a test to do with as it likes."""
+    return shutil.copytree(shared_data, tmp_path / "data")
+
+
+def config_of(settings, changes):
+    named = {name.replace("__", "."): value for name, value in changes.items()}
+    base = {"model": {"vocab_size": 257}}
+    return load_config(model="nano", overrides={**settings, **named}, base=base)
 
 
 @pytest.fixture
@@ -61,13 +76,27 @@ def settings(data_folder, tmp_path):
 @pytest.fixture
 def make_config(settings):
     """Builds the configuration, with changes given as `section__field="text"`."""
+    return lambda **changes: config_of(settings, changes)
 
-    def make(**changes):
-        named = {name.replace("__", "."): value for name, value in changes.items()}
-        base = {"model": {"vocab_size": 257}}
-        return load_config(model="nano", overrides={**settings, **named}, base=base)
 
-    return make
+@pytest.fixture(scope="session")
+def trained_once(shared_data, tmp_path_factory):
+    """Trains at the first asking; later ones with the same changes get the same folder."""
+
+    @functools.cache
+    def train(**changes):
+        folder = tmp_path_factory.mktemp("trained") / "run"
+        settings = {**SETTINGS, "data.path": str(shared_data), "train.out_dir": str(folder)}
+        pretrain.run(config_of(settings, changes), resume=False, eval_only=False, quiet=True)
+        return folder
+
+    return train
+
+
+@pytest.fixture
+def trained_copy(trained_once, tmp_path):
+    """Copies such a run to a folder of this test."""
+    return lambda name, **changes: shutil.copytree(trained_once(**changes), tmp_path / name)
 
 
 @pytest.fixture

@@ -4,18 +4,33 @@ import signal
 
 import pytest
 
-from minillm import messages
+from minillm import demo, messages
+from minillm.config import load_config
 from minillm.data import prepare
 from minillm.data.stories import FLOOR_BITS_PER_BYTE
-from minillm.demo import app
 from minillm.track.metrics import read_metrics
 from minillm.train import loop
+
+SMALL = {
+    "model.d_model": "32",
+    "model.n_heads": "2",
+    "model.n_layers": "1",
+    "sample.max_new_tokens": "24",
+    "train.eval_batches": "2",
+    "train.threads": "1",
+}
 
 
 @pytest.fixture(autouse=True)
 def small_sizes(monkeypatch):
+    """Less text, and a smaller model that writes less; `.ci/long` runs the demo as it is."""
     monkeypatch.setattr(prepare, "STORIES_BYTES", 150_000)
     monkeypatch.setattr(prepare, "VOCAB_SIZE", 400)
+
+    def load_small(*, overrides=None, **options):
+        return load_config(overrides=overrides and overrides | SMALL, **options)
+
+    monkeypatch.setattr(demo, "load_config", load_small)
 
 
 @pytest.fixture
@@ -29,7 +44,7 @@ def call(folder, capsys):
 
     def run_verb(*words, steps=4):
         options = ["--out-dir", str(folder), "--steps", str(steps)]
-        code = messages.run(app, [*options, *map(str, words)])
+        code = messages.run(demo.app, [*options, *map(str, words)])
         captured = capsys.readouterr()
         assert captured.out == ""
         return code, captured.err

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,7 @@ def test_a_process_killed_during_a_save_ends_all_and_the_run_goes_on(start, make
     process = start(train__save_interval="1", train__max_train_steps="100000")
     while len(list_checkpoints(tmp_path / "run")) < 2:
         assert process.poll() is None
+        time.sleep(0.02)
     pids = subprocess.run(["pgrep", "-P", str(process.pid)], stdout=-1, text=True, check=True)
     os.kill(int(pids.stdout.split()[-1]), signal.SIGKILL)
     process.communicate(timeout=200)

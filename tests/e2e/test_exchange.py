@@ -15,15 +15,12 @@ from minillm.cli import build_app
 from minillm.config import load_config
 from minillm.infer import load_run
 from minillm.interop import write_run
-from minillm.pretrain import run
 
 
 @pytest.fixture
-def trained(make_config):
+def trained(trained_copy):
     """A run folder of a model that knows little."""
-    config = make_config(train__max_train_steps="4", train__generate_interval="0")
-    run(config, resume=False, eval_only=False, quiet=True)
-    return config.train.out_dir
+    return trained_copy("run", train__max_train_steps="4", train__generate_interval="0")
 
 
 @pytest.fixture

@@ -26,10 +26,8 @@ GREEDY = SampleConfig(temperature=0.0, max_new_tokens=20)
 
 
 @pytest.fixture
-def trained(make_config):
-    config = make_config(**EXPERTS)
-    run(config, resume=False, eval_only=False, quiet=True)
-    return config.train.out_dir
+def trained(trained_once):
+    return trained_once(**EXPERTS)
 
 
 def test_metrics_tell_how_experts_are_used(trained):

@@ -14,12 +14,9 @@ from minillm.tokenizer import Tokenizer
 
 
 @pytest.fixture
-def trained(make_config):
+def trained(trained_copy):
     """A run folder with two checkpoints, of a model that knows little."""
-    changes = {"train__max_train_steps": "8", "train__save_interval": "4"}
-    config = make_config(**changes)
-    run(config, resume=False, eval_only=False, quiet=True)
-    return config.train.out_dir
+    return trained_copy("run", train__max_train_steps="8", train__save_interval="4")
 
 
 @pytest.fixture

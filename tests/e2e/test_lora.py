@@ -17,22 +17,16 @@ from minillm.train import loop
 
 
 @pytest.fixture
-def base(make_config, tmp_path):
+def base(trained_copy):
     """A run to adapt."""
-    config = make_config(
-        train__max_train_steps="4",
-        train__generate_interval="0",
-        train__out_dir=str(tmp_path / "base"),
-    )
-    run(config, resume=False, eval_only=False, quiet=True)
-    return config
+    return trained_copy("base", train__max_train_steps="4", train__generate_interval="0")
 
 
 @pytest.fixture
 def adapted(base, make_config):
     def make(**changes):
         settings = {
-            "train__init_from": str(base.train.out_dir),
+            "train__init_from": str(base),
             "lora__rank": "4",
             "lora__dropout": "0.1",
             **changes,
@@ -81,8 +75,8 @@ def test_resumed_adapter_is_bit_equal_to_the_unbroken_one(adapted, tmp_path, mon
 def test_an_adapted_run_loads_as_a_plain_model_whatever_became_of_its_base(adapted, base):
     config = adapted()
     run(config, resume=False, eval_only=False, quiet=True)
-    before = load_run(base.train.out_dir).model.state_dict()
-    for file in base.train.out_dir.glob("step-*/*"):
+    before = load_run(base).model.state_dict()
+    for file in base.glob("step-*/*"):
         file.unlink()
     loaded = load_run(config.train.out_dir)
     after = loaded.model.state_dict()
@@ -130,8 +124,8 @@ def test_export_writes_the_adapter_alone(adapted, base, tmp_path, capsys):
         "adapter_model.safetensors",
     }
     keys = json.loads((tmp_path / "peft/adapter_config.json").read_text())
-    assert (keys["r"], keys["base_model_name_or_path"]) == (4, str(base.train.out_dir))
-    words[1] = str(base.train.out_dir)
+    assert (keys["r"], keys["base_model_name_or_path"]) == (4, str(base))
+    words[1] = str(base)
     assert messages.run(build_app(), words) == 1
     assert "has no adapter: lora.rank is 0" in capsys.readouterr().err
 
@@ -152,9 +146,9 @@ def test_an_exported_adapter_beside_its_base_speaks_as_the_run_does(
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
-    plain, learned = (said("chat", "Tom\n", str(x))[1] for x in (base.train.out_dir, folder))
+    plain, learned = (said("chat", "Tom\n", str(x))[1] for x in (base, folder))
     assert plain != learned
-    beside = (str(base.train.out_dir), "--adapter", adapter)
+    beside = (str(base), "--adapter", adapter)
     code, out, _ = said("chat", "Tom\n/adapter\nTom\n/adapter a_peft\nTom\n", *beside)
     assert (code, out) == (0, learned + plain + learned)
     code, _, err = said("chat", "/adapter b_peft\n", *beside)

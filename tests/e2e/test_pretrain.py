@@ -14,7 +14,7 @@ import torch
 
 from minillm import messages
 from minillm.checkpoint import latest_checkpoint, list_checkpoints
-from minillm.data import Batch
+from minillm.data import Batch, prepare
 from minillm.model import IGNORED
 from minillm.pretrain import app, run
 from minillm.tokenizer import Tokenizer
@@ -40,6 +40,12 @@ def call(settings, capsys):
         return code, captured.out, captured.err
 
     return run_verb
+
+
+@pytest.fixture
+def trained(trained_copy):
+    """A finished run, where `call` looks for it."""
+    return trained_copy("run")
 
 
 def test_run_leaves_everything_in_its_folder(make_config):
@@ -146,10 +152,8 @@ def test_run_of_flex_attention_goes_on_on_a_cpu(call, tmp_path, fields, backend)
     assert call("--resume", **longer)[0] == 0
 
 
-def test_final_evaluation_covers_every_validation_token(make_config, data_folder):
-    config = make_config()
-    train(config)
-    last = read_metrics(config.train.out_dir)[-1]
+def test_final_evaluation_covers_every_validation_token(trained, data_folder):
+    last = read_metrics(trained)[-1]
     ids = np.fromfile(data_folder / "val.bin", dtype="<u2")
     assert last["final"]
     assert last["val_tokens"] == len(ids) - 1
@@ -202,19 +206,35 @@ def test_accumulation_equals_one_large_batch(make_config, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_signal_saves_and_exits_with_75(start, tmp_path, number):
+def assert_saved(folder, code, errors):
+    assert code == messages.EXIT_RESUMABLE, errors
+    assert f"minillm pretrain --out-dir {folder} --resume" in errors
+    checkpoint, refused = latest_checkpoint(folder)
+    assert checkpoint.step >= 3
+    assert not refused
+
+
+def test_signal_saves_and_exits_with_75(start, tmp_path):
     process = start(train__max_train_steps="100000", train__log_interval="1")
     for line in process.stderr:
         if line.startswith("step 3/"):
             break
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == messages.EXIT_RESUMABLE, errors
-    assert f"minillm pretrain --out-dir {tmp_path / 'run'} --resume" in errors
-    checkpoint, refused = latest_checkpoint(tmp_path / "run")
-    assert checkpoint.step >= 3
-    assert not refused
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=200)
+    assert_saved(tmp_path / "run", process.returncode, errors)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_ctrl_c_and_sigusr1_do_so_too(call, tmp_path, monkeypatch, number):
+    def step(current):
+        if current.step == 3:
+            signal.raise_signal(number)
+        return original(current)
+
+    original = loop.train_step
+    monkeypatch.setattr(loop, "train_step", step)
+    code, _, errors = call()
+    assert_saved(tmp_path / "run", code, errors)
 
 
 def test_second_ctrl_c_leaves_at_once(make_config, monkeypatch):
@@ -238,30 +258,25 @@ def test_the_same_words_begin_a_run_and_go_on_with_it(call, settings, tmp_path):
     assert call("--resume", "auto")[0] == 0
 
 
-def test_finished_run_says_so(make_config, call):
-    train(make_config())
+@pytest.mark.usefixtures("trained")
+def test_finished_run_says_so(call):
     code, _, errors = call("--resume")
     assert code == 0
     assert "is complete: 20 steps, val loss" in errors
 
 
-def test_finished_run_can_be_prolonged(make_config, call, tmp_path):
-    train(make_config())
+def test_finished_run_can_be_prolonged(trained, call):
     code, _, _ = call("--resume", train__max_train_steps="24")
     assert code == 0
-    assert latest_checkpoint(tmp_path / "run")[0].step == 24
-    steps = [r["step"] for r in read_metrics(tmp_path / "run") if r.get("final")]
+    assert latest_checkpoint(trained)[0].step == 24
+    steps = [r["step"] for r in read_metrics(trained) if r.get("final")]
     assert steps == [24]
 
 
-def test_existing_run_is_not_overwritten(make_config, call, tmp_path):
-    train(make_config())
+def test_existing_run_is_not_overwritten(trained, call):
     code, _, errors = call()
     assert code == messages.EXIT_FAILED
-    assert (
-        f"error: `{tmp_path / 'run'}` already holds a run\nhint: go on with it by --resume"
-        in errors
-    )
+    assert f"error: `{trained}` already holds a run\nhint: go on with it by --resume" in errors
 
 
 def test_resume_without_a_run_is_an_error(call, tmp_path):
@@ -270,14 +285,14 @@ def test_resume_without_a_run_is_an_error(call, tmp_path):
     assert f"error: `{tmp_path / 'run'}` holds no run" in errors
 
 
-def test_eval_only_prints_the_numbers_of_the_run(make_config, call):
-    result = train(make_config())
+def test_eval_only_prints_the_numbers_of_the_run(trained, call):
+    last = read_metrics(trained)[-1]
     code, output, _ = call("--eval-only")
     assert code == 0
     assert json.loads(output) == {
         "step": 20,
-        "val_loss": result.val_loss,
-        "val_bits_per_byte": result.val_bits_per_byte,
+        "val_loss": last["val_loss"],
+        "val_bits_per_byte": last["val_bits_per_byte"],
     }
 
 
@@ -299,23 +314,21 @@ def test_second_process_is_refused(make_config):
         train(config)
 
 
-def test_damaged_checkpoint_is_named_and_passed_over(make_config, call, tmp_path):
-    train(make_config())
-    weights = tmp_path / "run" / "step-000020" / "model.safetensors"
+def test_damaged_checkpoint_is_named_and_passed_over(trained, call):
+    weights = trained / "step-000020" / "model.safetensors"
     os.truncate(weights, weights.stat().st_size - 1)
 
     code, _, errors = call("--resume")
 
     assert code == 0
     assert f"passed over: `{weights}` has" in errors
-    assert f"resumed from `{tmp_path / 'run' / 'step-000016'}`" in errors
-    assert (tmp_path / "run" / "step-000020.damaged").is_dir()
-    assert latest_checkpoint(tmp_path / "run")[0].step == 20
+    assert f"resumed from `{trained / 'step-000016'}`" in errors
+    assert (trained / "step-000020.damaged").is_dir()
+    assert latest_checkpoint(trained)[0].step == 20
 
 
-def test_only_damaged_checkpoints_is_an_error(make_config, call, tmp_path):
-    train(make_config())
-    for checkpoint in list_checkpoints(tmp_path / "run"):
+def test_only_damaged_checkpoints_is_an_error(trained, call):
+    for checkpoint in list_checkpoints(trained):
         (checkpoint / "state.json").unlink()
     code, _, errors = call("--resume")
     assert code == messages.EXIT_FAILED
@@ -323,16 +336,16 @@ def test_only_damaged_checkpoints_is_an_error(make_config, call, tmp_path):
     assert "step-000020/state.json` is missing" in errors
 
 
+@pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize("field", ["model.d_model", "train.seed"])
-def test_resume_refuses_another_shape_or_order(make_config, call, field):
-    train(make_config())
+def test_resume_refuses_another_shape_or_order(call, field):
     code, _, errors = call("--resume", **{field.replace(".", "__"): "64"})
     assert code == messages.EXIT_FAILED
     assert f"error: {field} is 64, but" in errors
 
 
-def test_resume_refuses_another_batch(make_config, call):
-    train(make_config())
+@pytest.mark.usefixtures("trained")
+def test_resume_refuses_another_batch(call):
     code, _, errors = call("--resume", train__batch_size="16")
     assert code == messages.EXIT_FAILED
     assert "a step has 32 sequences, but" in errors
@@ -346,8 +359,8 @@ def test_a_run_goes_on_with_another_micro_batch(make_config, call, tmp_path):
     assert latest_checkpoint(tmp_path / "run")[0].step == 8
 
 
-def test_resume_refuses_other_data(make_config, call, data_folder):
-    train(make_config())
+@pytest.mark.usefixtures("trained")
+def test_resume_refuses_other_data(call, data_folder):
     text = data_folder / "other.txt"
     text.write_text("Sam saw a blue kite. " * 60)
     Tokenizer.load(data_folder / "tokenizer.json").encode_files([text], data_folder / "train.bin")
@@ -387,6 +400,8 @@ def test_text_of_one_document_trains_without_validation(call, data_folder):
 def call_bare(settings, tmp_path, monkeypatch, capsys):
     """Calls `minillm pretrain` in an empty folder, without a word about data."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(prepare, "STORIES_BYTES", 150_000)
+    monkeypatch.setattr(prepare, "VOCAB_SIZE", 400)
     del settings["data.path"]
 
     def run_bare(*words):

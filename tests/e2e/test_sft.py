@@ -18,7 +18,6 @@ from minillm.chat import Talk
 from minillm.checkpoint import latest_checkpoint, list_checkpoints
 from minillm.cli import build_app
 from minillm.infer import load_run
-from minillm.pretrain import run as pretrain
 
 ANIMALS = ["fox", "dog", "owl", "cat"]
 
@@ -37,17 +36,15 @@ def write_chats(path, count, seed):
 
 
 @pytest.fixture
-def base(make_config, tmp_path):
+def base(trained_copy):
     """A run that knows bytes and little else."""
-    config = make_config(
+    return trained_copy(
+        "base",
         model__context_length="64",
         train__seq_len="64",
         train__max_train_steps="2",
         train__generate_interval="0",
-        train__out_dir=str(tmp_path / "base"),
     )
-    pretrain(config, resume=False, eval_only=False, quiet=True)
-    return config.train.out_dir
 
 
 @pytest.fixture
@@ -169,7 +166,7 @@ def test_on_a_terminal_ctrl_c_ends_an_answer_and_ctrl_d_the_talk(base):
         nonlocal said
         start = len(said)
         while expected not in said[start:]:
-            assert select.select([terminal], [], [], 60)[0], said
+            assert select.select([terminal], [], [], 300)[0], said
             said += os.read(terminal, 4096)
         return said[start:]
 
@@ -185,7 +182,7 @@ def test_on_a_terminal_ctrl_c_ends_an_answer_and_ctrl_d_the_talk(base):
     os.write(terminal, b"\x03")
     until(b"> ")
     os.write(terminal, b"\x04")
-    assert select.select([terminal], [], [], 60)[0], said  # it has closed its side
+    assert select.select([terminal], [], [], 300)[0], said  # it has closed its side
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"error: Keyboard" not in said
 

@@ -135,7 +135,6 @@ def flattened(value, at: str = "") -> dict[str, float]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_family_starts_and_steps_as_recorded(family, update_golden):
-    torch.set_num_threads(1)
     path = FOLDER / f"{family}.json"
     measured = measure(ModelConfig(**SIZES, **FAMILIES[family]))
     if update_golden:

@@ -34,8 +34,7 @@ def course():
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_fixed_seed():
-    torch.set_num_threads(1)
+def _fixed_seed():
     torch.manual_seed(0)
 
 

@@ -101,11 +101,6 @@ def greedy_text(loaded, prompt):
     return prompt + loaded.tokenizer.decode([new.id for new in drawn if new.finish != "stop"])
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 @every_shape
 def test_transformers_loads_the_export_and_gives_its_logits(make_parts, tmp_path, shape):
     parts = make_parts(**shape)

@@ -35,8 +35,7 @@ BALANCE_RATE = 0.2
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_fixed_seed():
-    torch.set_num_threads(1)
+def _fixed_seed():
     torch.manual_seed(0)
 
 

@@ -97,8 +97,7 @@ def assert_same_logits_loss_and_gradient(ours: Transformer, theirs: torch.nn.Mod
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_fixed_seed():
-    torch.set_num_threads(1)
+def _fixed_seed():
     torch.manual_seed(0)
 
 

@@ -10,8 +10,7 @@ SHAPES = [(8, 6), (6,), (5, 4, 3), ()]
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_fixed_seed():
-    torch.set_num_threads(1)
+def _fixed_seed():
     torch.manual_seed(0)
 
 

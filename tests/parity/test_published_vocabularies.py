@@ -20,7 +20,7 @@ from minillm.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.data
 
-SLICE_BYTES = 100_000
+SLICE_BYTES = 40_000
 SPECIALS = {
     "r50k": {"<|endoftext|>": 50256},
     "cl100k": {

@@ -72,17 +72,16 @@ def gpt2(data_dir):
 
 
 @pytest.mark.data
-def test_ids_are_equal_on_the_torture_set(data_dir, gpt2, tmp_path):
+def test_transformers_gives_equal_ids_on_the_torture_set(data_dir, gpt2, tmp_path):
+    """As tokenizers does, in `test_published_vocabularies`."""
     from transformers import PreTrainedTokenizerFast
 
-    theirs = hugging_face(gpt2, tmp_path)
+    gpt2.save(tmp_path / "tokenizer.json")
     lines = (data_dir / "torture/unicode/synthetic-edge-cases.jsonl").read_text().split("\n")
     texts = [json.loads(line) for line in lines if line]
     for file in sorted((data_dir / "torture").glob("*/*.txt")):
-        texts.append(file.read_bytes()[:SLICE_BYTES].decode(errors="ignore"))
+        texts.append(file.read_bytes()[:40_000].decode(errors="ignore"))
     ours = gpt2.encode_batch_to_lists(texts, allowed_special="all")
-    ids = [encoding.ids for encoding in theirs.encode_batch(texts)]
-    assert [i for i in range(len(texts)) if ids[i] != ours[i]] == []
     loaded = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
     ids = loaded(texts)["input_ids"]
     assert [i for i in range(len(texts)) if ids[i] != ours[i]] == []

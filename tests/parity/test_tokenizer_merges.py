@@ -1,7 +1,7 @@
 """Merges equal those of two independent trainers and of the textbook, on real text.
 
 `id` breaks ties as rustbpe does, `hf` as Hugging Face tokenizers. Python's own sources are on
-every disk and full of ties; 20 MB of an encyclopedia and some books are the claim. All of both
+every disk and full of ties; 8 MB of an encyclopedia and some books are the claim. All of both
 takes minutes and is marked slow.
 """
 
@@ -35,7 +35,7 @@ def python_sources():
 
 @pytest.fixture(scope="module")
 def wikipedia(data_dir):
-    return documents_of(data_dir / WIKIPEDIA, 20_000_000)
+    return documents_of(data_dir / WIKIPEDIA, 8_000_000)
 
 
 @pytest.fixture(scope="module")

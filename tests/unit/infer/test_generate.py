@@ -73,10 +73,8 @@ SETTINGS = {
 @pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("prompt_length", [1, 7, 16])
 def test_cached_tokens_equal_those_of_a_loop_without_cache(model, changes, prompt_length):
-    ids, config = (
-        list(range(prompt_length)),
-        settings(50, **changes),
-    )  # three times over the context
+    ids = list(range(prompt_length))
+    config = settings(34, **changes)  # twice over the context
     assert continued(model, ids, config, seed=3) == generate_slowly(model, ids, config, seed=3)
 
 
@@ -109,7 +107,7 @@ def test_every_layout_gives_cached_what_it_gives_without_cache(layout):
 
 @pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
 def test_a_batch_equals_its_rows_one_by_one(model, changes):
-    config = settings(40, **changes)
+    config = settings(26, **changes)  # from the longest prompt, beyond the context three times
     alone = [continued(model, ids, config, seed) for seed, ids in enumerate(PROMPTS)]
     assert tokens_of(start(model, PROMPTS, config), len(PROMPTS)) == alone
 
@@ -122,7 +120,7 @@ def test_a_batch_of_every_layout_equals_its_rows_one_by_one(layout):
 
 
 def test_rows_that_end_leave_the_others_as_they_were(model):
-    config = settings(40)
+    config = settings(26)
     alone = [continued(model, ids, config, seed) for seed, ids in enumerate(PROMPTS)]
     stop = {alone[0][3], alone[2][17]}
     expected = []
@@ -134,7 +132,7 @@ def test_rows_that_end_leave_the_others_as_they_were(model):
 
 
 def test_rows_may_be_stopped_from_outside(model):
-    config = settings(30)
+    config = settings(20)
     alone = [continued(model, ids, config, seed) for seed, ids in enumerate(PROMPTS)]
     generation = start(model, PROMPTS, config)
     texts = [[] for _ in PROMPTS]
