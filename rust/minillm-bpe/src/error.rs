@@ -222,6 +222,18 @@ pub enum Error {
     #[error("{}, line {}: {reason}", path.display(), grouped(*line))]
     JsonLine { path: PathBuf, line: u64, reason: String },
 
+    /// A row, line or stretch of a file that holds no document, or one that cannot be taken.
+    #[error("{}, {place}: {reason}", path.display())]
+    Document { path: PathBuf, place: String, reason: String },
+
+    /// A template that names no fields as it should.
+    #[error("template `{template}`: {reason}")]
+    Template { template: String, reason: String },
+
+    /// Options that cannot be had of these sources, or not together.
+    #[error("{option}: {reason}")]
+    Arrange { option: &'static str, reason: String },
+
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,

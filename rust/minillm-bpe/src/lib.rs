@@ -13,6 +13,7 @@
 pub mod corpus;
 pub mod count;
 pub mod decode;
+pub mod documents;
 pub mod encode;
 pub mod error;
 pub mod format;
