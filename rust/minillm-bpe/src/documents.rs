@@ -33,6 +33,9 @@ mod stream;
 mod template;
 mod text_out;
 
+#[cfg(test)]
+mod tests;
+
 pub use arrange::arrange;
 pub use by_source::{SourceTokens, tokens_by_source};
 pub use gather::{Gather, Rows};

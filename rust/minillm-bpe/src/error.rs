@@ -262,7 +262,7 @@ impl Error {
 /// How much room files will take.
 pub fn room_needed(bytes: Option<u64>) -> String {
     let megabytes = bytes.map(|bytes| bytes as f64 / 1e6);
-    megabytes.map_or(String::new(), |mb| format!("; the token files take about {mb:.1} MB in all"))
+    megabytes.map_or(String::new(), |mb| format!("; the files take about {mb:.1} MB in all"))
 }
 
 /// A number as people read it: 1,234,567.

@@ -188,6 +188,10 @@ impl Gather {
                     continue;
                 }
                 piece = Piece::Whole(&document);
+            } else if let Piece::Whole(line) = piece
+                && kind == "line"
+            {
+                piece = Piece::Whole(line.strip_suffix(b"\r").unwrap_or(line));
             }
             self.take_text(piece, place, progress)?;
         }

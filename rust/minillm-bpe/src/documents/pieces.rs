@@ -129,3 +129,96 @@ impl<'f, R: Read> Pieces<'f, R> {
         self.at = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Hands out a few bytes at a time.
+    struct Slow<'t>(&'t [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let n = self.0.len().min(self.1).min(buffer.len());
+            buffer[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    fn pieces(
+        text: &[u8],
+        at_once: usize,
+        by: Option<&str>,
+        longest: usize,
+    ) -> Vec<(u64, Option<String>)> {
+        let by = by.map(str::as_bytes);
+        let mut pieces = Pieces::new(Slow(text, at_once), Path::new("t"), by, longest);
+        let mut found = Vec::new();
+        while let Some((start, piece)) = pieces.next(&Progress::default()).unwrap() {
+            found.push((start, match piece {
+                Piece::Whole(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
+                Piece::TooLong => None,
+            }));
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn prop_pieces_are_those_of_a_split(
+            text in "(a{0,9}|b|\\|\\|?|\\|x){0,30}",
+            at_once in 1_usize..20,
+            longest in 1_usize..40,
+            by in prop::sample::select(vec![Some("|"), Some("||"), Some("|x|"), None]),
+        ) {
+            let mut expected = Vec::new();
+            let (mut at, n) = (0, by.map_or(0, str::len));
+            for piece in by.map_or(vec![&text[..]], |by| text.split(by).collect()) {
+                let is_held = piece.len() <= longest;
+                expected.push((at as u64, is_held.then(|| piece.to_owned())));
+                at += piece.len() + n;
+            }
+            // Nothing behind the last delimiter is no piece.
+            expected.pop_if(|(_, piece)| piece.as_deref() == Some(""));
+            prop_assert_eq!(pieces(text.as_bytes(), at_once, by, longest), expected);
+        }
+    }
+
+    #[test]
+    fn a_piece_that_is_too_long_is_not_held() {
+        let stream = std::io::repeat(b'x').take(100_000).chain(&b"|ab|"[..]);
+        let mut pieces = Pieces::new(stream, Path::new("t"), Some(b"|"), 100);
+        let progress = Progress::default();
+        assert_eq!(pieces.next(&progress).unwrap(), Some((0, Piece::TooLong)));
+        assert_eq!(pieces.next(&progress).unwrap(), Some((100_001, Piece::Whole(b"ab"))));
+        assert_eq!(pieces.next(&progress).unwrap(), None);
+        assert!(pieces.buffer.capacity() < 1000);
+    }
+
+    #[test]
+    fn memory_of_a_long_piece_is_given_back() {
+        let long = "x".repeat(10_000) + &"|y".repeat(100);
+        let mut pieces = Pieces::new(long.as_bytes(), Path::new("t"), Some(b"|"), 1 << 20);
+        let progress = Progress::default();
+        assert!(pieces.next(&progress).unwrap().is_some());
+        assert!(pieces.buffer.len() > KEPT_BYTES);
+        let mut n = 0;
+        while let Some((_, piece)) = pieces.next(&progress).unwrap() {
+            assert_eq!(piece, Piece::Whole(b"y"));
+            n += 1;
+        }
+        assert_eq!(n, 100);
+        assert!(pieces.buffer.len() <= KEPT_BYTES);
+    }
+
+    #[test]
+    fn who_wants_to_stop_is_heard() {
+        let progress = Progress::default();
+        progress.cancel();
+        let mut pieces = Pieces::new(&b"abc"[..], Path::new("t"), None, 10);
+        assert!(matches!(pieces.next(&progress), Err(Error::Interrupted)));
+    }
+}
