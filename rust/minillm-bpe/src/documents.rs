@@ -40,8 +40,8 @@ pub use arrange::arrange;
 pub use by_source::{SourceTokens, tokens_by_source};
 pub use gather::{Gather, Rows};
 pub use options::{
-    ArrangeOptions, Arranged, GatherOptions, InvalidUtf8, OnBadRow, Out, SourceOfParts, SourceStats,
-    Taken, TextDocuments, Weigh, WhenExhausted,
+    ArrangeOptions, Arranged, GatherOptions, InvalidUtf8, OnBadRow, Out, SourceOfParts,
+    SourceStats, Taken, TextDocuments, Weigh, WhenExhausted,
 };
 pub use part::{Dropped, GatherStats, gathered};
 pub use ranges::{FileRange, cut_files};

@@ -8,6 +8,8 @@
 //!                                                  \-> encode -> shard (.bin .idx .json)
 //! ```
 //!
+//! Before that, [`documents`] makes one text of many files and tables: filtered, shuffled, mixed.
+//!
 //! Every fast path has a slow, obvious twin in `reference.rs`, and a property test that they agree.
 
 pub mod corpus;

@@ -32,18 +32,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, TokenId};
 pub use convert::{Converted, convert};
+pub(crate) use document::is_for_val;
 pub use join::{JoinedManifest, PartEntry, join};
 pub use layout::{Layout, Placed};
-pub(crate) use document::is_for_val;
 pub(crate) use lock::Lock;
-pub(crate) use part::document_range;
-pub(crate) use sealed_json::{Sealed, seal};
 pub use options::{EncodeOptions, EncodeReport, Eot, ShardReport};
 pub use part::Part;
+pub(crate) use part::document_range;
 pub use pipeline::encode_files;
 pub use reader::ShardReader;
 pub use recipe::{Input, Recipe};
 pub use run::unfinished;
+pub(crate) use sealed_json::{Sealed, seal};
 pub use writer::{SealedShard, ShardFacts, ShardWriter, Totals};
 
 const FORMAT: &str = "minillm.tokens";

@@ -43,9 +43,9 @@ pub fn arrange(
         leave_out_duplicates(&mut list, progress)?;
     }
     let bytes = list.sources.iter().map(|source| source.bytes - source.duplicate_bytes).sum();
+    let needed = options.max_bytes.unwrap_or(u64::MAX).min(bytes);
     let create = |path: &Path, has_sources| {
-        let bytes = options.max_bytes.unwrap_or(u64::MAX).min(bytes);
-        TextOut::create(path, &options.separator, options.val_fraction, has_sources, bytes)
+        TextOut::create(path, &options.separator, options.val_fraction, has_sources, needed)
     };
     let mut work = Work {
         sources,
@@ -128,7 +128,12 @@ struct Work<'a> {
     ran_out_at: Vec<Option<u64>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// Reads some sources from the start.
+    fn stream(&self, is_of: impl Fn(usize) -> bool) -> Result<Stream<'a>> {
+        Stream::new(self.list, self.sources, is_of, self.progress.stop())
+    }
+
     /// Writes the document that `stream` is at. False if a limit of all forbids it.
     fn write(&mut self, stream: &Stream<'_>, out: &mut TextOut) -> Result<bool> {
         let (source, text) = (stream.source(), stream.text());
@@ -160,7 +165,7 @@ impl Work<'_> {
 
     /// Writes the documents of some sources as they come, once.
     fn pass(&mut self, is_of: impl Fn(usize) -> bool + Copy, out: &mut TextOut) -> Result<()> {
-        let mut stream = Stream::new(self.list, self.sources, is_of)?;
+        let mut stream = self.stream(is_of)?;
         let mut is_whole = true;
         while is_whole && stream.advance(&mut self.count)? {
             is_whole = self.write(&stream, out)?;
@@ -180,7 +185,7 @@ impl Work<'_> {
         let mut mix = Mix::new(weights)?;
         let mut streams = Vec::new();
         for source in 0..self.sources.len() {
-            let mut stream = Stream::new(self.list, self.sources, |of| of == source)?;
+            let mut stream = self.stream(|of| of == source)?;
             let has_any = stream.advance(&mut self.count)?;
             if !has_any && self.options.when_exhausted == WhenExhausted::Repeat {
                 let name = &self.sources[source].name;
@@ -204,7 +209,7 @@ impl Work<'_> {
                         continue;
                     }
                 }
-                *stream = Stream::new(self.list, self.sources, |of| of == source)?;
+                *stream = self.stream(|of| of == source)?;
                 stream.advance(&mut self.count)?;
                 continue;
             }
@@ -217,7 +222,9 @@ impl Work<'_> {
                 begun[source] = self.taken[source].bytes;
                 self.ran_out_at[source].get_or_insert(self.all.documents);
                 let all_ran_out = self.ran_out_at.iter().all(Option::is_some);
-                if self.options.when_exhausted == WhenExhausted::Repeat && all_ran_out && !is_limited
+                if self.options.when_exhausted == WhenExhausted::Repeat
+                    && all_ran_out
+                    && !is_limited
                 {
                     break;
                 }

@@ -30,12 +30,11 @@ struct Text {
 ///
 /// [`Error::Shard`] for parts that are damaged; [`Error::Io`]; [`Error::Interrupted`].
 pub(super) fn leave_out_duplicates(list: &mut List, progress: &Progress) -> Result<()> {
-    let mut merge = Merge::new(list, |_| true)?;
+    let mut merge = Merge::new(list, |_| true, progress.stop())?;
     // The distinct texts of this key; more than one if the hash of different texts is the same.
     let (mut key, mut texts) = (None, Vec::new());
     while merge.advance_heads(&list.parts)? {
         let Some(run) = merge.current() else { break };
-        progress.advance(0)?;
         if key != Some(run.head.key) {
             key = Some(run.head.key);
             texts.clear();
@@ -74,8 +73,7 @@ fn equals(a: &Text, b: &Text, progress: &Progress) -> Result<bool> {
     let (mut left, mut right) = (open(a)?, open(b)?);
     let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
     loop {
-        for (stream, bytes, text) in
-            [(&mut left, &mut of_left, a), (&mut right, &mut of_right, b)]
+        for (stream, bytes, text) in [(&mut left, &mut of_left, a), (&mut right, &mut of_right, b)]
         {
             bytes.clear();
             let read = stream.take(COMPARED_BYTES as u64).read_to_end(bytes);

@@ -81,7 +81,11 @@ impl Gather {
     /// [`Error::Shard`] for options that mean nothing; [`Error::Locked`]; [`Error::Io`].
     pub fn create(out: &Path, options: GatherOptions) -> Result<Self> {
         if options.separator.is_empty() {
-            return Err(misfit(out, "separator", "is empty, expected what stands between documents"));
+            return Err(misfit(
+                out,
+                "separator",
+                "is empty, expected what stands between documents",
+            ));
         }
         if let Some(most) = options.max_repetition
             && !(0.0..=1.0).contains(&most)
@@ -132,6 +136,9 @@ impl Gather {
     /// [`Error::Rows`] for offsets that do not fit the data; else as [`files`](Self::files).
     pub fn rows(&mut self, rows: Rows<'_>, progress: &Progress) -> Result<bool> {
         rows.check()?;
+        if progress.phase() != Phase::Gather {
+            progress.begin(Phase::Gather, 0);
+        }
         self.guarded(|gather| {
             let offsets = &rows.offsets[rows.first..=rows.first + rows.n];
             for (ends, number) in offsets.windows(2).zip(rows.first_row..) {
@@ -280,7 +287,8 @@ impl Gather {
 impl Rows<'_> {
     /// Refuses offsets that do not ascend within the data.
     fn check(&self) -> Result<()> {
-        let refuse = |reason: String| Err(Error::Rows { reason: format!("{}: {reason}", self.name) });
+        let refuse =
+            |reason: String| Err(Error::Rows { reason: format!("{}: {reason}", self.name) });
         let end = self.first.checked_add(self.n).filter(|&end| end < self.offsets.len());
         let Some(end) = end else {
             let (n, first, held) = (self.n, self.first, self.offsets.len());

@@ -122,7 +122,11 @@ impl List {
             Err(misfit(path, option, reason))
         };
         if options.separator != separator {
-            return refuse("separator", format!("{:?}", options.separator), format!("{separator:?}"));
+            return refuse(
+                "separator",
+                format!("{:?}", options.separator),
+                format!("{separator:?}"),
+            );
         }
         self.is_shuffled = options.seed.is_some();
         match self.parts.first() {

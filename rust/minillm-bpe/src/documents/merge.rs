@@ -11,9 +11,10 @@ use super::list::{List, ListedPart};
 use super::part::Head;
 use super::run::RunReader;
 use crate::Result;
+use crate::progress::Stop;
 
 /// Memory for texts that are read ahead, in all runs together.
-const BUFFERS_BYTES: usize = 128 << 20;
+const BUFFERS_BYTES: usize = 64 << 20;
 
 /// Bounds of what a run reads ahead. (Tests have short texts.)
 const MOST_TEXT_BYTES: usize = if cfg!(test) { 16 } else { 1 << 20 };
@@ -28,28 +29,37 @@ pub(super) struct Merge {
     turns: BinaryHeap<Turn>,
     is_shuffled: bool,
     has_begun: bool,
+    stop: Stop,
 }
 
 impl Merge {
     /// Merges the parts of those sources that `is_of` names.
-    pub(super) fn new(list: &List, is_of: impl Fn(usize) -> bool) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shard`](crate::Error::Shard) for a part that is damaged;
+    /// [`Error::Io`](crate::Error::Io); [`Error::Interrupted`](crate::Error::Interrupted). So too
+    /// for going on.
+    pub(super) fn new(list: &List, is_of: impl Fn(usize) -> bool, stop: Stop) -> Result<Self> {
         let n_runs: usize = list.parts.iter().map(|part| part.runs.len()).sum();
         let text_bytes = (BUFFERS_BYTES / n_runs.max(1)).clamp(LEAST_TEXT_BYTES, MOST_TEXT_BYTES);
         let (mut runs, mut turns) = (Vec::new(), BinaryHeap::new());
         for (index, part) in list.parts.iter().enumerate().filter(|(_, part)| is_of(part.source)) {
             for mut run in RunReader::of_part(part, index, text_bytes) {
+                stop.check()?;
                 if run.advance()? {
                     turns.push(turn(&run, runs.len(), list.is_shuffled));
                 }
                 runs.push(run);
             }
         }
-        Ok(Self { runs, turns, is_shuffled: list.is_shuffled, has_begun: false })
+        Ok(Self { runs, turns, is_shuffled: list.is_shuffled, has_begun: false, stop })
     }
 
     /// Goes on to the next document that takes part, without its text. False at the end.
     pub(super) fn advance_heads(&mut self, parts: &[ListedPart]) -> Result<bool> {
         loop {
+            self.stop.check()?;
             if self.has_begun
                 && let Some(mut first) = self.turns.peek_mut()
             {

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::GatherOptions;
-use super::part::{FORMAT, FORMAT_VERSION, GatherStats, Head, Manifest, RunFacts, key, manifest_path};
+use super::part::{
+    FORMAT, FORMAT_VERSION, GatherStats, Head, Manifest, RunFacts, key, manifest_path,
+};
 use crate::progress::Progress;
 use crate::shard::{Lock, TOOL, seal};
 use crate::staged::{Staged, remove};

@@ -158,10 +158,13 @@ mod tests {
         let mut pieces = Pieces::new(Slow(text, at_once), Path::new("t"), by, longest);
         let mut found = Vec::new();
         while let Some((start, piece)) = pieces.next(&Progress::default()).unwrap() {
-            found.push((start, match piece {
-                Piece::Whole(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
-                Piece::TooLong => None,
-            }));
+            found.push((
+                start,
+                match piece {
+                    Piece::Whole(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
+                    Piece::TooLong => None,
+                },
+            ));
         }
         found
     }

@@ -142,7 +142,11 @@ impl RunReader {
     pub(super) fn read_text(&mut self) -> Result<()> {
         self.text = self.texts.take(self.head.len as usize)?;
         self.is_ahead = false;
-        if super::part::key(self.text(), self.seed) == self.head.key { Ok(()) } else { Err(self.damaged()) }
+        if super::part::key(self.text(), self.seed) == self.head.key {
+            Ok(())
+        } else {
+            Err(self.damaged())
+        }
     }
 
     /// The text that was read.

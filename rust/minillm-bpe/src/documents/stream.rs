@@ -4,7 +4,7 @@ use super::list::List;
 use super::merge::Merge;
 use super::{ArrangeOptions, SourceOfParts, Weigh};
 use crate::encode::State;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stop};
 use crate::{Encoder, Result, TokenId};
 
 /// Memory for pre-tokens that were met.
@@ -18,9 +18,10 @@ pub(super) struct Count {
 
 impl Count {
     pub(super) fn new(options: &ArrangeOptions, progress: &Progress) -> Self {
-        let encoder = options.encoder.as_ref().map(|encoder| {
-            (encoder.clone(), encoder.new_state(STATE_BYTES, progress.stop()))
-        });
+        let encoder = options
+            .encoder
+            .as_ref()
+            .map(|encoder| (encoder.clone(), encoder.new_state(STATE_BYTES, progress.stop())));
         Self { encoder, ids: Vec::new() }
     }
 
@@ -54,10 +55,11 @@ impl<'a> Stream<'a> {
         list: &'a List,
         sources: &'a [SourceOfParts],
         is_of: impl Fn(usize) -> bool,
+        stop: Stop,
     ) -> Result<Self> {
         let n = sources.len();
         let n_open = (0..n).filter(|&source| is_of(source)).count();
-        let merge = Merge::new(list, is_of)?;
+        let merge = Merge::new(list, is_of, stop)?;
         let (given, is_closed) = (vec![0; n], vec![false; n]);
         let (source, tokens, has_ended) = (0, 0, false);
         Ok(Self { list, sources, merge, given, is_closed, n_open, source, tokens, has_ended })

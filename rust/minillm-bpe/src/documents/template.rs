@@ -38,9 +38,8 @@ impl Text {
     /// [`Error::Template`] for a brace without its other half, a field without a name, or no field
     /// at all.
     pub fn of_template(template: &str) -> Result<Self> {
-        let refuse = |reason: String| {
-            Err(Error::Template { template: template.to_owned(), reason })
-        };
+        let refuse =
+            |reason: String| Err(Error::Template { template: template.to_owned(), reason });
         let (mut fields, mut letters, mut rest) = (Vec::new(), String::new(), template);
         while let Some(at) = rest.find(['{', '}']) {
             let (before, brace) = rest.split_at(at);

@@ -31,7 +31,13 @@ fn listed() -> impl Strategy<Value = Listed> {
 }
 
 /// Gathers the texts of a source in parts of so many.
-fn gather(folder: &Path, name: &str, listed: &Listed, per_part: usize, seed: Option<u64>) -> SourceOfParts {
+fn gather(
+    folder: &Path,
+    name: &str,
+    listed: &Listed,
+    per_part: usize,
+    seed: Option<u64>,
+) -> SourceOfParts {
     let options = GatherOptions {
         max_documents: listed.max_documents,
         max_bytes: listed.max_bytes,
@@ -52,7 +58,12 @@ fn gather(folder: &Path, name: &str, listed: &Listed, per_part: usize, seed: Opt
 }
 
 /// The slow twin: the documents that are arranged, each with its source.
-fn list(sources: &[Listed], seed: Option<u64>, is_weighted: bool, options: &ArrangeOptions) -> Vec<(usize, String)> {
+fn list(
+    sources: &[Listed],
+    seed: Option<u64>,
+    is_weighted: bool,
+    options: &ArrangeOptions,
+) -> Vec<(usize, String)> {
     let mut seen = HashSet::new();
     let mut streams: Vec<Vec<(usize, String)>> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
@@ -93,8 +104,13 @@ fn list(sources: &[Listed], seed: Option<u64>, is_weighted: bool, options: &Arra
 }
 
 /// Of the sources at or below their share, always that whose next document is due first.
-fn mix(sources: &[Listed], streams: &[Vec<(usize, String)>], options: &ArrangeOptions) -> Vec<(usize, String)> {
-    let mut weights: Vec<u64> = sources.iter().map(|source| (source.weight * 10.0) as u64).collect();
+fn mix(
+    sources: &[Listed],
+    streams: &[Vec<(usize, String)>],
+    options: &ArrangeOptions,
+) -> Vec<(usize, String)> {
+    let mut weights: Vec<u64> =
+        sources.iter().map(|source| (source.weight * 10.0) as u64).collect();
     let (mut taken, mut at) = (vec![0; streams.len()], vec![0; streams.len()]);
     let (mut mixed, mut ran_out) = (Vec::new(), HashSet::new());
     let units = |source: usize, at: usize| match (streams[source].get(at), options.weigh) {
@@ -138,7 +154,11 @@ fn mix(sources: &[Listed], streams: &[Vec<(usize, String)>], options: &ArrangeOp
     mixed
 }
 
-fn run(folder: &Path, sources: &[SourceOfParts], options: &ArrangeOptions) -> (Arranged, Vec<String>) {
+fn run(
+    folder: &Path,
+    sources: &[SourceOfParts],
+    options: &ArrangeOptions,
+) -> (Arranged, Vec<String>) {
     let out = folder.join("all.txt");
     let options = ArrangeOptions { out: Out::One(out.clone()), ..options.clone() };
     let arranged = arrange(sources, &options, &Progress::default()).unwrap();
@@ -242,12 +262,14 @@ fn each_source_goes_to_its_own_text_without_duplicates_of_those_before() {
         of_texts(folder.path(), "b", &["four", "two"], Some(1)),
     ];
     let outs = ["a.txt", "b.txt"].map(|name| folder.path().join(name));
-    let options =
-        ArrangeOptions { deduplicate: true, ..arrange_options(Out::Each(outs.to_vec())) };
+    let options = ArrangeOptions { deduplicate: true, ..arrange_options(Out::Each(outs.to_vec())) };
     let arranged = arrange(&sources, &options, &Progress::default()).unwrap();
     let mut first = documents(&outs[0]);
     first.sort();
-    assert_eq!((first, documents(&outs[1])), (vec!["one".into(), "three".into(), "two".into()], vec!["four".to_owned()]));
+    assert_eq!(
+        (first, documents(&outs[1])),
+        (vec!["one".into(), "three".into(), "two".into()], vec!["four".to_owned()])
+    );
     let duplicates: Vec<u64> = arranged.sources.iter().map(|source| source.duplicates).collect();
     assert_eq!(duplicates, [1, 1]);
     assert!(!folder.path().join("a.txt.sources").exists());

@@ -13,7 +13,11 @@ fn read(parts: &[PathBuf]) -> Vec<String> {
 }
 
 /// What files of that name and content give, each one of the file system.
-fn gather(name: &str, content: &[u8], options: GatherOptions) -> Result<(GatherStats, Vec<String>)> {
+fn gather(
+    name: &str,
+    content: &[u8],
+    options: GatherOptions,
+) -> Result<(GatherStats, Vec<String>)> {
     let folder = folder();
     let (path, out) = (folder.path().join(name), folder.path().join("part"));
     std::fs::write(&path, content).unwrap();
@@ -30,7 +34,8 @@ fn refusal(name: &str, content: &str, options: GatherOptions) -> String {
 fn text_is_cut_at_separators_line_ends_or_nowhere() {
     let text = b"one\n| |\ntwo|\n\nthree\r\n";
     let cut = |documents| {
-        let (stats, found) = gather("a.txt", text, GatherOptions { documents, ..options(None) }).unwrap();
+        let (stats, found) =
+            gather("a.txt", text, GatherOptions { documents, ..options(None) }).unwrap();
         (found, stats.rows, stats.dropped.blank)
     };
     let strings = |texts: &[&str]| -> Vec<String> { texts.iter().map(|&t| t.to_owned()).collect() };
@@ -180,6 +185,18 @@ fn what_is_dropped_or_interrupted_leaves_nothing() {
     assert!(matches!(read, Err(Error::Interrupted)));
     drop(gather);
     assert_eq!(names(folder.path()), ["a.txt"]);
+}
+
+#[test]
+fn what_a_killed_process_left_is_in_nobodys_way() {
+    let folder = folder();
+    let out = folder.path().join("part");
+    std::fs::write(folder.path().join(".part.unfinished"), "more than the new one will have").unwrap();
+    std::fs::write(folder.path().join(".part.lock"), "").unwrap();
+    assert_eq!(gathered(&out, None).unwrap(), None);
+    gather_rows(&out, options(None), &["a".to_owned()]).unwrap();
+    assert_eq!(names(folder.path()), ["part", "part.json"]);
+    assert_eq!(read(&[out]), ["a"]);
 }
 
 /// The slow twin: what of `texts`, one behind the other, is kept.

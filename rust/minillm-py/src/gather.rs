@@ -1,30 +1,19 @@
-//! `Gather`, `arrange` and what belongs to them: documents before they are encoded.
+//! `Gather` and `cut_files`: the documents of one part of a corpus.
 
 use std::path::PathBuf;
 
 use minillm_bpe::documents::{
-    ArrangeOptions, Arranged, FileRange, Gather as CoreGather, GatherOptions, GatherStats,
-    InvalidUtf8, OnBadRow, Out, Rows, SourceOfParts, Taken, Text, TextDocuments, Weigh,
-    WhenExhausted, arrange as arrange_parts, cut_files as cut, gathered as read_gathered,
-    tokens_by_source as count_by_source,
+    FileRange, Gather as CoreGather, GatherOptions, GatherStats, InvalidUtf8, OnBadRow, Rows, Text,
+    TextDocuments, cut_files as cut, gathered as read_gathered,
 };
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::bpe::Bpe;
+use crate::arrange::one_of;
 use crate::progress::Progress;
 use crate::work::{released, watched};
-
-/// The value of that name.
-fn one_of<T: Copy>(option: &str, name: &str, known: &[(&str, T)]) -> PyResult<T> {
-    let found = known.iter().find(|(known, _)| *known == name);
-    found.map(|&(_, value)| value).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        PyValueError::new_err(format!("unknown {option} `{name}`; known are {}", names.join(", ")))
-    })
-}
 
 fn parse_documents(name: &str) -> PyResult<TextDocuments> {
     use TextDocuments::{File, Line, Separator};
@@ -87,10 +76,8 @@ pub struct Gather {
     progress: Progress,
 }
 
-impl Gather {
-    fn gather(&mut self) -> PyResult<&mut CoreGather> {
-        self.gather.as_mut().ok_or_else(|| PyValueError::new_err("the part is finished already"))
-    }
+fn finished() -> PyErr {
+    PyValueError::new_err("the part is finished already")
 }
 
 #[pymethods]
@@ -141,11 +128,10 @@ impl Gather {
         template: Option<&str>,
     ) -> PyResult<bool> {
         let files: Vec<FileRange> = paths.into_iter().map(FileRange::from).collect();
-        let text = released(py, || {
-            template.map_or_else(|| Ok(Text::of_field(field)), Text::of_template)
-        })?;
+        let text =
+            released(py, || template.map_or_else(|| Ok(Text::of_field(field)), Text::of_template))?;
         let progress = self.progress.clone();
-        let gather = self.gather()?;
+        let gather = self.gather.as_mut().ok_or_else(finished)?;
         watched(py, &progress.0, || gather.files(&files, &text, &progress.0), || Ok(()))
     }
 
@@ -164,14 +150,13 @@ impl Gather {
         let (offsets, data) = (offsets.as_slice()?, data.as_slice()?);
         let rows = Rows { offsets, data, first, n, name, first_row };
         let progress = self.progress.clone();
-        let gather = self.gather()?;
+        let gather = self.gather.as_mut().ok_or_else(finished)?;
         watched(py, &progress.0, || gather.rows(rows, &progress.0), || Ok(()))
     }
 
     /// Completes the part.
     fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Gathered<'py>> {
-        self.gather()?;
-        let Some(gather) = self.gather.take() else { return Err(PyValueError::new_err("")) };
+        let gather = self.gather.take().ok_or_else(finished)?;
         let (out, progress) = (&self.out, &self.progress.0);
         let stats = watched(py, progress, || gather.finish(out, progress), || Ok(()))?;
         Gathered::of(py, stats)
@@ -211,158 +196,6 @@ pub fn gathered<'py>(
     };
     let stats = released(py, || read_gathered(&out, Some(&options)))?;
     stats.map(|stats| Gathered::of(py, stats)?.into_pyobject(py)).transpose()
-}
-
-/// A source, as Python's dictionary describes it.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub struct Source {
-    name: String,
-    parts: Vec<PathBuf>,
-    #[pyo3(default)]
-    weight: Option<f64>,
-    #[pyo3(default)]
-    max_documents: Option<u64>,
-    #[pyo3(default)]
-    max_bytes: Option<u64>,
-    #[pyo3(default)]
-    max_tokens: Option<u64>,
-}
-
-/// What was taken of a source.
-#[derive(IntoPyObject)]
-struct SourceStats {
-    name: String,
-    documents: u64,
-    bytes: u64,
-    lines: u64,
-    tokens: u64,
-    duplicates: u64,
-    epochs: f64,
-    ran_out_at: Option<u64>,
-}
-
-/// What was arranged.
-#[derive(IntoPyObject)]
-pub struct Report {
-    sources: Vec<SourceStats>,
-    documents: u64,
-    bytes: u64,
-    lines: u64,
-    tokens: u64,
-    duplicates: u64,
-}
-
-impl From<Arranged> for Report {
-    fn from(arranged: Arranged) -> Self {
-        let Taken { documents, bytes, lines, tokens } = arranged.taken;
-        let duplicates = arranged.sources.iter().map(|source| source.duplicates).sum();
-        let sources = arranged.sources.into_iter().map(|source| {
-            let Taken { documents, bytes, lines, tokens } = source.taken;
-            let (duplicates, epochs) = (source.duplicates, source.epochs);
-            let (name, ran_out_at) = (source.name, source.ran_out_at);
-            SourceStats { name, documents, bytes, lines, tokens, duplicates, epochs, ran_out_at }
-        });
-        Self { sources: sources.collect(), documents, bytes, lines, tokens, duplicates }
-    }
-}
-
-/// One file, or one for each source.
-#[derive(FromPyObject)]
-pub enum Outs {
-    /// For each source.
-    Each(Vec<PathBuf>),
-    /// For all.
-    One(PathBuf),
-}
-
-/// Arranges the parts of `sources` into a text, or into one for each.
-#[pyfunction]
-#[pyo3(signature = (
-    sources, *, out, deduplicate, weigh, when_exhausted, max_documents=None, max_bytes=None,
-    max_tokens=None, encoder=None, separator=minillm_bpe::END_OF_TEXT, val_fraction=0.0,
-    progress=Progress::default()
-))]
-#[expect(clippy::too_many_arguments, reason = "options with names, as Python passes them")]
-pub fn arrange(
-    py: Python<'_>,
-    sources: Vec<Source>,
-    out: Outs,
-    deduplicate: bool,
-    weigh: &str,
-    when_exhausted: &str,
-    max_documents: Option<u64>,
-    max_bytes: Option<u64>,
-    max_tokens: Option<u64>,
-    encoder: Option<&Bpe>,
-    separator: &str,
-    val_fraction: f64,
-    progress: Progress,
-) -> PyResult<Report> {
-    use WhenExhausted::{Repeat, Reweight, Stop};
-    let sources: Vec<SourceOfParts> = sources
-        .into_iter()
-        .map(|source| {
-            let Source { name, parts, weight, max_documents, max_bytes, max_tokens } = source;
-            SourceOfParts { name, parts, weight, max_documents, max_bytes, max_tokens }
-        })
-        .collect();
-    let units =
-        [("documents", Weigh::Documents), ("bytes", Weigh::Bytes), ("tokens", Weigh::Tokens)];
-    let ends = [("stop", Stop), ("repeat", Repeat), ("reweight", Reweight)];
-    let options = ArrangeOptions {
-        out: match out {
-            Outs::One(path) => Out::One(path),
-            Outs::Each(paths) => Out::Each(paths),
-        },
-        deduplicate,
-        weigh: one_of("weigh", weigh, &units)?,
-        when_exhausted: one_of("when_exhausted", when_exhausted, &ends)?,
-        max_documents,
-        max_bytes,
-        max_tokens,
-        encoder: encoder.map(|bpe| released(py, || bpe.encoder().cloned())).transpose()?,
-        separator: separator.to_owned(),
-        val_fraction,
-    };
-    let work = || arrange_parts(&sources, &options, &progress.0);
-    watched(py, &progress.0, work, || Ok(())).map(Report::from)
-}
-
-/// What one source has in one token file.
-#[derive(IntoPyObject)]
-struct InShard {
-    documents: u64,
-    bytes: u64,
-    tokens: u64,
-}
-
-/// What one source has in the token files.
-#[derive(IntoPyObject)]
-pub struct BySource {
-    train: InShard,
-    val: InShard,
-}
-
-/// What each source has in the token files of an arranged text.
-#[pyfunction]
-pub fn tokens_by_source(
-    py: Python<'_>,
-    sources: PathBuf,
-    train: PathBuf,
-    val: Option<PathBuf>,
-    n_sources: usize,
-) -> PyResult<Vec<BySource>> {
-    let found = released(py, || count_by_source(&sources, &train, val.as_deref(), n_sources))?;
-    let of = found.into_iter().map(|counts| {
-        let [train, val] = counts.map(|it| InShard {
-            documents: it.documents,
-            bytes: it.bytes,
-            tokens: it.tokens,
-        });
-        BySource { train, val }
-    });
-    Ok(of.collect())
 }
 
 /// Cuts files into parts, each some ranges of them.
