@@ -72,7 +72,8 @@ impl<'py> Gathered<'py> {
 #[pyclass(module = "minillm._core")]
 pub struct Gather {
     out: PathBuf,
-    gather: Option<CoreGather>,
+    /// In a box: it searches with vectors of 32 bytes, and Python aligns its objects to 16.
+    gather: Option<Box<CoreGather>>,
     progress: Progress,
 }
 
@@ -115,7 +116,7 @@ impl Gather {
             max_bytes,
         };
         let gather = released(py, || CoreGather::create(&out, options))?;
-        Ok(Self { out, gather: Some(gather), progress })
+        Ok(Self { out, gather: Some(Box::new(gather)), progress })
     }
 
     /// Reads files. False once the limit of the part is reached.

@@ -34,7 +34,7 @@ pub fn arrange(
     progress: &Progress,
 ) -> Result<Arranged> {
     let weights = check(sources, options)?;
-    let mut list = List::read(sources, &options.separator)?;
+    let mut list = List::read(sources, &options.separator, &progress.stop())?;
     progress.begin(Phase::Arrange, list.sources.iter().map(|source| source.bytes).sum());
     if options.deduplicate {
         if !list.is_shuffled && !list.parts.is_empty() {
@@ -249,7 +249,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Which part of an epoch so many bytes are, where it has not ended: below 1.
+/// Which part of an epoch so many bytes are, where it has not ended.
 fn part_of_epoch(source: &Expected, bytes: u64) -> f64 {
     let all = source.bytes.saturating_sub(source.duplicate_bytes).max(1);
     (bytes as f64 / all as f64).min(1.0)

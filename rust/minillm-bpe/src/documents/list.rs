@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::SourceOfParts;
 use super::part::{Head, Manifest, RunFacts};
+use super::run::RunReader;
+use crate::progress::Stop;
 use crate::shard::misfit;
 use crate::{Error, Result};
 
@@ -34,6 +36,18 @@ impl ListedPart {
             && self.duplicates.get(word).is_none_or(|bits| bits & bit == 0)
     }
 
+    /// Bytes of the documents that take part; reads all heads.
+    fn bytes_taken(&self, stop: &Stop) -> Result<u64> {
+        let mut bytes = 0;
+        for mut run in RunReader::of_part(self, 0, 0) {
+            while run.advance()? {
+                stop.check()?;
+                bytes += if self.takes(&run.head) { u64::from(run.head.len) } else { 0 };
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Leaves out a document of it.
     pub(super) fn leave_out(&mut self, ordinal: u64) -> Result<()> {
         if ordinal >= self.documents {
@@ -58,7 +72,7 @@ fn place(ordinal: u64) -> (usize, u64) {
 /// What is known of a source before its documents are read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Expected {
-    /// Bytes that take part, or a few more.
+    /// Bytes that take part, unless a limit of tokens leaves some out.
     pub(super) bytes: u64,
     /// Documents of it that equal others, and their bytes.
     pub(super) duplicates: u64,
@@ -79,8 +93,8 @@ impl List {
     /// # Errors
     ///
     /// [`Error::Shard`] for a part that is missing, damaged, or was gathered with another seed or
-    /// separator than the first.
-    pub(super) fn read(sources: &[SourceOfParts], separator: &str) -> Result<Self> {
+    /// separator than the first; [`Error::Io`]; [`Error::Interrupted`].
+    pub(super) fn read(sources: &[SourceOfParts], separator: &str, stop: &Stop) -> Result<Self> {
         let mut list = Self { parts: Vec::new(), sources: Vec::new(), is_shuffled: false };
         for (index, source) in sources.iter().enumerate() {
             list.sources.push(Expected::default());
@@ -102,7 +116,11 @@ impl List {
                     most_bytes: bytes_left,
                     duplicates: Vec::new(),
                 });
-                list.sources[index].bytes += stats.bytes.min(bytes_left);
+                let is_whole = stats.documents <= documents_left && stats.bytes <= bytes_left;
+                list.sources[index].bytes += match list.parts.last() {
+                    Some(part) if !is_whole => part.bytes_taken(stop)?,
+                    _ => stats.bytes,
+                };
                 // What follows a document that is left out is left out, however short.
                 let is_cut = stats.limited || stats.bytes > bytes_left;
                 documents_left = documents_left.saturating_sub(stats.documents);

@@ -191,7 +191,8 @@ fn what_is_dropped_or_interrupted_leaves_nothing() {
 fn what_a_killed_process_left_is_in_nobodys_way() {
     let folder = folder();
     let out = folder.path().join("part");
-    std::fs::write(folder.path().join(".part.unfinished"), "more than the new one will have").unwrap();
+    std::fs::write(folder.path().join(".part.unfinished"), "more than the new one will have")
+        .unwrap();
     std::fs::write(folder.path().join(".part.lock"), "").unwrap();
     assert_eq!(gathered(&out, None).unwrap(), None);
     gather_rows(&out, options(None), &["a".to_owned()]).unwrap();
