@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use minillm_bpe::Result;
 use minillm_bpe::documents::{
     FileRange, Gather as CoreGather, GatherOptions, GatherStats, InvalidUtf8, OnBadRow, Rows, Text,
     TextDocuments, cut_files as cut, gathered as read_gathered,
 };
+use minillm_bpe::progress::Progress as CoreProgress;
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -73,12 +75,31 @@ impl<'py> Gathered<'py> {
 pub struct Gather {
     out: PathBuf,
     /// In a box: it searches with vectors of 32 bytes, and Python aligns its objects to 16.
-    gather: Option<Box<CoreGather>>,
+    part: Option<Box<CoreGather>>,
     progress: Progress,
 }
 
+const _: () = assert!(align_of::<Gather>() <= 16);
+
 fn finished() -> PyErr {
-    PyValueError::new_err("the part is finished already")
+    PyValueError::new_err("the part is finished already, or has failed")
+}
+
+impl Gather {
+    /// Reads; what fails, or is interrupted, leaves nothing, even if someone keeps the object.
+    fn read(
+        &mut self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut CoreGather, &CoreProgress) -> Result<bool> + Send,
+    ) -> PyResult<bool> {
+        let part = self.part.as_mut().ok_or_else(finished)?;
+        let progress = &self.progress.0;
+        let read = watched(py, progress, || work(part, progress), || Ok(()));
+        if read.is_err() {
+            self.part = None;
+        }
+        read
+    }
 }
 
 #[pymethods]
@@ -116,7 +137,7 @@ impl Gather {
             max_bytes,
         };
         let gather = released(py, || CoreGather::create(&out, options))?;
-        Ok(Self { out, gather: Some(Box::new(gather)), progress })
+        Ok(Self { out, part: Some(Box::new(gather)), progress })
     }
 
     /// Reads files. False once the limit of the part is reached.
@@ -131,9 +152,7 @@ impl Gather {
         let files: Vec<FileRange> = paths.into_iter().map(FileRange::from).collect();
         let text =
             released(py, || template.map_or_else(|| Ok(Text::of_field(field)), Text::of_template))?;
-        let progress = self.progress.clone();
-        let gather = self.gather.as_mut().ok_or_else(finished)?;
-        watched(py, &progress.0, || gather.files(&files, &text, &progress.0), || Ok(()))
+        self.read(py, |part, progress| part.files(&files, &text, progress))
     }
 
     /// Reads rows of a table. False once the limit of the part is reached.
@@ -150,14 +169,12 @@ impl Gather {
     ) -> PyResult<bool> {
         let (offsets, data) = (offsets.as_slice()?, data.as_slice()?);
         let rows = Rows { offsets, data, first, n, name, first_row };
-        let progress = self.progress.clone();
-        let gather = self.gather.as_mut().ok_or_else(finished)?;
-        watched(py, &progress.0, || gather.rows(rows, &progress.0), || Ok(()))
+        self.read(py, |part, progress| part.rows(rows, progress))
     }
 
     /// Completes the part.
     fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Gathered<'py>> {
-        let gather = self.gather.take().ok_or_else(finished)?;
+        let gather = self.part.take().ok_or_else(finished)?;
         let (out, progress) = (&self.out, &self.progress.0);
         let stats = watched(py, progress, || gather.finish(out, progress), || Ok(()))?;
         Gathered::of(py, stats)

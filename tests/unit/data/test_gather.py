@@ -112,6 +112,34 @@ def test_tokens_of_each_source_are_those_of_the_token_files(tmp_path):
     assert share == pytest.approx(0.75, abs=0.01)
 
 
+def test_limits_of_tokens_are_kept_and_as_full_as_they_can_be(tmp_path):
+    tokenizer = Tokenizer.train(["a few words to learn from"], vocab_size=270)
+    sources = [
+        {"name": name, "parts": [gathered(tmp_path / name, texts)], "max_tokens": most}
+        for name, texts, most in [
+            ("x", [f"{i:02}" for i in range(50)], 31),
+            ("y", ["a"] * 50, None),
+        ]
+    ]
+    out = tmp_path / "all.txt"
+    stats = _core.arrange(sources, out=out, encoder=tokenizer, max_tokens=50, **PLAIN)
+    # Two digits and a separator are three tokens, a letter and a separator two.
+    assert [(source["documents"], source["tokens"]) for source in stats["sources"]] == [
+        (10, 30),
+        (10, 20),
+    ]
+    assert documents(out) == [f"{i:02}" for i in range(10)] + ["a"] * 10
+
+
+def test_a_part_that_fails_leaves_nothing_while_it_is_held(tmp_path):
+    gather = _core.Gather(tmp_path / "part", seed=None, **OPTIONS)
+    with pytest.raises(FileNotFoundError, match="gone"):
+        gather.files([tmp_path / "gone.txt"])
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="the part is finished already, or has failed"):
+        gather.finish()
+
+
 FILLS = """
 import sys
 import numpy as np

@@ -171,9 +171,10 @@ impl<'a> Work<'a> {
             is_whole = self.write(&stream, out)?;
         }
         for source in (0..self.sources.len()).filter(|&source| is_of(source)) {
-            self.epochs[source] = match is_whole {
-                true => f64::from(self.taken[source].documents > 0),
-                false => part_of_epoch(&self.list.sources[source], self.taken[source].bytes),
+            self.epochs[source] = if is_whole {
+                f64::from(self.taken[source].documents > 0)
+            } else {
+                part_of_epoch(&self.list.sources[source], self.taken[source].bytes)
             };
             self.ran_out_at[source] = is_whole.then_some(self.all.documents);
         }

@@ -10,7 +10,8 @@ use crate::documents::part::key;
 #[derive(Clone, Debug)]
 struct Listed {
     texts: Vec<String>,
-    weight: f64,
+    /// Ten times its weight.
+    tenths: u32,
     max_documents: Option<u64>,
     max_bytes: Option<u64>,
 }
@@ -18,13 +19,13 @@ struct Listed {
 fn listed() -> impl Strategy<Value = Listed> {
     (
         prop::collection::vec("[ab]{1,3}|[abc]{1,20}", 0..40),
-        prop::sample::select(vec![1.0, 0.5, 3.0, 0.7]),
+        prop::sample::select(vec![10, 5, 30, 7]),
         prop::option::weighted(0.2, 0_u64..30),
         prop::option::weighted(0.2, 0_u64..100),
     )
-        .prop_map(|(texts, weight, max_documents, max_bytes)| Listed {
+        .prop_map(|(texts, tenths, max_documents, max_bytes)| Listed {
             texts,
-            weight,
+            tenths,
             max_documents,
             max_bytes,
         })
@@ -50,7 +51,7 @@ fn gather(
         parts.push(out);
     }
     SourceOfParts {
-        weight: Some(listed.weight),
+        weight: Some(f64::from(listed.tenths) / 10.0),
         max_documents: listed.max_documents,
         max_bytes: listed.max_bytes,
         ..source(name, parts)
@@ -109,8 +110,7 @@ fn mix(
     streams: &[Vec<(usize, String)>],
     options: &ArrangeOptions,
 ) -> Vec<(usize, String)> {
-    let mut weights: Vec<u64> =
-        sources.iter().map(|source| (source.weight * 10.0) as u64).collect();
+    let mut weights: Vec<u64> = sources.iter().map(|source| u64::from(source.tenths)).collect();
     let (mut taken, mut at) = (vec![0; streams.len()], vec![0; streams.len()]);
     let (mut mixed, mut ran_out) = (Vec::new(), HashSet::new());
     let units = |source: usize, at: usize| match (streams[source].get(at), options.weigh) {
@@ -237,8 +237,8 @@ proptest! {
     ) {
         let folder = folder();
         let arranged = |texts: &[String], name: &str, per_part| {
-            let (weight, max_documents, max_bytes) = (1.0, None, None);
-            let listed = Listed { texts: texts.to_vec(), weight, max_documents, max_bytes };
+            let (tenths, max_documents, max_bytes) = (10, None, None);
+            let listed = Listed { texts: texts.to_vec(), tenths, max_documents, max_bytes };
             let source = gather(folder.path(), name, &listed, per_part, Some(seed));
             run(folder.path(), &[source], &arrange_options(Out::Each(vec![]))).1
         };
@@ -250,7 +250,7 @@ proptest! {
 
 fn of_texts(folder: &Path, name: &str, texts: &[&str], seed: Option<u64>) -> SourceOfParts {
     let texts = texts.iter().map(|&text| text.to_owned()).collect();
-    let listed = Listed { texts, weight: 1.0, max_documents: None, max_bytes: None };
+    let listed = Listed { texts, tenths: 10, max_documents: None, max_bytes: None };
     SourceOfParts { weight: None, ..gather(folder, name, &listed, 3, seed) }
 }
 
