@@ -1,7 +1,7 @@
 //! Documents -> one text to encode: read, filtered, shuffled, mixed and freed of duplicates.
 //!
 //! ```text
-//! files, rows -> pieces -> filters -> gather -> part (.part .part.json)     one for each part
+//! files, rows -> pieces -> filters -> gather -> part (NAME NAME.json)       one for each part
 //!                          parts -> merge -> duplicates -> mix -> arrange -> text, its sources
 //! ```
 //!

@@ -119,3 +119,45 @@ fn for_each_entry(path: &Path, mut each: impl FnMut(u16, bool, u32) -> Result<()
     }
     Err(misfit(path, "checksum", "is not that of the entries: it is damaged"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documents::text_out::{TextOut, sources_path};
+    use crate::progress::Progress;
+
+    #[test]
+    fn entries_are_those_that_were_written_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("all.txt");
+        let progress = Progress::default();
+        let mut out = TextOut::create(&text, "|", 0.5, true, 0).unwrap();
+        let documents: Vec<String> = (0..20).map(|i| "x".repeat(i)).collect();
+        for (source, document) in (0..).zip(&documents) {
+            out.push(source, document.as_bytes(), &progress).unwrap();
+        }
+        out.finish(&progress).unwrap();
+        let (path, mut found) = (sources_path(&text), Vec::new());
+        let read = |found: &mut Vec<_>| {
+            for_each_entry(&path, |source, is_val, bytes| {
+                found.push((source, is_val, bytes));
+                Ok(())
+            })
+        };
+        read(&mut found).unwrap();
+        assert!(found.iter().zip(0..).all(|(entry, i)| (entry.0, entry.2) == (i, i.into())));
+        let n_val = found.iter().filter(|(_, is_val, _)| *is_val).count();
+        assert!((3..18).contains(&n_val));
+        let good = std::fs::read(&path).unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, bytes).unwrap();
+            assert!(read(&mut found).is_err(), "bit {bit}");
+        }
+        for len in 0..good.len() {
+            std::fs::write(&path, &good[..len]).unwrap();
+            assert!(read(&mut found).is_err(), "{len} bytes");
+        }
+    }
+}
