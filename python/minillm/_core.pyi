@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from io import BufferedReader
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, TypeAlias, final
+from typing import Any, Literal, NotRequired, Protocol, Self, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ __all__ = [
     "Counts",
     "CountsFiles",
     "Encoded",
+    "Gather",
     "Order",
     "Progress",
     "RowReader",
@@ -31,12 +32,15 @@ __all__ = [
     "Table",
     "Trained",
     "__version__",
+    "arrange",
     "convert_ids",
     "count",
     "count_to_file",
+    "cut_files",
     "encode_files",
     "expand_files",
     "foreign_vocab",
+    "gathered",
     "holds_json_lines",
     "join_parts",
     "measure",
@@ -44,6 +48,7 @@ __all__ = [
     "pretokenize",
     "read_layout",
     "read_rows",
+    "tokens_by_source",
     "train",
     "unfinished_encode",
     "unicode_version",
@@ -76,7 +81,7 @@ _IdArray: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32]
 class Progress:
     def __new__(cls) -> Self: ...
     @property
-    def phase(self) -> Literal["idle", "count", "fold", "merge", "encode"]: ...
+    def phase(self) -> Literal["idle", "count", "fold", "merge", "encode", "gather", "arrange"]: ...
     @property
     def done(self) -> int: ...
     @property
@@ -377,6 +382,125 @@ def convert_ids(
 ) -> tuple[Literal["minillm", "nanogpt", "llmc", "npy"], Literal["uint16", "uint32"], int]: ...
 def join_parts(parts: Sequence[str | Path], out: str | Path) -> tuple[int, int, int]: ...
 def unfinished_encode(out: str | Path) -> int | None: ...
+
+_Documents: TypeAlias = Literal["separator", "line", "file"]
+_InvalidUtf8: TypeAlias = Literal["keep", "replace", "skip", "stop"]
+_OnBadRow: TypeAlias = Literal["stop", "skip"]
+_Range: TypeAlias = tuple[_Path, int, int]
+
+class _Gathered(TypedDict):
+    rows: int
+    documents: int
+    bytes: int
+    lines: int
+    dropped: dict[str, int]
+    limited: bool
+
+@final
+class Gather:
+    def __new__(
+        cls,
+        out: _Path,
+        *,
+        seed: int | None,
+        documents: _Documents,
+        separator: str = ...,
+        min_length: int = 0,
+        max_repetition: float | None = None,
+        invalid_utf8: _InvalidUtf8,
+        on_bad_row: _OnBadRow,
+        max_documents: int | None = None,
+        max_bytes: int | None = None,
+        progress: Progress = ...,
+    ) -> Self: ...
+    def files(
+        self,
+        paths: Sequence[_Path | _Range],
+        *,
+        field: str = "text",
+        template: str | None = None,
+    ) -> bool: ...
+    def rows(
+        self,
+        offsets: NDArray[np.int64],
+        data: NDArray[np.uint8],
+        first: int,
+        n: int,
+        name: str,
+        first_row: int,
+    ) -> bool: ...
+    def finish(self) -> _Gathered: ...
+
+def gathered(
+    out: _Path,
+    *,
+    seed: int | None,
+    documents: _Documents,
+    separator: str = ...,
+    min_length: int = 0,
+    max_repetition: float | None = None,
+    invalid_utf8: _InvalidUtf8,
+    on_bad_row: _OnBadRow,
+    max_documents: int | None = None,
+    max_bytes: int | None = None,
+) -> _Gathered | None: ...
+def cut_files(
+    paths: Sequence[_Path], part_bytes: int, *, documents: _Documents, separator: str = ...
+) -> list[list[tuple[Path, int, int]]]: ...
+
+class _Source(TypedDict):
+    name: str
+    parts: Sequence[_Path]
+    weight: NotRequired[float | None]
+    max_documents: NotRequired[int | None]
+    max_bytes: NotRequired[int | None]
+    max_tokens: NotRequired[int | None]
+
+class _SourceStats(TypedDict):
+    name: str
+    documents: int
+    bytes: int
+    lines: int
+    tokens: int
+    duplicates: int
+    epochs: float
+    ran_out_at: int | None
+
+class _Arranged(TypedDict):
+    sources: list[_SourceStats]
+    documents: int
+    bytes: int
+    lines: int
+    tokens: int
+    duplicates: int
+
+class _InShard(TypedDict):
+    documents: int
+    bytes: int
+    tokens: int
+
+class _BySource(TypedDict):
+    train: _InShard
+    val: _InShard
+
+def arrange(
+    sources: Sequence[_Source],
+    *,
+    out: _Path | Sequence[_Path],
+    deduplicate: bool,
+    weigh: Literal["documents", "bytes", "tokens"],
+    when_exhausted: Literal["stop", "repeat", "reweight"],
+    max_documents: int | None = None,
+    max_bytes: int | None = None,
+    max_tokens: int | None = None,
+    encoder: Bpe | None = None,
+    separator: str = ...,
+    val_fraction: float = 0.0,
+    progress: Progress = ...,
+) -> _Arranged: ...
+def tokens_by_source(
+    sources: _Path, train: _Path, val: _Path | None, n_sources: int
+) -> list[_BySource]: ...
 
 @final
 class Rows:

@@ -173,7 +173,7 @@ def test_full_disk_keeps_the_old_file_and_tells_the_room_that_is_needed(folder):
         (disk / "train.bin").write_bytes(b"old")
         code, _, errors = encode(disk)
         assert code == 1
-        assert errors.startswith(f"error: `{disk}/train.bin`: no space left on device; the token ")
+        assert errors.startswith(f"error: `{disk}/train.bin`: no space left on device; the files ")
         assert "\nhint: 12." in errors
         assert sorted(path.name for path in disk.iterdir()) == ["train.bin"]
         code, _, errors = encode(disk, *DURABLE)
@@ -193,7 +193,7 @@ def test_file_size_limit_is_named_like_a_full_disk(folder):
         folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     )
     assert code == 1
-    assert "train.bin`: file too large; the token files take about " in errors
+    assert "train.bin`: file too large; the files take about " in errors
     assert list(folder.iterdir()) == []
 
 

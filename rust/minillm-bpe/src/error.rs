@@ -222,6 +222,18 @@ pub enum Error {
     #[error("{}, line {}: {reason}", path.display(), grouped(*line))]
     JsonLine { path: PathBuf, line: u64, reason: String },
 
+    /// A row, line or stretch of a file that holds no document, or one that cannot be taken.
+    #[error("{}, {place}: {reason}", path.display())]
+    Document { path: PathBuf, place: String, reason: String },
+
+    /// A template that names no fields as it should.
+    #[error("template `{template}`: {reason}")]
+    Template { template: String, reason: String },
+
+    /// Options that cannot be had of these sources, or not together.
+    #[error("{option}: {reason}")]
+    Arrange { option: &'static str, reason: String },
+
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -250,7 +262,7 @@ impl Error {
 /// How much room files will take.
 pub fn room_needed(bytes: Option<u64>) -> String {
     let megabytes = bytes.map(|bytes| bytes as f64 / 1e6);
-    megabytes.map_or(String::new(), |mb| format!("; the token files take about {mb:.1} MB in all"))
+    megabytes.map_or(String::new(), |mb| format!("; the files take about {mb:.1} MB in all"))
 }
 
 /// A number as people read it: 1,234,567.

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use json_field::Field;
+pub use json_field::{BadRow, Field, WhyBad};
 pub use names::{STDIN, files_of, holds_json_lines};
 
 use crate::corpus::Source;
@@ -46,6 +46,12 @@ fn is_json_lines(path: &Path, packing: Option<Packing>) -> bool {
     has_suffix(unpacked_name(path, packing), &JSON_LINES)
 }
 
+/// Whether the file at `path` is jsonl, and whether it is packed, by its suffix.
+pub(crate) fn kind_of(path: &Path) -> (bool, bool) {
+    let packing = Packing::of(path);
+    (is_json_lines(path, packing), packing.is_some())
+}
+
 /// A name whose suffix is that of what is packed.
 fn unpacked_name(path: &Path, packing: Option<Packing>) -> &Path {
     if packing.is_some() { Path::new(path.file_stem().unwrap_or_default()) } else { path }
@@ -57,7 +63,7 @@ fn has_suffix(path: &Path, suffixes: &[&str]) -> bool {
 }
 
 /// The bytes of a file, unpacked if its name says that it is packed.
-fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     let file = File::open(path)?;
     Ok(match Packing::of(path) {
         None => Box::new(file),

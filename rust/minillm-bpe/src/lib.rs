@@ -8,11 +8,14 @@
 //!                                                  \-> encode -> shard (.bin .idx .json)
 //! ```
 //!
+//! Before that, [`documents`] makes one text of many files and tables: filtered, shuffled, mixed.
+//!
 //! Every fast path has a slow, obvious twin in `reference.rs`, and a property test that they agree.
 
 pub mod corpus;
 pub mod count;
 pub mod decode;
+pub mod documents;
 pub mod encode;
 pub mod error;
 pub mod format;

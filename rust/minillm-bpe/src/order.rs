@@ -19,6 +19,7 @@ use crate::shard::ShardReader;
 use crate::{Error, Result};
 pub use document_rows::document_rows;
 pub use mixture::Mixture;
+pub(crate) use mixture::whole_shares;
 pub use permutation::Permutation;
 
 /// Where a row is: in which source, and at which of its tokens it begins.

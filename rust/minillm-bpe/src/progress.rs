@@ -22,6 +22,10 @@ pub enum Phase {
     Encode = 3,
     /// Adding up counts that lie on disk, in pre-tokens.
     Fold = 4,
+    /// Reading documents, in bytes.
+    Gather = 5,
+    /// Writing documents in their order, in bytes.
+    Arrange = 6,
 }
 
 /// Shared by worker and watcher.
@@ -83,6 +87,8 @@ impl Progress {
             2 => Phase::Merge,
             3 => Phase::Encode,
             4 => Phase::Fold,
+            5 => Phase::Gather,
+            6 => Phase::Arrange,
             _ => Phase::Idle,
         }
     }

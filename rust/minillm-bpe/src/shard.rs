@@ -32,21 +32,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, TokenId};
 pub use convert::{Converted, convert};
+pub(crate) use document::is_for_val;
 pub use join::{JoinedManifest, PartEntry, join};
 pub use layout::{Layout, Placed};
+pub(crate) use lock::Lock;
 pub use options::{EncodeOptions, EncodeReport, Eot, ShardReport};
 pub use part::Part;
+pub(crate) use part::document_range;
 pub use pipeline::encode_files;
 pub use reader::ShardReader;
 pub use recipe::{Input, Recipe};
 pub use run::unfinished;
+pub(crate) use sealed_json::{Sealed, seal};
 pub use writer::{SealedShard, ShardFacts, ShardWriter, Totals};
 
 const FORMAT: &str = "minillm.tokens";
 const FORMAT_VERSION: u32 = 1;
 
 /// The program that writes the files.
-const TOOL: &str = concat!("minillm ", env!("CARGO_PKG_VERSION"));
+pub(crate) const TOOL: &str = concat!("minillm ", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of `NAME.bin` under one checksum.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -166,11 +170,11 @@ fn hidden(bin: &Path, extension: &str) -> PathBuf {
     bin.with_file_name(format!(".{stem}.{extension}"))
 }
 
-fn hex(checksum: u64) -> String {
+pub(crate) fn hex(checksum: u64) -> String {
     format!("{checksum:016x}")
 }
 
-fn misfit(path: &Path, field: &str, reason: impl Into<String>) -> Error {
+pub(crate) fn misfit(path: &Path, field: &str, reason: impl Into<String>) -> Error {
     Error::Shard { path: path.to_owned(), field: field.to_owned(), reason: reason.into() }
 }
 

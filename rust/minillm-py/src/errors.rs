@@ -50,6 +50,9 @@ pub fn to_py(err: Error) -> PyErr {
         | Error::UnboundedBase
         | Error::NoPlaceToCut { .. }
         | Error::JsonLine { .. }
+        | Error::Document { .. }
+        | Error::Template { .. }
+        | Error::Arrange { .. }
         | Error::Format { .. }
         | Error::Shard { .. }
         | Error::TokenFile { .. }

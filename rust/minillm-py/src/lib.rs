@@ -5,12 +5,14 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
+mod arrange;
 mod batch;
 mod bpe;
 mod bytes;
 mod corpus;
 mod counts;
 mod errors;
+mod gather;
 mod ids;
 mod order;
 mod progress;
@@ -44,6 +46,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<counts::CountReport>()?;
     module.add_class::<counts::Counts>()?;
     module.add_class::<counts::CountsFiles>()?;
+    module.add_class::<gather::Gather>()?;
     module.add_class::<order::Order>()?;
     module.add_class::<order::Rows>()?;
     module.add_class::<progress::Progress>()?;
@@ -60,6 +63,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(corpus::holds_json_lines, module)?)?;
     module.add_function(wrap_pyfunction!(counts::count, module)?)?;
     module.add_function(wrap_pyfunction!(counts::count_to_file, module)?)?;
+    module.add_function(wrap_pyfunction!(arrange::arrange, module)?)?;
+    module.add_function(wrap_pyfunction!(gather::cut_files, module)?)?;
+    module.add_function(wrap_pyfunction!(gather::gathered, module)?)?;
+    module.add_function(wrap_pyfunction!(arrange::tokens_by_source, module)?)?;
     module.add_function(wrap_pyfunction!(rows::read_rows, module)?)?;
     module.add_function(wrap_pyfunction!(shard::convert_ids, module)?)?;
     module.add_function(wrap_pyfunction!(shard::encode_files, module)?)?;

@@ -25,6 +25,8 @@ impl Progress {
             Phase::Merge => "merge",
             Phase::Encode => "encode",
             Phase::Fold => "fold",
+            Phase::Gather => "gather",
+            Phase::Arrange => "arrange",
         }
     }
 

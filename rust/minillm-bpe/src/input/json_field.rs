@@ -18,6 +18,26 @@ pub struct Field {
     path: Vec<String>,
 }
 
+/// Why a line holds no document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyBad {
+    /// It is not JSON.
+    NotJson,
+    /// The object has no such field.
+    Missing,
+    /// The field is not a string.
+    NotText,
+}
+
+/// A line that holds no document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRow {
+    /// The kind of reason.
+    pub why: WhyBad,
+    /// The reason, for a user to read.
+    pub reason: String,
+}
+
 impl Field {
     /// The field of that name.
     pub fn new(name: &str) -> Self {
@@ -29,20 +49,25 @@ impl Field {
     /// # Errors
     ///
     /// What is wrong with the line, for a user to read; `text` may hold anything then.
-    pub(super) fn find(&self, line: &[u8], text: &mut Vec<u8>) -> Result<(), String> {
+    pub(crate) fn find(&self, line: &[u8], text: &mut Vec<u8>) -> Result<(), BadRow> {
         let mut parser = serde_json::Deserializer::from_slice(line);
         let looker = Looker { path: &self.path, text };
         let found = looker.deserialize(&mut parser);
         let found = found.and_then(|found| parser.end().map(|()| found));
-        match found.map_err(|error| not_json(&error))? {
+        let bad = |why, reason| Err(BadRow { why, reason });
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return bad(WhyBad::NotJson, not_json(&error)),
+        };
+        match found {
             Found::Text => Ok(()),
-            Found::Missing => Err(self.missing(line)),
+            Found::Missing => bad(WhyBad::Missing, self.missing(line)),
             Found::Other { kind, n_left } => {
                 let name = self.path[..self.path.len() - n_left].join(".");
                 let what =
                     if name.is_empty() { "the line".to_owned() } else { format!("field `{name}`") };
                 let expected = if n_left == 0 { "a string" } else { "an object" };
-                Err(format!("{what} is {kind}, expected {expected}"))
+                bad(WhyBad::NotText, format!("{what} is {kind}, expected {expected}"))
             }
         }
     }

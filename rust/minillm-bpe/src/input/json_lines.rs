@@ -47,7 +47,7 @@ impl JsonLines {
             let mut document = Vec::new();
             return match self.field.find(line, &mut document) {
                 Ok(()) => Ok(Some(document)),
-                Err(reason) => Err(self.refuse(reason)),
+                Err(bad) => Err(self.refuse(bad.reason)),
             };
         }
         Ok(None)

@@ -107,7 +107,11 @@ fn round_of(shares: &[u32]) -> Vec<Turn> {
 }
 
 /// Whole numbers above 0 in the proportion of the weights.
-fn whole_shares(weights: &[f64]) -> Result<Vec<u32>> {
+///
+/// # Errors
+///
+/// As [`Mixture::new`].
+pub(crate) fn whole_shares(weights: &[f64]) -> Result<Vec<u32>> {
     let bad = |reason: String| Err(Error::Weights { reason });
     if weights.is_empty() || weights.len() > MOST_SHARES as usize {
         return bad(format!("there are {}, expected 1 to {MOST_SHARES}", weights.len()));

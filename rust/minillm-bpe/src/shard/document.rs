@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use super::Eot;
 use super::held::HeldIds;
@@ -241,6 +241,11 @@ impl<I: Id> DocumentSink<I> {
         }
         writer.end_document(document.bytes)
     }
+}
+
+/// Whether a document of this text is among the `fraction` for validation.
+pub(crate) fn is_for_val(text: &[u8], fraction: f64) -> bool {
+    is_below(xxh3_64_with_seed(text, SPLIT_SEED), fraction)
 }
 
 /// Whether `hash` is among the lowest `fraction` of all hashes.

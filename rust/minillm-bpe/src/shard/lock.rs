@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// Held as long as a token file is written; dropped, it leaves nothing behind.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     path: PathBuf,
     _file: File,
 }
@@ -26,7 +26,20 @@ impl Lock {
     /// [`Error::Locked`] at once if another process has it, [`Error::Io`] if the folder is missing
     /// or read-only.
     pub(super) fn acquire(out: &Path) -> Result<Self> {
-        let path = hidden(out, "lock");
+        Self::of_file(out, hidden(out, "lock"))
+    }
+
+    /// Takes that of a file which stands alone, and of which others of its stem are independent.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub(crate) fn beside(out: &Path) -> Result<Self> {
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        Self::of_file(out, out.with_file_name(format!(".{name}.lock")))
+    }
+
+    fn of_file(out: &Path, path: PathBuf) -> Result<Self> {
         loop {
             let options = File::options().write(true).create(true).truncate(false).open(&path);
             let file = options.map_err(|source| Error::io(out, source))?;

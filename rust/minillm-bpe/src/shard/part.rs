@@ -100,8 +100,9 @@ impl Part {
     }
 }
 
-/// The documents of a file of `size` bytes that begin inside of `range`.
-fn document_range(
+/// The documents of a file of `size` bytes that begin inside of `range`. The first of `tokens` is
+/// the separator.
+pub(crate) fn document_range(
     path: &Path,
     range: Range<u64>,
     size: u64,

@@ -18,7 +18,7 @@ use crate::{Error, Result};
 pub(super) const SEAL: &str = "json_xxh3";
 
 /// `value`, which is an object with fields, as JSON with its checksum.
-pub(super) fn seal(path: &Path, value: &impl Serialize) -> Result<String> {
+pub(crate) fn seal(path: &Path, value: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| misfit(path, "manifest", error.to_string()))?;
     let body = text.strip_suffix("\n}").unwrap_or(&text);
@@ -26,7 +26,7 @@ pub(super) fn seal(path: &Path, value: &impl Serialize) -> Result<String> {
 }
 
 /// A file that [`seal`] made; [`None`] if there is none.
-pub(super) struct Sealed {
+pub(crate) struct Sealed {
     /// What the file says; believed only after [`parse`](Self::parse).
     pub(super) value: Value,
     text: String,
@@ -34,7 +34,7 @@ pub(super) struct Sealed {
 
 impl Sealed {
     /// Reads `path`, which must be of `format` and `version`.
-    pub(super) fn read(path: &Path, format: &str, version: u32) -> Result<Option<Self>> {
+    pub(crate) fn read(path: &Path, format: &str, version: u32) -> Result<Option<Self>> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -56,7 +56,7 @@ impl Sealed {
     }
 
     /// The contents, if they are what was written.
-    pub(super) fn parse<T: DeserializeOwned>(self, path: &Path) -> Result<T> {
+    pub(crate) fn parse<T: DeserializeOwned>(self, path: &Path) -> Result<T> {
         self.checksum(path)?;
         serde_json::from_value(self.value)
             .map_err(|error| misfit(path, "manifest", error.to_string()))

@@ -419,7 +419,7 @@ fn a_full_disk_tells_how_much_is_needed() {
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     let error = Error::io("train.bin", full).or_disk_full(Some(388_000_000));
     let message = error.to_string();
-    assert!(message.ends_with("; the token files take about 388.0 MB in all"), "{message}");
+    assert!(message.ends_with("; the files take about 388.0 MB in all"), "{message}");
     assert!(message.starts_with("train.bin: "), "{message}");
 }
 
