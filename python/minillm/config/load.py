@@ -6,7 +6,7 @@ where it came from, so that a message can name the file to mend.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -15,10 +15,9 @@ from pydantic import BaseModel, ValidationError
 from yaml import YAMLError
 
 from minillm.config.files import PresetKind, parse_yaml, read_file, read_preset
-from minillm.config.lora import LoraConfig
 from minillm.config.messages import did_you_mean, format_validation_error
-from minillm.config.model.experts import ExpertsConfig
 from minillm.config.model.shape import SIZE_FIELDS
+from minillm.config.rules import NEEDS, is_idle
 from minillm.config.tree import Config
 
 DEFAULT_MODEL = "tiny"
@@ -42,36 +41,6 @@ SECTIONS: dict[str, type[BaseModel]] = {
     for name, info in Config.model_fields.items()
     if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
 }
-
-_CONDITIONS: tuple[tuple[str, tuple[str, ...], Iterable[str]], ...] = (
-    (
-        "model.attention",
-        ("mla",),
-        ("d_latent_kv", "d_latent_q", "d_head_rope", "d_head_nope", "d_head_v"),
-    ),
-    ("model.position", ("rope",), ("nope_interval", "rope_theta", "rope_fraction", "rope_pairs")),
-    ("model.rope_scaling", ("linear", "ntk", "yarn", "llama3"), ("rope_scaling_factor",)),
-    ("model.rope_scaling", ("yarn", "llama3"), ("rope_original_context",)),
-    ("model.rope_scaling", ("yarn",), ("rope_yarn_ramp",)),
-    ("model.rope_scaling", ("llama3",), ("rope_llama3_ramp",)),
-    ("model.n_experts", (), ExpertsConfig.__annotations__),
-    ("lora.rank", (), LoraConfig.model_fields),
-    ("data.rows", ("windows",), ("stride",)),
-    ("track.wandb", (), ("wandb_project", "wandb_name", "wandb_mode")),
-    ("optim.name", ("muon", "normuon"), ("adamw_learning_rate",)),
-    ("optim.name", ("adamw", "muon", "normuon"), ("betas", "eps", "fused")),
-    ("optim.name", ("sgd", "muon", "normuon"), ("momentum",)),
-    ("optim.schedule", ("wsd",), ("decay_fraction",)),
-    ("optim.schedule", ("cosine", "wsd", "linear"), ("min_learning_rate_ratio",)),
-)
-
-NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    dotted: (other, values)
-    for other, values, names in _CONDITIONS
-    for name in names
-    if (dotted := f"{other.partition('.')[0]}.{name}") != other
-}
-"""Fields that only act while another one has one of these values, or, without any, is not 0."""
 
 FIELDS: tuple[str, ...] = tuple(
     f"{section}.{name}" for section, schema in SECTIONS.items() for name in schema.model_fields
@@ -158,15 +127,6 @@ def _warn_of_idle(overrides: Mapping[str, str], config: Config) -> None:
             actual = getattr(section, other.partition(".")[2])
             wanted = f", not {' or '.join(values)}" if values else ""
             warnings.warn(f"`{dotted}` has no effect: `{other}` is {actual}{wanted}", stacklevel=3)
-
-
-def is_idle(dotted: str, section: BaseModel) -> bool:
-    """Whether another field of its section switches this one off."""
-    if dotted not in NEEDS:
-        return False
-    other, values = NEEDS[dotted]
-    actual = getattr(section, other.partition(".")[2])
-    return actual not in values if values else not actual
 
 
 def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -> None:

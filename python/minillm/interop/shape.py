@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from minillm.config import ModelConfig, format_validation_error
-from minillm.config.load import is_idle
+from minillm.config.rules import is_idle
 from minillm.interop.architectures import (
     ALIASES,
     ARCHITECTURES,
