@@ -23,19 +23,6 @@ from minillm.config.tree import Config
 DEFAULT_MODEL = "tiny"
 DEFAULT_RECIPE = "compat"
 
-SHORT_FLAGS: dict[str, str] = {"data": "data.path"} | {
-    name.replace("_", "-"): f"{section}.{name}"
-    for section, names in {
-        "train": """batch_size seq_len gradient_accumulation_steps max_train_steps eval_interval
-            log_interval save_interval generate_interval dtype compile device seed threads out_dir
-            init_from""",
-        "optim": "learning_rate warmup_steps weight_decay grad_clip",
-        "track": "profile",
-    }.items()
-    for name in names.split()
-}
-"""Flags that people know, each a name of a field."""
-
 SECTIONS: dict[str, type[BaseModel]] = {
     name: info.annotation
     for name, info in Config.model_fields.items()

@@ -1,4 +1,4 @@
-"""What fields do to one another, by `rules.yaml`: which values clash, and which fields idle.
+"""What holds of fields beside their types, by `rules.yaml`: which clash, which idle, which stay.
 
 Data, because a reader who wants to know what goes with what should find it in one place, and none
 of it is arithmetic: a condition is a value, a list of values, `{not: VALUE}` or `{above: FIELD}`.
@@ -20,6 +20,19 @@ NEEDS: dict[str, tuple[str, list[str]]] = {
     for name in rule["fields"].split()
 }
 """Fields that only act while another one has one of these values, or, without any, is not 0."""
+
+SHORT_FLAGS: dict[str, str] = {"data": "data.path"} | {
+    name.replace("_", "-"): f"{section}.{name}"
+    for section, names in _RULES["flags"].items()
+    for name in names.split()
+}
+"""Flags that people know, each a name of a field."""
+
+FIXED: list[str] = _RULES["fixed"].split()
+"""What a resumed run cannot change; the file says what else."""
+
+CHANGEABLE: list[str] = _RULES["changeable"].split()
+"""Fields of `model` that can change in a trained one."""
 
 
 def refusal(section: BaseModel) -> str | None:

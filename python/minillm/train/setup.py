@@ -21,6 +21,7 @@ from minillm.checkpoint import (
     set_aside_after,
 )
 from minillm.config import Config, TrainConfig, dump_yaml, load_config
+from minillm.config.rules import FIXED
 from minillm.files import replace_file
 from minillm.model import Transformer
 from minillm.model.lora import ADAPTER, add_adapter
@@ -35,18 +36,6 @@ from minillm.train.loop import Run
 from minillm.train.samples import check_samples, cut_back_samples
 from minillm.train.saving import restore
 from minillm.train.world import ALONE, World, replicate, shard
-
-FIXED = (
-    "data.mixture",
-    "data.rows",
-    "data.stride",
-    "optim.name",
-    "train.seq_len",
-    "train.seed",
-    "train.mask_documents",
-)
-"""What, beside `lora`, the sequences of a step, and all of `model` but what computes the same, a
-resumed run cannot change: state and data order hang on it."""
 
 
 def build_run(
