@@ -26,7 +26,7 @@ from minillm.config.messages import did_you_mean
 from minillm.config.section import Section
 from minillm.files import read_json, write_file, written_aside
 from minillm.infer.run import find_checkpoint
-from minillm.interop.architectures import Architecture
+from minillm.interop.architectures import PEFT_IDLE_KEYS, Architecture
 from minillm.interop.parts import refuse_existing, refuse_pickles, validated
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import DTYPES, DTYPES_SHOWN, shapes_of, slots
@@ -38,14 +38,6 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _KEYS = ("lora_A", "lora_B", "magnitude")
-_IDLE = frozenset(
-    """
-    auto_mapping base_model_name_or_path eva_config exclude_modules fan_in_fan_out inference_mode
-    layers_pattern layers_to_transform lora_dropout megatron_core peft_version qalora_group_size
-    revision runtime_config target_modules task_type
-    """.split()  # noqa: SIM905  one to a line, they would fill a screen
-)
-"""Keys of theirs that change nothing of what the factors compute; the tensors tell the targets."""
 
 
 def export_adapter(source: Path, target: Path) -> None:
@@ -214,7 +206,7 @@ class _Keys(Section):
 def _read_keys(file: Path) -> _Keys:
     keys = {key: value for key, value in read_json(file).items() if value is not None}
     known = {key: keys.pop(key) for key in _Keys.model_fields if key in keys}
-    if odd := [key for key, value in keys.items() if value and key not in _IDLE]:
+    if odd := [key for key, value in keys.items() if value and key not in PEFT_IDLE_KEYS]:
         raise ValueError(f"`{file}`: `{odd[0]}` is set, only LoRA's factors are read")
     return validated(_Keys, known, file)
 
