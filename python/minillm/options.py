@@ -104,10 +104,8 @@ def _field(name: str, app: App) -> str:
     if leaves:  # the name alone would be ambiguous one day
         hint = f"\nhint: did you mean `--{leaves[0]}`?"
     else:
-        own = (name for option in app.assemble_argument_collection() for name in option.names)
-        known = (
-            FIELDS if "." in name else [*SHORT_FLAGS, *(name.removeprefix("--") for name in own)]
-        )
+        own = [option.name.removeprefix("--") for option in app.assemble_argument_collection()]
+        known = FIELDS if "." in name else [*SHORT_FLAGS, *own]
         hint = did_you_mean(dotted if "." in name else short, known).replace("`", "`--", 1)
     raise UsageError(f"unknown option `--{name}`{hint}")
 

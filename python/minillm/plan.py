@@ -43,7 +43,7 @@ def main(
         model: Shape: a preset or a file.
         recipe: How to train: a preset or a file.
         config: File with any part of the tree.
-        device: Where it is to run.
+        device: A device of the table.
         mfu: Share of its peak that is reached.
         as_json: Print plain numbers as JSON.
     """
