@@ -6,7 +6,7 @@ where it came from, so that a message can name the file to mend.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -39,24 +39,31 @@ FIELDS: tuple[str, ...] = tuple(
 class _Layers:
     """Values laid over one another, and where each came from."""
 
-    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
 
     def add(self, layer: Mapping[str, Any], place: str) -> None:
-        found = list(_walk(layer, place))
-        if any((section, name) == ("model", "depth") for section, name, _ in found):
-            model = self.values.get("model", {})
-            for name in [n for n in model if n in SIZE_FIELDS or n.startswith("d_")]:
-                del model[name]
-        for section, name, value in found:
-            self.values.setdefault(section, {})[name] = value
-            self.places[f"{section}.{name}"] = place
+        """Lays `layer` over the others; names that are not known are validation's to refuse."""
+        for section, content in layer.items():
+            self.places.setdefault(str(section), place)
+            if content is None:  # a YAML section with every line commented out
+                continue
+            known = self.values.setdefault(str(section), {})
+            if not isinstance(content, Mapping) or not isinstance(known, dict):
+                self.values[section], self.places[section] = content, place
+                continue
+            if section == "model" and "depth" in content:
+                for name in [n for n in known if n in SIZE_FIELDS or n.startswith("d_")]:
+                    del known[name]
+            for name, value in content.items():
+                known[str(name)] = value
+                self.places[f"{section}.{name}"] = place
 
     def build(self) -> Config:
         try:
             return Config.model_validate(self.values)
         except ValidationError as error:
-            message = format_validation_error(error, lambda name: self.places.get(name, ""))
+            message = format_validation_error(error, lambda n: self.places.get(n, ""), _nearest)
             raise ValueError(message) from error
 
 
@@ -127,26 +134,6 @@ def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -
             )
 
 
-def _walk(layer: Mapping[str, Any], place: str) -> Iterator[tuple[str, str, Any]]:
-    """Each (section, field, value) of a layer.
-
-    Raises:
-        ValueError: If a section or field is unknown, or a section is no mapping.
-    """
-    for section, content in layer.items():
-        if section not in SECTIONS:
-            raise ValueError(f"unknown key `{section}`{place}" + _nearest(str(section)))
-        if content is None:  # a YAML section with every line commented out
-            continue
-        if not isinstance(content, Mapping):
-            raise ValueError(f"`{section}`{place} is {content!r}, expected a mapping of fields")
-        for name, value in content.items():
-            dotted = f"{section}.{name}"
-            if dotted not in FIELDS:
-                raise ValueError(f"unknown key `{dotted}`{place}" + _nearest(dotted))
-            yield section, name, value
-
-
 def _nearest(unknown: str) -> str:
     """Hint for an unknown key: the same field in another section, else the nearest spelling."""
     leaf = unknown.rpartition(".")[2]
@@ -159,11 +146,10 @@ def _nearest(unknown: str) -> str:
 def _parse_overrides(overrides: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     tree: dict[str, dict[str, Any]] = {}
     for dotted, text in overrides.items():
-        section, dot, name = dotted.partition(".")
-        if not dot or dotted not in FIELDS:
-            raise ValueError(f"unknown key `{dotted}` on the command line" + _nearest(dotted))
-        annotation = SECTIONS[section].model_fields[name].annotation
-        tree.setdefault(section, {})[name] = _parse_text(text, annotation)
+        section, _, name = dotted.partition(".")
+        fields = SECTIONS[section].model_fields if section in SECTIONS else {}
+        value = _parse_text(text, fields[name].annotation) if name in fields else text
+        tree.setdefault(section, {})[name] = value
     return tree
 
 
