@@ -4,6 +4,7 @@ Everything that can be wrong with a run is found here, before its first step.
 """
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,7 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
     fields = [f"lora.{name}" for name in dict(old.lora)]
     fields += [f"model.{name}" for name in dict(old.model) if name != "attention_backend"]
     for dotted in (*FIXED, *fields):
-        before, now = _field(old, dotted), _field(run.config, dotted)
+        before, now = map(attrgetter(dotted), (old, run.config))
         if before != now:
             raise ValueError(
                 f"{dotted} is {now!r}, but `{checkpoint.path}` was trained with {before!r}"
@@ -230,16 +231,9 @@ def _document_start(data: Data) -> int:
     return eot_id
 
 
-def _field(config: Config, dotted: str) -> Any:  # noqa: ANN401 - a field of any type
-    section, _, name = dotted.partition(".")
-    return getattr(getattr(config, section), name)
-
-
 def _token_bytes(tokenizer: TextEncoder | None, vocab_size: int) -> NDArray[np.integer] | None:
     """Bytes of each id's text; ids that the model has beyond the tokenizer's stand for none."""
     if tokenizer is None:
         return None
-    lengths = np.zeros(vocab_size, dtype=np.int64)
-    known = tokenizer.token_bytes_lengths()
-    lengths[: len(known)] = known
-    return lengths
+    lengths = tokenizer.token_bytes_lengths()
+    return np.pad(lengths, (0, vocab_size - len(lengths)))
