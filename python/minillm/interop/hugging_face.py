@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from minillm.checkpoint.files import write_tensors
+from minillm.checkpoint.files import read_tensors, write_tensors
 from minillm.config import ModelConfig, SampleConfig
 from minillm.files import named_in_errors, read_json, write_file, written_aside
 from minillm.infer import CHAT_TEMPLATE
@@ -143,10 +141,7 @@ def write_hugging_face(
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in [WEIGHTS] if (folder / WEIGHTS).is_file() else _shards(folder):
-        try:
-            content = load_file(folder / name)
-        except SafetensorError as error:
-            raise ValueError(f"`{folder / name}` is damaged: {error}") from error
+        content = read_tensors(folder / name)
         if twice := sorted(set(content) & set(tensors)):
             raise ValueError(f"`{folder / name}` holds `{twice[0]}`, another of its files too")
         tensors |= content

@@ -15,12 +15,10 @@ from typing import Literal, cast
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import pad
 
-from minillm.checkpoint.files import write_tensors
+from minillm.checkpoint.files import read_tensors, write_tensors
 from minillm.config import LoraConfig, ModelConfig, load_config
 from minillm.config.messages import did_you_mean
 from minillm.config.section import Section
@@ -227,10 +225,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     if not file.is_file():
         refuse_pickles(folder, "PeftModel.from_pretrained(MODEL, FOLDER)")
         raise ValueError(f"`{folder}` holds no adapter: there is no {WEIGHTS}")
-    try:
-        tensors = {key.removeprefix(_PREFIX): t for key, t in load_file(file).items()}
-    except SafetensorError as error:
-        raise ValueError(f"`{file}` is damaged: {error}") from error
+    tensors = {key.removeprefix(_PREFIX): t for key, t in read_tensors(file).items()}
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
             raise ValueError(f"`{file}`: `{name}` is {tensor.dtype}, expected {DTYPES_SHOWN}")
