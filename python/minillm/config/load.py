@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from yaml import YAMLError
 
 from minillm.config.files import PresetKind, parse_yaml, read_file, read_preset
-from minillm.config.messages import did_you_mean, format_validation_error
+from minillm.config.messages import did_you_mean, validated
 from minillm.config.model.shape import SIZE_FIELDS
 from minillm.config.rules import NEEDS, is_idle
 from minillm.config.tree import Config
@@ -60,11 +60,7 @@ class _Layers:
                 self.places[f"{section}.{name}"] = place
 
     def build(self) -> Config:
-        try:
-            return Config.model_validate(self.values)
-        except ValidationError as error:
-            message = format_validation_error(error, lambda n: self.places.get(n, ""), _nearest)
-            raise ValueError(message) from error
+        return validated(Config, self.values, lambda name: self.places.get(name, ""), _nearest)
 
 
 def load_config(

@@ -3,10 +3,12 @@
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 Tell = Callable[[str], str]
 """Something in words about a field, which is named by its dotted name."""
@@ -22,6 +24,23 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint line that names the nearest of `known`, or nothing if none is near."""
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"\nhint: did you mean `{nearest[0]}`?" if nearest else ""
+
+
+def validated(
+    schema: type[Schema],
+    values: Mapping[str, Any],
+    where: Tell = lambda _: "",
+    hint: Tell = lambda _: "",
+) -> Schema:
+    """The settings that `values` are; `where` and `hint` as for `format_validation_error`.
+
+    Raises:
+        ValueError: With one line for each mistake.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(format_validation_error(error, where, hint)) from error
 
 
 def format_validation_error(

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from minillm.checkpoint.files import read_tensors, write_tensors
-from minillm.config import ModelConfig, SampleConfig
+from minillm.config import ModelConfig, SampleConfig, validated
 from minillm.files import named_in_errors, read_json, write_file, written_aside
 from minillm.infer import CHAT_TEMPLATE
 from minillm.interop.architectures import ARCHITECTURES, Architecture
-from minillm.interop.parts import Parts, refuse_existing, refuse_pickles, validated
+from minillm.interop.parts import Parts, refuse_existing, refuse_pickles
 from minillm.interop.shape import architecture_of, from_keys, to_keys
 from minillm.interop.weights import to_ours, to_theirs
 from minillm.messages import with_hint
@@ -273,7 +273,7 @@ def _read_sampling(
     if tokenizer and (first := _first_token(folder / "tokenizer.json", settings)):
         begin = tokenizer.special_tokens.get(first, begin)
     found["bos_id"] = None if begin == eot_id else begin
-    return validated(SampleConfig, found, file)
+    return validated(SampleConfig, found, lambda _: f" in `{file}`")
 
 
 def _first_token(file: Path, settings: Mapping[str, Any]) -> str | None:

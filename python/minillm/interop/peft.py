@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from minillm.checkpoint.files import read_tensors, write_tensors
-from minillm.config import LoraConfig, ModelConfig, load_config
+from minillm.config import LoraConfig, ModelConfig, load_config, validated
 from minillm.config.messages import did_you_mean
 from minillm.config.section import Section
 from minillm.files import read_json, write_file, written_aside
 from minillm.infer.run import find_checkpoint
 from minillm.interop.architectures import PEFT_IDLE_KEYS, Architecture
-from minillm.interop.parts import refuse_existing, refuse_pickles, validated
+from minillm.interop.parts import refuse_existing, refuse_pickles
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import DTYPES, DTYPES_SHOWN, shapes_of, slots
 from minillm.messages import with_hint
@@ -206,7 +206,7 @@ def _read_keys(file: Path) -> _Keys:
     known = {key: keys.pop(key) for key in _Keys.model_fields if key in keys}
     if odd := [key for key, value in keys.items() if value and key not in PEFT_IDLE_KEYS]:
         raise ValueError(f"`{file}`: `{odd[0]}` is set, only LoRA's factors are read")
-    return validated(_Keys, known, file)
+    return validated(_Keys, known, lambda _: f" in `{file}`")
 
 
 def _drop_copies(
