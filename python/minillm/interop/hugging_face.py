@@ -164,24 +164,17 @@ def _shards(folder: Path) -> list[str]:
     return list(dict.fromkeys(weight_map.values()))
 
 
-def _write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes: int) -> None:
-    shards: list[dict[str, Tensor]] = [{}]
-    held = 0
-    for name, tensor in tensors.items():
-        if shards[-1] and held + tensor.nbytes > max_shard_bytes:
-            shards.append({})
-            held = 0
-        shards[-1][name] = tensor
-        held += tensor.nbytes
-    weight_map: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors" if shards[1:] else WEIGHTS
+def _write_weights(folder: Path, tensors: dict[str, Tensor], max_shard_bytes: int) -> None:
+    from huggingface_hub import split_torch_state_dict_into_shards  # noqa: PLC0415  slow to import
+
+    plan = split_torch_state_dict_into_shards(tensors, max_shard_size=max_shard_bytes)
+    for file, names in plan.filename_to_tensors.items():
         # transformers 4 refuses a file without the metadata.
+        shard = {name: tensors[name] for name in names}
         write_tensors(folder / file, shard, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(shard, file)
-    if len(shards) > 1:
-        total = {"total_size": sum(tensor.nbytes for tensor in tensors.values())}
-        _write_json(folder / INDEX, {"metadata": total, "weight_map": weight_map})
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        _write_json(folder / INDEX, index)
 
 
 def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
