@@ -186,10 +186,11 @@ def check_prompt(ids: Sequence[int], model: ModelConfig, *, name: str = "the pro
     """
     if not ids:
         raise ValueError(f"{name} has no tokens, and a model needs one to begin from")
-    if len(ids) > (most := model.context_length):
+    most, vocab_size = model.context_length, model.vocab_size
+    if len(ids) > most:
         error = ValueError(f"{name} has {len(ids)} tokens, the model's context_length is {most}")
         hint = f"cut it to its last {most - 1}; an end-of-text token before it counts too"
         raise with_hint(error, hint)
     for position, token in enumerate(ids):
-        if not 0 <= token < (size := model.vocab_size):
-            raise ValueError(f"token {position} of {name} is {token}, vocab_size is {size}")
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {position} of {name} is {token}, vocab_size is {vocab_size}")
