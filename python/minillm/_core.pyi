@@ -211,10 +211,18 @@ class Encoding:
     def special_tokens_set(self) -> set[str]: ...
     def encode_ordinary(self, text: str) -> list[int]: ...
     def encode(
-        self, text: str, *, allowed_special: _Allowed = ..., disallowed_special: _Disallowed = "all"
+        self,
+        text: str,
+        *,
+        allowed_special: _Disallowed = ...,
+        disallowed_special: _Disallowed = "all",
     ) -> list[int]: ...
     def encode_to_numpy(
-        self, text: str, *, allowed_special: _Allowed = ..., disallowed_special: _Disallowed = "all"
+        self,
+        text: str,
+        *,
+        allowed_special: _Disallowed = ...,
+        disallowed_special: _Disallowed = "all",
     ) -> NDArray[np.uint32]: ...
     def encode_ordinary_batch(
         self, text: Sequence[str], *, num_threads: int = 8
@@ -224,7 +232,7 @@ class Encoding:
         text: Sequence[str],
         *,
         num_threads: int = 8,
-        allowed_special: _Allowed = ...,
+        allowed_special: _Disallowed = ...,
         disallowed_special: _Disallowed = "all",
     ) -> list[list[int]]: ...
     def encode_with_unstable(self, *_args: object, **_options: object) -> NoReturn: ...

@@ -128,14 +128,15 @@ impl Progress {
         let (done, total) = self.done_of_total();
         let (done, total) = (done as f64, total as f64);
         let rate = done / elapsed_s.max(1e-3);
-        let of_total =
-            if total > 0.0 { format!(" of {}", thousands(total / scale)) } else { String::new() };
-        let (shown, speed) = (thousands(done / scale), thousands(rate / scale));
-        let mut line = format!("{shown}{of_total} {unit}, {speed} {unit}/s");
-        if total > 0.0 && rate > 0.0 {
-            line += &format!(", {} s left", thousands((total - done).max(0.0) / rate));
+        let (mut of_total, mut left) = (String::new(), String::new());
+        if total > 0.0 {
+            of_total = format!(" of {}", thousands(total / scale));
         }
-        line
+        if total > 0.0 && rate > 0.0 {
+            left = format!(", {} s left", thousands((total - done).max(0.0) / rate));
+        }
+        let (shown, speed) = (thousands(done / scale), thousands(rate / scale));
+        format!("{shown}{of_total} {unit}, {speed} {unit}/s{left}")
     }
 }
 

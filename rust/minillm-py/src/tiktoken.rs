@@ -45,9 +45,9 @@ impl Encoding {
 #[pymethods]
 impl Encoding {
     #[new]
-    #[pyo3(signature = (tokenizer, name="minillm".to_owned()))]
-    fn new(tokenizer: Py<Bpe>, name: String) -> Self {
-        Self { tokenizer, name }
+    #[pyo3(signature = (tokenizer, name="minillm"))]
+    fn new(tokenizer: Py<Bpe>, name: &str) -> Self {
+        Self { tokenizer, name: name.to_owned() }
     }
 
     /// The ids of `text`, where special tokens are ordinary text.
