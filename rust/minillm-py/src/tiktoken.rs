@@ -6,6 +6,8 @@
 //! asked for without a pool, and `encode_with_unstable`, which tiktoken itself calls unstable, is
 //! not there.
 
+#![expect(clippy::doc_markdown, reason = "the backticks are where Python's documentation has them")]
+
 use minillm_bpe::decode::char_offsets;
 use minillm_bpe::{END_OF_TEXT, TokenId};
 use numpy::PyUntypedArray;
@@ -127,9 +129,9 @@ impl Encoding {
     }
 
     /// Is not there: nobody has asked for what tiktoken may still change.
+    #[staticmethod]
     #[pyo3(signature = (*_args, **_options))]
     fn encode_with_unstable(
-        &self,
         _args: &Bound<'_, PyTuple>,
         _options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
@@ -215,7 +217,6 @@ impl Encoding {
 
     /// As `decode` for each.
     #[pyo3(signature = (batch, *, errors="replace", num_threads=8))]
-    #[expect(unused_variables, reason = "a name that tiktoken has")]
     fn decode_batch<'py>(
         &self,
         py: Python<'py>,
@@ -223,18 +224,19 @@ impl Encoding {
         errors: &str,
         num_threads: usize,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let _ = num_threads; // a name that tiktoken has
         batch.try_iter()?.map(|tokens| self.decode(py, &tokens?, errors)).collect()
     }
 
     /// As `decode_bytes` for each.
     #[pyo3(signature = (batch, *, num_threads=8))]
-    #[expect(unused_variables, reason = "a name that tiktoken has")]
     fn decode_bytes_batch<'py>(
         &self,
         py: Python<'py>,
         batch: &Bound<'py, PyAny>,
         num_threads: usize,
     ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        let _ = num_threads; // a name that tiktoken has
         batch.try_iter()?.map(|tokens| self.decode_bytes(py, &tokens?)).collect()
     }
 
