@@ -207,12 +207,9 @@ impl Encoding {
         tokens: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyAny>, Vec<usize>)> {
         let parts = self.decode_tokens_bytes(py, tokens)?;
-        let bytes = PyBytes::new(
-            py,
-            &parts.iter().flat_map(|part| part.as_bytes()).copied().collect::<Vec<u8>>(),
-        );
-        let text = bytes.call_method1("decode", ("utf-8",))?;
-        Ok((text, char_offsets(parts.iter().map(|part| part.as_bytes()))))
+        let parts: Vec<&[u8]> = parts.iter().map(PyBytesMethods::as_bytes).collect();
+        let text = PyBytes::new(py, &parts.concat()).call_method1("decode", ("utf-8",))?;
+        Ok((text, char_offsets(parts)))
     }
 
     /// As `decode` for each.
