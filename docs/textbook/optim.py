@@ -5,14 +5,14 @@ needs no twin: `schedule.py` is plain numbers already.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minillm.optim.adamw import check_options, evaluate
+from minillm.optim.base import Optimizer
 
 
 def adamw_update(
@@ -50,7 +50,7 @@ def adamw_update(
     parameter.addcdiv_(mean, root, value=-step_size)
 
 
-class AdamW(torch.optim.Optimizer):
+class AdamW(Optimizer):
     """AdamW, parameter by parameter (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).
 
     Equal to `minillm.optim.AdamW` and to `torch.optim.AdamW` bit for bit on the CPU.
@@ -69,29 +69,21 @@ class AdamW(torch.optim.Optimizer):
         Raises:
             ValueError: If an option is out of range.
         """
-        check_options(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, defaults)
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    @torch.no_grad()
-    def step(  # type: ignore[override]  # PyTorch types it as two overloads of the same
-        self, closure: Callable[[], float] | None = None
-    ) -> float | None:
-        """Moves every parameter that has a gradient."""
-        loss = evaluate(closure)
-        for group in self.param_groups:
-            options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["step"] = 0
-                    state["mean"] = torch.zeros_like(parameter)
-                    state["mean_square"] = torch.zeros_like(parameter)
-                state["step"] += 1
-                adamw_update(parameter, parameter.grad, **state, **options)
-        return loss
+    def update(self, group: dict[str, Any]) -> None:
+        """Moves every parameter of a group that has a gradient."""
+        options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            state = self.state[parameter]
+            if not state:
+                state["step"] = 0
+                state["mean"] = torch.zeros_like(parameter)
+                state["mean_square"] = torch.zeros_like(parameter)
+            state["step"] += 1
+            adamw_update(parameter, parameter.grad, **state, **options)
 
 
 @torch.no_grad()

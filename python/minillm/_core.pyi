@@ -5,7 +5,17 @@ from collections.abc import Set as AbstractSet
 from io import BufferedReader
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NotRequired, Protocol, Self, TypeAlias, TypedDict, final
+from typing import (
+    Any,
+    Literal,
+    NoReturn,
+    NotRequired,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypedDict,
+    final,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +29,7 @@ __all__ = [
     "Counts",
     "CountsFiles",
     "Encoded",
+    "Encoding",
     "Gather",
     "Order",
     "Progress",
@@ -81,11 +92,16 @@ _IdArray: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32]
 class Progress:
     def __new__(cls) -> Self: ...
     @property
-    def phase(self) -> Literal["idle", "count", "fold", "merge", "encode", "gather", "arrange"]: ...
+    def phase(
+        self,
+    ) -> Literal[
+        "", "counting", "adding up", "merging", "encoding", "gathering", "arranging"
+    ]: ...
     @property
     def done(self) -> int: ...
     @property
     def total(self) -> int: ...
+    def describe(self) -> str: ...
     def cancel(self) -> None: ...
 
 @disjoint_base
@@ -198,6 +214,62 @@ class Stream:
 class StreamDecoder:
     def push(self, ids: _Ids) -> str: ...
     def finish(self) -> str: ...
+
+@final
+class Encoding:
+    def __new__(cls, tokenizer: Bpe, name: str = "minillm") -> Self: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def max_token_value(self) -> int: ...
+    @property
+    def n_vocab(self) -> int: ...
+    @property
+    def eot_token(self) -> int: ...
+    @property
+    def special_tokens_set(self) -> set[str]: ...
+    def encode_ordinary(self, text: str) -> list[int]: ...
+    def encode(
+        self,
+        text: str,
+        *,
+        allowed_special: _Disallowed = ...,
+        disallowed_special: _Disallowed = "all",
+    ) -> list[int]: ...
+    def encode_to_numpy(
+        self,
+        text: str,
+        *,
+        allowed_special: _Disallowed = ...,
+        disallowed_special: _Disallowed = "all",
+    ) -> NDArray[np.uint32]: ...
+    def encode_ordinary_batch(
+        self, text: Sequence[str], *, num_threads: int = 8
+    ) -> list[list[int]]: ...
+    def encode_batch(
+        self,
+        text: Sequence[str],
+        *,
+        num_threads: int = 8,
+        allowed_special: _Disallowed = ...,
+        disallowed_special: _Disallowed = "all",
+    ) -> list[list[int]]: ...
+    @staticmethod
+    def encode_with_unstable(*_args: object, **_options: object) -> NoReturn: ...
+    def encode_single_token(self, text_or_bytes: str | bytes) -> int: ...
+    def decode(self, tokens: Sequence[int], errors: str = "replace") -> str: ...
+    def decode_bytes(self, tokens: Sequence[int]) -> bytes: ...
+    def decode_single_token_bytes(self, token: int) -> bytes: ...
+    def decode_tokens_bytes(self, tokens: Sequence[int]) -> list[bytes]: ...
+    def decode_with_offsets(self, tokens: Sequence[int]) -> tuple[str, list[int]]: ...
+    def decode_batch(
+        self, batch: Sequence[Sequence[int]], *, errors: str = "replace", num_threads: int = 8
+    ) -> list[str]: ...
+    def decode_bytes_batch(
+        self, batch: Sequence[Sequence[int]], *, num_threads: int = 8
+    ) -> list[bytes]: ...
+    def token_byte_values(self) -> list[bytes]: ...
+    def is_special_token(self, token: int) -> bool: ...
 
 @disjoint_base
 class Counts:

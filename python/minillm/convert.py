@@ -9,7 +9,6 @@ chat template and sampling settings come along; optimizer and data do not.
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Literal
@@ -17,10 +16,9 @@ from typing import Literal
 from cyclopts import App
 
 from minillm import messages
+from minillm.tokenizer.memory import Memory
 
 app = App(name="convert", version_flags=[])
-
-_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 @app.default
@@ -29,7 +27,7 @@ def convert(
     dst: Path,
     *,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
-    max_shard_size: str = "5GB",
+    max_shard_size: Memory = 5_000_000_000,
 ) -> None:
     """Turn a run into a Hugging Face folder, or one into a run.
 
@@ -39,7 +37,6 @@ def convert(
         dtype: Type of the weights in a Hugging Face folder; a run has float32.
         max_shard_size: Largest file of weights in a Hugging Face folder, such as 500MB.
     """
-    max_shard_bytes = _parse_size(max_shard_size)
     import torch  # noqa: PLC0415  only once the command line is good
 
     from minillm import interop  # noqa: PLC0415
@@ -55,17 +52,10 @@ def convert(
         dst,
         parts,
         dtype=getattr(torch, dtype),
-        max_shard_bytes=max_shard_bytes,
+        max_shard_bytes=max_shard_size,
         source=src.resolve().name,
     )
     messages.say(f"`{dst}` is a {architecture.class_name} of {size}, {dtype}")
-
-
-def _parse_size(text: str) -> int:
-    match = re.fullmatch(r"(\d+)\s*(KB|MB|GB)", text.strip(), re.IGNORECASE)
-    if match is None or int(match[1]) == 0:
-        raise messages.UsageError(f"--max-shard-size is `{text}`, expected a size such as 500MB")
-    return int(match[1]) * _UNITS[match[2].upper()]
 
 
 if __name__ == "__main__":

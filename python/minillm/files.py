@@ -48,14 +48,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def written_aside(path: FilePath) -> Iterator[Path]:
+def written_aside(path: FilePath, aside: Path | None = None) -> Iterator[Path]:
     """A place that gets the name `path` when what is there is complete, and vanishes if not.
 
     The caller makes it: a file, or a folder of files that are on the disk already.
+
+    Args:
+        path: The name to come.
+        aside: The place, in the same folder; a hidden one when absent.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    aside = aside or target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         yield aside
         sync(aside)

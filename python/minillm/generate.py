@@ -145,14 +145,12 @@ def generate(
 
 def check_settings(settings: dict[str, Any]) -> SampleConfig:
     """The settings of the run and of the command line together, if they are within their bounds."""
-    from pydantic import ValidationError  # noqa: PLC0415  takes a while
-
-    from minillm.config import SampleConfig, format_validation_error  # noqa: PLC0415
+    from minillm.config import SampleConfig, validated  # noqa: PLC0415  takes a while
 
     try:
-        return SampleConfig.model_validate(settings)
-    except ValidationError as error:
-        raise messages.UsageError(format_validation_error(error)) from error
+        return validated(SampleConfig, settings)
+    except ValueError as error:
+        raise messages.UsageError(str(error)) from error
 
 
 def parse_biases(words: Sequence[str]) -> dict[int, float]:
@@ -198,11 +196,11 @@ def jobs_of(loaded: LoadedRun, prompts: Sequence[str], seeds: Sequence[int]) -> 
     from minillm.infer import check_prompt, prompt_ids  # noqa: PLC0415
 
     jobs: list[Job] = []
-    shape, n_jobs = loaded.config.model, len(prompts) * len(seeds)
+    n_jobs = len(prompts) * len(seeds)
     for number, prompt in enumerate(prompts, 1):
         ids = prompt_ids(loaded.tokenizer, prompt, bos_id=loaded.config.sample.bos_id)
         name = "the prompt" if len(prompts) == 1 else f"prompt {number}"
-        check_prompt(ids, shape.vocab_size, shape.context_length, name=name)
+        check_prompt(ids, loaded.config.model, name=name)
         for seed in seeds:
             title = f"sample {len(jobs) + 1} of {n_jobs}, seed {seed}:" if n_jobs > 1 else ""
             jobs.append(Job(prompt, ids, seed, title))

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from minillm.config import SHORT_FLAGS, Config, load_config
 from minillm.config.load import FIELDS, SECTIONS
@@ -20,7 +20,7 @@ _INDENT = 33
 """Column where the descriptions begin."""
 
 
-def parse_fields(words: Sequence[str], *, own_options: Sequence[str]) -> dict[str, str]:
+def parse_fields(words: Sequence[str], app: App) -> dict[str, str]:
     """Dotted field names and their values, from the words that no option of the verb has taken.
 
     `--a.b value`, `--a.b=value`, and `--compile` or `--no-compile` for fields that are true or
@@ -28,7 +28,7 @@ def parse_fields(words: Sequence[str], *, own_options: Sequence[str]) -> dict[st
 
     Args:
         words: The command line without the verb's own options.
-        own_options: Names of those, so that a typo of one can be told what it is near to.
+        app: The verb, so that a typo of an option of its own can be told what it is near to.
 
     Raises:
         UsageError: For an unknown name, a name without its value, or a stray word.
@@ -40,7 +40,7 @@ def parse_fields(words: Sequence[str], *, own_options: Sequence[str]) -> dict[st
         name, has_value, value = word.removeprefix("--").partition("=")
         if not word.startswith("--"):
             raise UsageError(f"unexpected word `{word}`, expected an option such as --seed")
-        field = _field(name, own_options)
+        field = _field(name, app)
         is_switch = _is_switch(field)
         if is_switch and has_value and name.startswith("no-"):
             raise UsageError(f"option `--{name}` takes no value, it is `{value}`")
@@ -62,11 +62,11 @@ def usable_config(**parts: Any) -> Config:  # noqa: ANN401  what `load_config` t
         raise UsageError(str(error)) from error
 
 
-def configured_app(name: str, help_text: str) -> App:
+def configured_app(name: str) -> App:
     """The command of a verb that has a configuration, which its help describes."""
     return App(
         name=name,
-        help=help_text,
+        default_parameter=Parameter(negative=()),
         help_epilogue=_describe_short_flags(),
         help_format="plaintext",
         version_flags=[],
@@ -89,7 +89,7 @@ def _describe_short_flags() -> str:
     )
 
 
-def _field(name: str, own_options: Sequence[str]) -> str:
+def _field(name: str, app: App) -> str:
     """The field that an option stands for."""
     dotted = name.replace("-", "_")
     if dotted in FIELDS:
@@ -104,7 +104,8 @@ def _field(name: str, own_options: Sequence[str]) -> str:
     if leaves:  # the name alone would be ambiguous one day
         hint = f"\nhint: did you mean `--{leaves[0]}`?"
     else:
-        known = FIELDS if "." in name else [*SHORT_FLAGS, *own_options]
+        own = [option.name.removeprefix("--") for option in app.assemble_argument_collection()]
+        known = FIELDS if "." in name else [*SHORT_FLAGS, *own]
         hint = did_you_mean(dotted if "." in name else short, known).replace("`", "`--", 1)
     raise UsageError(f"unknown option `--{name}`{hint}")
 

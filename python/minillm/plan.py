@@ -23,28 +23,31 @@ from minillm.config.messages import did_you_mean
 from minillm.messages import UsageError, scaled
 from minillm.options import configured_app, parse_fields, usable_config
 
-app = configured_app("plan", "Parameters, memory and time of a run, before anything is allocated.")
-
-OPTIONS = ("model", "recipe", "config", "device", "mfu", "json")
+app = configured_app("plan")
 
 
 @app.default
 def main(
     *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
-    model: Annotated[str | None, Parameter(help="shape: a preset or a file")] = None,
-    recipe: Annotated[str | None, Parameter(help="how to train: a preset or a file")] = None,
-    config: Annotated[Path | None, Parameter(help="file with any part of the tree")] = None,
-    device: Annotated[str, Parameter(help=f"where it is to run: {', '.join(DEVICES)}")] = "h200",
-    mfu: Annotated[
-        float,
-        Parameter(help="share of its peak that is reached", validator=Number(gt=0, lte=1)),
-    ] = 0.4,
-    as_json: Annotated[
-        bool, Parameter(name="--json", negative="", help="print plain numbers as JSON")
-    ] = False,
+    model: str | None = None,
+    recipe: str | None = None,
+    config: Path | None = None,
+    device: Annotated[str, Parameter(help=f"Where it is to run: {', '.join(DEVICES)}.")] = "h200",
+    mfu: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.4,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """Parses, builds the configuration, prints its budget."""
-    overrides = parse_fields(fields, own_options=OPTIONS)
+    """Parameters, memory and time of a run, before anything is allocated.
+
+    Args:
+        fields: Values of the configuration.
+        model: Shape: a preset or a file.
+        recipe: How to train: a preset or a file.
+        config: File with any part of the tree.
+        device: A device of the table.
+        mfu: Share of its peak that is reached.
+        as_json: Print plain numbers as JSON.
+    """
+    overrides = parse_fields(fields, app)
     if device not in DEVICES:
         known = ", ".join(DEVICES)
         hint = did_you_mean(device, DEVICES)

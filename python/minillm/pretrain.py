@@ -32,32 +32,38 @@ if TYPE_CHECKING:
     from minillm.tokenizer import TextEncoder
     from minillm.train import RunResult
 
-app = configured_app("pretrain", "Train a model on a folder of token files.")
+app = configured_app("pretrain")
 
 STORIES = Path("runs/stories")
 """Where the built-in stories go when there is nothing else to train on."""
-
-RESUME_HELP = "go on with the run in --out-dir; `--resume auto`: or begin it if there is none"
-
-OPTIONS = ("model", "recipe", "config", "resume", "eval-only", "quiet", "json")
 
 
 @app.default
 def main(
     *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
-    model: Annotated[str | None, Parameter(help="shape: a preset or a file")] = None,
-    recipe: Annotated[str | None, Parameter(help="how to train: a preset or a file")] = None,
-    config: Annotated[Path | None, Parameter(help="file with any part of the tree")] = None,
-    resume: Annotated[bool, Parameter(negative="", help=RESUME_HELP)] = False,
-    resume_auto: Annotated[bool, Parameter(negative="", show=False)] = False,
-    eval_only: Annotated[
-        bool, Parameter(negative="", help="validate the run in --out-dir on all of val.bin")
-    ] = False,
-    quiet: Annotated[bool, Parameter(negative="", help="show errors only")] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="metrics as JSON")] = False,
+    model: str | None = None,
+    recipe: str | None = None,
+    config: Path | None = None,
+    resume: bool = False,
+    resume_auto: Annotated[bool, Parameter(show=False)] = False,
+    eval_only: bool = False,
+    quiet: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """Parses, builds the configuration, trains; returns the exit code."""
-    overrides = parse_fields(fields, own_options=OPTIONS)
+    """Train a model on a folder of token files.
+
+    Args:
+        fields: Values of the configuration.
+        model: Shape: a preset or a file.
+        recipe: How to train: a preset or a file.
+        config: File with any part of the tree.
+        resume: Go on with the run in --out-dir; `--resume auto`: or begin it if there is none.
+        resume_auto: As `--resume auto`.
+        eval_only: Validate the run in --out-dir on all of val.bin.
+        quiet: Show errors only.
+        as_json: Print the metrics as lines of JSON.
+    """
+    overrides = parse_fields(fields, app)
     presets = {"model": model, "recipe": recipe, "config": config}
     if resume_auto and is_begun(overrides):
         resume, presets = True, {}  # the same words each time; the run has its own presets

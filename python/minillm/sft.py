@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from minillm.interop import Parts
     from minillm.tokenizer import Tokenizer
 
-app = configured_app("sft", "Fine-tune a model on conversations.")
-
-OPTIONS = ("recipe", "config", "chat-template", "preview", "resume", "quiet", "json")
+app = configured_app("sft")
 
 
 @app.default
@@ -46,10 +44,10 @@ def main(
     config: Path | None = None,
     chat_template: Path | None = None,
     preview: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
-    resume: Annotated[bool, Parameter(negative="")] = False,
-    resume_auto: Annotated[bool, Parameter(negative="", show=False)] = False,
-    quiet: Annotated[bool, Parameter(negative="")] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    resume: bool = False,
+    resume_auto: Annotated[bool, Parameter(show=False)] = False,
+    quiet: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Fine-tune a model on conversations.
 
@@ -64,7 +62,7 @@ def main(
         quiet: Show errors only.
         as_json: Print the metrics as lines of JSON.
     """
-    overrides = parse_fields(fields, own_options=OPTIONS)
+    overrides = parse_fields(fields, app)
     train = partial(run, eval_only=False, quiet=quiet, as_json=as_json)
     presets = {"config": config, "chat-template": chat_template}
     if resume_auto and is_begun(overrides):

@@ -121,7 +121,7 @@ def test_nothing_is_written_over(trained, call, tmp_path, verb):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["convert", "a", "b", "--max-shard-size", "5"], "--max-shard-size is `5`, expected"),
+        (["convert", "a", "b", "--max-shard-size", "5x"], "--max-shard-size: `5x` is no amount of"),
         (["convert", "a", "b", "--dtype", "int8"], "dtype"),
         (["convert", "a", "b", "--dtyp", "float32"], "did you mean `--dtype`?"),
         (["convert", "a"], "dst"),

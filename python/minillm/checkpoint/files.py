@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minillm.files import sync
@@ -26,6 +26,19 @@ def write_tensors(
         raise OSError(f"`{path}`: {error}") from error
     path.chmod(mode)  # safetensors makes it private, whatever the umask says
     sync(path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """What a safetensors file holds.
+
+    Raises:
+        ValueError: If it is damaged.
+        OSError: If it cannot be read.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"`{path}` is damaged: {error}") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -24,12 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from minillm.checkpoint.files import sha256_of, write_tensors
-from minillm.files import read_json, replace_file, sync, write_file, written_aside
+from minillm.checkpoint.files import read_tensors, sha256_of, write_tensors
+from minillm.files import read_json, replace_file, write_file, written_aside
 
 FORMAT = "minillm.checkpoint"
 FORMAT_VERSION = 2
@@ -69,10 +67,7 @@ class Checkpoint:
         """The tensors of `model`, `optimizer` or `rng`, after a look at the file's hash."""
         file = f"{name}.safetensors"
         _verify_file(self.path / file, self.files.get(file))
-        try:
-            return load_file(self.path / file)
-        except SafetensorError as error:
-            raise CheckpointError(f"`{self.path / file}`: {error}") from error
+        return read_tensors(self.path / file)
 
     def base(self) -> dict[str, Tensor]:
         """The weights that the adapters in `model` change; the run has them once, beside all."""
@@ -81,7 +76,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"`{file}` is missing, or not what the adapters in `{self.path}` were trained on"
             )
-        return load_file(file)
+        return read_tensors(file)
 
 
 def save_checkpoint(
@@ -111,10 +106,9 @@ def save_checkpoint(
             untouched and nothing half-made is left.
     """
     target = run_folder / f"step-{step:06d}"
-    aside = target.with_name(target.name + TEMPORARY)
     remove_temporary(run_folder)
     _check_space(run_folder, tensors)
-    try:
+    with written_aside(target, target.with_name(target.name + TEMPORARY)) as aside:
         aside.mkdir()
         for name, content in tensors.items():
             write_tensors(aside / f"{name}.safetensors", content)
@@ -132,14 +126,8 @@ def save_checkpoint(
         }
         manifest["sha256"] = hashlib.sha256(_to_json(manifest)).hexdigest()
         write_file(aside / MANIFEST, _to_json(manifest))
-        sync(aside)
         if target.exists():  # a damaged one that resuming passed over
             _remove(target)
-        aside.rename(target)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    sync(run_folder)
     verify_checkpoint(target)
     replace_file(run_folder / LATEST, f"{target.name}\n".encode())
     return target

@@ -6,72 +6,28 @@ where it came from, so that a message can name the file to mend.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from yaml import YAMLError
 
 from minillm.config.files import PresetKind, parse_yaml, read_file, read_preset
-from minillm.config.lora import LoraConfig
-from minillm.config.messages import did_you_mean, format_validation_error
-from minillm.config.model.experts import ExpertsConfig
+from minillm.config.messages import did_you_mean, validated
 from minillm.config.model.shape import SIZE_FIELDS
+from minillm.config.rules import NEEDS, is_idle
 from minillm.config.tree import Config
 
 DEFAULT_MODEL = "tiny"
 DEFAULT_RECIPE = "compat"
-
-SHORT_FLAGS: dict[str, str] = {"data": "data.path"} | {
-    name.replace("_", "-"): f"{section}.{name}"
-    for section, names in {
-        "train": """batch_size seq_len gradient_accumulation_steps max_train_steps eval_interval
-            log_interval save_interval generate_interval dtype compile device seed threads out_dir
-            init_from""",
-        "optim": "learning_rate warmup_steps weight_decay grad_clip",
-        "track": "profile",
-    }.items()
-    for name in names.split()
-}
-"""Flags that people know, each a name of a field."""
 
 SECTIONS: dict[str, type[BaseModel]] = {
     name: info.annotation
     for name, info in Config.model_fields.items()
     if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
 }
-
-_CONDITIONS: tuple[tuple[str, tuple[str, ...], Iterable[str]], ...] = (
-    (
-        "model.attention",
-        ("mla",),
-        ("d_latent_kv", "d_latent_q", "d_head_rope", "d_head_nope", "d_head_v"),
-    ),
-    ("model.position", ("rope",), ("nope_interval", "rope_theta", "rope_fraction", "rope_pairs")),
-    ("model.rope_scaling", ("linear", "ntk", "yarn", "llama3"), ("rope_scaling_factor",)),
-    ("model.rope_scaling", ("yarn", "llama3"), ("rope_original_context",)),
-    ("model.rope_scaling", ("yarn",), ("rope_yarn_ramp",)),
-    ("model.rope_scaling", ("llama3",), ("rope_llama3_ramp",)),
-    ("model.n_experts", (), ExpertsConfig.__annotations__),
-    ("lora.rank", (), LoraConfig.model_fields),
-    ("data.rows", ("windows",), ("stride",)),
-    ("track.wandb", (), ("wandb_project", "wandb_name", "wandb_mode")),
-    ("optim.name", ("muon", "normuon"), ("adamw_learning_rate",)),
-    ("optim.name", ("adamw", "muon", "normuon"), ("betas", "eps", "fused")),
-    ("optim.name", ("sgd", "muon", "normuon"), ("momentum",)),
-    ("optim.schedule", ("wsd",), ("decay_fraction",)),
-    ("optim.schedule", ("cosine", "wsd", "linear"), ("min_learning_rate_ratio",)),
-)
-
-NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    dotted: (other, values)
-    for other, values, names in _CONDITIONS
-    for name in names
-    if (dotted := f"{other.partition('.')[0]}.{name}") != other
-}
-"""Fields that only act while another one has one of these values, or, without any, is not 0."""
 
 FIELDS: tuple[str, ...] = tuple(
     f"{section}.{name}" for section, schema in SECTIONS.items() for name in schema.model_fields
@@ -83,25 +39,28 @@ FIELDS: tuple[str, ...] = tuple(
 class _Layers:
     """Values laid over one another, and where each came from."""
 
-    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
 
     def add(self, layer: Mapping[str, Any], place: str) -> None:
-        found = list(_walk(layer, place))
-        if any((section, name) == ("model", "depth") for section, name, _ in found):
-            model = self.values.get("model", {})
-            for name in [n for n in model if n in SIZE_FIELDS or n.startswith("d_")]:
-                del model[name]
-        for section, name, value in found:
-            self.values.setdefault(section, {})[name] = value
-            self.places[f"{section}.{name}"] = place
+        """Lays `layer` over the others; names that are not known are validation's to refuse."""
+        for section, content in layer.items():
+            self.places.setdefault(str(section), place)
+            if content is None:  # a YAML section with every line commented out
+                continue
+            known = self.values.setdefault(str(section), {})
+            if not isinstance(content, Mapping) or not isinstance(known, dict):
+                self.values[section], self.places[section] = content, place
+                continue
+            if section == "model" and "depth" in content:
+                for name in [n for n in known if n in SIZE_FIELDS or n.startswith("d_")]:
+                    del known[name]
+            for name, value in content.items():
+                known[str(name)] = value
+                self.places[f"{section}.{name}"] = place
 
     def build(self) -> Config:
-        try:
-            return Config.model_validate(self.values)
-        except ValidationError as error:
-            message = format_validation_error(error, lambda name: self.places.get(name, ""))
-            raise ValueError(message) from error
+        return validated(Config, self.values, lambda name: self.places.get(name, ""), _nearest)
 
 
 def load_config(
@@ -160,15 +119,6 @@ def _warn_of_idle(overrides: Mapping[str, str], config: Config) -> None:
             warnings.warn(f"`{dotted}` has no effect: `{other}` is {actual}{wanted}", stacklevel=3)
 
 
-def is_idle(dotted: str, section: BaseModel) -> bool:
-    """Whether another field of its section switches this one off."""
-    if dotted not in NEEDS:
-        return False
-    other, values = NEEDS[dotted]
-    actual = getattr(section, other.partition(".")[2])
-    return actual not in values if values else not actual
-
-
 def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -> None:
     """A model file may not train, and a recipe may not shape: else neither name means anything."""
     for section in layer:
@@ -178,26 +128,6 @@ def _check_sections(kind: PresetKind, layer: Mapping[str, Any], shown_as: str) -
                 f"`{section}` does not belong in `{shown_as}`: a {kind} file holds {holds}"
                 "\nhint: pass a file that holds both as --config"
             )
-
-
-def _walk(layer: Mapping[str, Any], place: str) -> Iterator[tuple[str, str, Any]]:
-    """Each (section, field, value) of a layer.
-
-    Raises:
-        ValueError: If a section or field is unknown, or a section is no mapping.
-    """
-    for section, content in layer.items():
-        if section not in SECTIONS:
-            raise ValueError(f"unknown key `{section}`{place}" + _nearest(str(section)))
-        if content is None:  # a YAML section with every line commented out
-            continue
-        if not isinstance(content, Mapping):
-            raise ValueError(f"`{section}`{place} is {content!r}, expected a mapping of fields")
-        for name, value in content.items():
-            dotted = f"{section}.{name}"
-            if dotted not in FIELDS:
-                raise ValueError(f"unknown key `{dotted}`{place}" + _nearest(dotted))
-            yield section, name, value
 
 
 def _nearest(unknown: str) -> str:
@@ -212,11 +142,10 @@ def _nearest(unknown: str) -> str:
 def _parse_overrides(overrides: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     tree: dict[str, dict[str, Any]] = {}
     for dotted, text in overrides.items():
-        section, dot, name = dotted.partition(".")
-        if not dot or dotted not in FIELDS:
-            raise ValueError(f"unknown key `{dotted}` on the command line" + _nearest(dotted))
-        annotation = SECTIONS[section].model_fields[name].annotation
-        tree.setdefault(section, {})[name] = _parse_text(text, annotation)
+        section, _, name = dotted.partition(".")
+        fields = SECTIONS[section].model_fields if section in SECTIONS else {}
+        value = _parse_text(text, fields[name].annotation) if name in fields else text
+        tree.setdefault(section, {})[name] = value
     return tree
 
 

@@ -2,28 +2,19 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from importlib import resources
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+import yaml
+from pydantic import BaseModel, ValidationError
 
-_EXPECTED = {
-    "int_type": "an integer",
-    "int_from_float": "an integer",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "path_type": "a path",
-    "tuple_type": "a list",
-    "model_type": "a mapping of fields",
-}
+Schema = TypeVar("Schema", bound=BaseModel)
 
-_BOUNDS = {
-    "greater_than": ("more than", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("less than", "lt"),
-    "less_than_equal": ("at most", "le"),
-}
+Tell = Callable[[str], str]
+"""Something in words about a field, which is named by its dotted name."""
+
+_FILE = resources.files("minillm.config") / "messages.yaml"
+_EXPECTED: dict[str, str] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 
 _CONSEQUENCES = ("default_factory_not_called",)
 """Errors that only follow from another one."""
@@ -35,23 +26,41 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"\nhint: did you mean `{nearest[0]}`?" if nearest else ""
 
 
+def validated(
+    schema: type[Schema],
+    values: Mapping[str, Any],
+    where: Tell = lambda _: "",
+    hint: Tell = lambda _: "",
+) -> Schema:
+    """The settings that `values` are; `where` and `hint` as for `format_validation_error`.
+
+    Raises:
+        ValueError: With one line for each mistake.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(format_validation_error(error, where, hint)) from error
+
+
 def format_validation_error(
-    error: ValidationError, where: Callable[[str], str] = lambda _: ""
+    error: ValidationError, where: Tell = lambda _: "", hint: Tell = lambda _: ""
 ) -> str:
     """Turns pydantic's report into one line per mistake: field, place, value, expectation.
 
     Args:
         error: What `model_validate` raised.
         where: Tells where a field, by its dotted name, got its value: " in `a.yaml`", or nothing.
+        hint: Tells, on a line of its own, what may be meant by a name that is not known.
     """
     return "\n".join(
-        _format_one(details, where)
+        _format_one(details, where, hint)
         for details in map(dict, error.errors(include_url=False))
         if details["type"] not in _CONSEQUENCES
     )
 
 
-def _format_one(details: Mapping[str, Any], where: Callable[[str], str]) -> str:
+def _format_one(details: Mapping[str, Any], where: Tell, hint: Tell) -> str:
     kind, context = details["type"], details.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
@@ -59,16 +68,10 @@ def _format_one(details: Mapping[str, Any], where: Callable[[str], str]) -> str:
     field = ".".join(part for part in details["loc"] if isinstance(part, str))
     shown = field + "".join(f"[{part}]" for part in details["loc"] if isinstance(part, int))
     if kind == "extra_forbidden":
-        return f"unknown key `{shown}`{where(field)}"
+        return f"unknown key `{shown}`{where(field)}{hint(field)}"
     if kind == "missing":
         return f"`{shown}`{where(field)} is missing"
-    if kind in _BOUNDS:
-        words, key = _BOUNDS[kind]
-        expected = f"{words} {context[key]:g}"
-    elif kind == "literal_error":
-        expected = f"one of {context['expected']}".replace("'", "").replace(" or ", ", ")
-    elif kind == "too_long":
-        expected = f"{context['max_length']} values"
-    else:
-        expected = _EXPECTED.get(kind, details["msg"])
+    expected = _EXPECTED[kind].format(**context) if kind in _EXPECTED else details["msg"]
+    if kind == "literal_error":
+        expected = expected.replace("'", "").replace(" or ", ", ")
     return f"`{shown}`{where(field)} is {details['input']!r}, expected {expected}"

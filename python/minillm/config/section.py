@@ -1,6 +1,10 @@
 """What every section of the configuration tree shares."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from minillm.config.rules import refusal
 
 
 class Section(BaseModel):
@@ -13,3 +17,9 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        if reason := refusal(self):
+            raise ValueError(reason)
+        return self

@@ -1,9 +1,9 @@
 """The whole configuration of a run."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from minillm.config.lora import LoraConfig
 from minillm.config.model import ModelConfig
@@ -37,27 +37,3 @@ class Config(Section):
         if isinstance(train, Mapping) and "seq_len" not in train and model is not None:
             return {**train, "seq_len": model.context_length}
         return train
-
-    @model_validator(mode="after")
-    def _check_values(self) -> Self:
-        if self.train.seq_len > self.model.context_length:
-            raise ValueError(
-                f"train.seq_len ({self.train.seq_len}) must not exceed"
-                f" model.context_length ({self.model.context_length})"
-            )
-        if self.data.stride is not None and self.data.stride > self.train.seq_len:
-            raise ValueError(
-                f"data.stride ({self.data.stride}) must not exceed train.seq_len"
-                f" ({self.train.seq_len}): tokens between two windows would never be read"
-            )
-        if self.data.mixture and self.data.train is not None:
-            raise ValueError(
-                f"data.train (`{self.data.train}`) has no place beside data.mixture, which names"
-                " every training shard"
-            )
-        if self.lora.rank and self.train.init_from is None:
-            raise ValueError(
-                f"lora.rank ({self.lora.rank}) needs train.init_from: adapters change a model that"
-                " is there already"
-            )
-        return self

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from minillm.config import SampleConfig
+from minillm.config import ModelConfig, SampleConfig
 from minillm.infer.sampling import Sampler, log_probabilities
 from minillm.messages import with_hint
 from minillm.model import KVCache, Transformer, check_finite
@@ -82,7 +82,7 @@ class Generation:
         shape, weight = model.config, model.embed_tokens.weight
         for row, prompt in enumerate(prompts):
             name = "the prompt" if len(prompts) == 1 else f"prompt {row}"
-            check_prompt(prompt, shape.vocab_size, shape.context_length, name=name)
+            check_prompt(prompt, shape, name=name)
         self._model = model
         self._device = weight.device
         self._texts = [list(prompt) for prompt in prompts]
@@ -178,9 +178,7 @@ def prompt_ids(tokenizer: TextEncoder, prompt: str, *, bos_id: int | None = None
     return ([] if start is None else [start]) + tokenizer.encode_ordinary(prompt)
 
 
-def check_prompt(
-    ids: Sequence[int], vocab_size: int, context_length: int, *, name: str = "the prompt"
-) -> None:
+def check_prompt(ids: Sequence[int], model: ModelConfig, *, name: str = "the prompt") -> None:
     """Refuses a prompt that the model cannot read.
 
     Raises:
@@ -188,11 +186,10 @@ def check_prompt(
     """
     if not ids:
         raise ValueError(f"{name} has no tokens, and a model needs one to begin from")
-    if len(ids) > context_length:
-        error = ValueError(
-            f"{name} has {len(ids)} tokens, the model's context_length is {context_length}"
-        )
-        hint = f"cut it to its last {context_length - 1}; an end-of-text token before it counts too"
+    most, vocab_size = model.context_length, model.vocab_size
+    if len(ids) > most:
+        error = ValueError(f"{name} has {len(ids)} tokens, the model's context_length is {most}")
+        hint = f"cut it to its last {most - 1}; an end-of-text token before it counts too"
         raise with_hint(error, hint)
     for position, token in enumerate(ids):
         if not 0 <= token < vocab_size:

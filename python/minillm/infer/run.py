@@ -15,28 +15,11 @@ from minillm.checkpoint import (
     load_model_tensors,
 )
 from minillm.config import Config, load_config
+from minillm.config.rules import CHANGEABLE
 from minillm.messages import with_hint
 from minillm.model import Transformer
 from minillm.model.lora import ADAPTER, add_adapter, fold_adapter
 from minillm.tokenizer import TextEncoder, Tokenizer
-
-CHANGEABLE = (
-    "context_length",
-    "windows",
-    "attention_backend",
-    "rope_theta",
-    "rope_scaling",
-    "rope_scaling_factor",
-    "rope_original_context",
-    "rope_yarn_ramp",
-    "rope_llama3_ramp",
-)
-"""Fields of `model` that can change in a trained one: how far it reaches, and by what.
-
-No weight hangs on them but, with learned positions, the table of `context_length` rows: that one is
-then as fixed as a width. A `context_length` below the `train.seq_len` of the run is refused, too.
-"""
-
 
 CHAT_TEMPLATE = "chat_template.jinja"
 """Name of the chat template's file, in run folders as in Hugging Face's."""

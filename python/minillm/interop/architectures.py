@@ -67,5 +67,11 @@ ALIASES: Mapping[str, str] = _TABLES["aliases"]
 IDLE_KEYS = frozenset(_TABLES["idle_keys"].split())
 """Keys of `config.json` that change nothing of what a model computes from ids to logits."""
 
+GGUF_KEYS: Mapping[str, Mapping[str, str]] = _TABLES["gguf_keys"]
+"""By what decides whether a GGUF file has them: its keys and our fields."""
+
+PEFT_IDLE_KEYS = frozenset(_TABLES["peft_idle_keys"].split())
+"""Keys of `adapter_config.json` that change nothing of what an adapter computes."""
+
 FREE_FIELDS = frozenset(_TABLES["free_fields"].split())
 """Our fields that no other program need know of: training alone, or another way to the same sum."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minillm.config import ModelConfig
 from minillm.files import written_aside
-from minillm.interop.architectures import Architecture
+from minillm.interop.architectures import GGUF_KEYS, Architecture
 from minillm.interop.parts import Parts, refuse_existing
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import to_theirs
@@ -82,22 +82,9 @@ def write_gguf(target: Path, parts: Parts, *, kind: GgufType, source: str) -> Ar
 
 
 def _add_shape(writer: Any, architecture: Architecture, model: ModelConfig) -> None:  # noqa: ANN401
-    writer.add_vocab_size(model.vocab_size)
-    writer.add_context_length(model.context_length)
-    writer.add_embedding_length(model.d_model)
-    writer.add_block_count(model.n_layers)
-    writer.add_feed_forward_length(model.d_ff)
-    writer.add_head_count(model.n_heads)
-    writer.add_head_count_kv(model.n_kv_heads)
-    writer.add_key_length(model.d_head)
-    writer.add_value_length(model.d_head)
-    if architecture.fixed["norm"] == "layernorm":
-        writer.add_layer_norm_eps(model.norm_eps)
-    else:
-        writer.add_layer_norm_rms_eps(model.norm_eps)
-    if architecture.fixed["position"] == "rope":
-        writer.add_rope_dimension_count(model.d_head)
-        writer.add_rope_freq_base(model.rope_theta)
+    for group in ("any", architecture.fixed["norm"], architecture.fixed["position"]):
+        for key, field in GGUF_KEYS.get(group, {}).items():
+            getattr(writer, f"add_{key}")(getattr(model, field))
 
 
 def _add_tokenizer(gguf: ModuleType, writer: Any, parts: Parts, source: str) -> None:  # noqa: ANN401

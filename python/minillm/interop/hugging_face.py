@@ -18,16 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from minillm.checkpoint.files import write_tensors
-from minillm.config import ModelConfig, SampleConfig
+from minillm.checkpoint.files import read_tensors, write_tensors
+from minillm.config import ModelConfig, SampleConfig, validated
 from minillm.files import named_in_errors, read_json, write_file, written_aside
 from minillm.infer import CHAT_TEMPLATE
 from minillm.interop.architectures import ARCHITECTURES, Architecture
-from minillm.interop.parts import Parts, refuse_existing, refuse_pickles, validated
+from minillm.interop.parts import Parts, refuse_existing, refuse_pickles
 from minillm.interop.shape import architecture_of, from_keys, to_keys
 from minillm.interop.weights import to_ours, to_theirs
 from minillm.messages import with_hint
@@ -143,10 +141,7 @@ def write_hugging_face(
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in [WEIGHTS] if (folder / WEIGHTS).is_file() else _shards(folder):
-        try:
-            content = load_file(folder / name)
-        except SafetensorError as error:
-            raise ValueError(f"`{folder / name}` is damaged: {error}") from error
+        content = read_tensors(folder / name)
         if twice := sorted(set(content) & set(tensors)):
             raise ValueError(f"`{folder / name}` holds `{twice[0]}`, another of its files too")
         tensors |= content
@@ -169,24 +164,17 @@ def _shards(folder: Path) -> list[str]:
     return list(dict.fromkeys(weight_map.values()))
 
 
-def _write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes: int) -> None:
-    shards: list[dict[str, Tensor]] = [{}]
-    held = 0
-    for name, tensor in tensors.items():
-        if shards[-1] and held + tensor.nbytes > max_shard_bytes:
-            shards.append({})
-            held = 0
-        shards[-1][name] = tensor
-        held += tensor.nbytes
-    weight_map: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors" if shards[1:] else WEIGHTS
+def _write_weights(folder: Path, tensors: dict[str, Tensor], max_shard_bytes: int) -> None:
+    from huggingface_hub import split_torch_state_dict_into_shards  # noqa: PLC0415  slow to import
+
+    plan = split_torch_state_dict_into_shards(tensors, max_shard_size=max_shard_bytes)
+    for file, names in plan.filename_to_tensors.items():
         # transformers 4 refuses a file without the metadata.
+        shard = {name: tensors[name] for name in names}
         write_tensors(folder / file, shard, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(shard, file)
-    if len(shards) > 1:
-        total = {"total_size": sum(tensor.nbytes for tensor in tensors.values())}
-        _write_json(folder / INDEX, {"metadata": total, "weight_map": weight_map})
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        _write_json(folder / INDEX, index)
 
 
 def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -278,7 +266,7 @@ def _read_sampling(
     if tokenizer and (first := _first_token(folder / "tokenizer.json", settings)):
         begin = tokenizer.special_tokens.get(first, begin)
     found["bos_id"] = None if begin == eot_id else begin
-    return validated(SampleConfig, found, file)
+    return validated(SampleConfig, found, lambda _: f" in `{file}`")
 
 
 def _first_token(file: Path, settings: Mapping[str, Any]) -> str | None:

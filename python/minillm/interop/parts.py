@@ -3,17 +3,14 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from minillm.config import ModelConfig, SampleConfig, format_validation_error
+from minillm.config import ModelConfig, SampleConfig
 from minillm.data import ChatTemplate
 from minillm.messages import with_hint
 from minillm.tokenizer import Tokenizer
-
-Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Parts(NamedTuple):
@@ -51,19 +48,6 @@ class Parts(NamedTuple):
         if self.tokenizer and self.tokenizer.eot_id is not None:
             ids.append(self.tokenizer.eot_id)
         return list(dict.fromkeys([*ids, *self.sample.stop_ids]))
-
-
-def validated(schema: type[Schema], values: Mapping[str, Any], file: Path) -> Schema:
-    """What a foreign file says, as our own kind of settings.
-
-    Raises:
-        ValueError: Naming the key that is wrong, and the file.
-    """
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        message = format_validation_error(error, lambda _: f" in `{file}`")
-        raise ValueError(message) from error
 
 
 def refuse_pickles(folder: Path, loaded: str) -> None:

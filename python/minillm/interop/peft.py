@@ -15,19 +15,17 @@ from typing import Literal, cast
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import pad
 
-from minillm.checkpoint.files import write_tensors
-from minillm.config import LoraConfig, ModelConfig, load_config
+from minillm.checkpoint.files import read_tensors, write_tensors
+from minillm.config import LoraConfig, ModelConfig, load_config, validated
 from minillm.config.messages import did_you_mean
 from minillm.config.section import Section
 from minillm.files import read_json, write_file, written_aside
 from minillm.infer.run import find_checkpoint
-from minillm.interop.architectures import Architecture
-from minillm.interop.parts import refuse_existing, refuse_pickles, validated
+from minillm.interop.architectures import PEFT_IDLE_KEYS, Architecture
+from minillm.interop.parts import refuse_existing, refuse_pickles
 from minillm.interop.shape import architecture_of
 from minillm.interop.weights import DTYPES, DTYPES_SHOWN, shapes_of, slots
 from minillm.messages import with_hint
@@ -38,14 +36,6 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _KEYS = ("lora_A", "lora_B", "magnitude")
-_IDLE = frozenset(
-    """
-    auto_mapping base_model_name_or_path eva_config exclude_modules fan_in_fan_out inference_mode
-    layers_pattern layers_to_transform lora_dropout megatron_core peft_version qalora_group_size
-    revision runtime_config target_modules task_type
-    """.split()  # noqa: SIM905  one to a line, they would fill a screen
-)
-"""Keys of theirs that change nothing of what the factors compute; the tensors tell the targets."""
 
 
 def export_adapter(source: Path, target: Path) -> None:
@@ -214,9 +204,9 @@ class _Keys(Section):
 def _read_keys(file: Path) -> _Keys:
     keys = {key: value for key, value in read_json(file).items() if value is not None}
     known = {key: keys.pop(key) for key in _Keys.model_fields if key in keys}
-    if odd := [key for key, value in keys.items() if value and key not in _IDLE]:
+    if odd := [key for key, value in keys.items() if value and key not in PEFT_IDLE_KEYS]:
         raise ValueError(f"`{file}`: `{odd[0]}` is set, only LoRA's factors are read")
-    return validated(_Keys, known, file)
+    return validated(_Keys, known, lambda _: f" in `{file}`")
 
 
 def _drop_copies(
@@ -235,10 +225,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     if not file.is_file():
         refuse_pickles(folder, "PeftModel.from_pretrained(MODEL, FOLDER)")
         raise ValueError(f"`{folder}` holds no adapter: there is no {WEIGHTS}")
-    try:
-        tensors = {key.removeprefix(_PREFIX): t for key, t in load_file(file).items()}
-    except SafetensorError as error:
-        raise ValueError(f"`{file}` is damaged: {error}") from error
+    tensors = {key.removeprefix(_PREFIX): t for key, t in read_tensors(file).items()}
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
             raise ValueError(f"`{file}`: `{name}` is {tensor.dtype}, expected {DTYPES_SHOWN}")

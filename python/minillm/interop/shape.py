@@ -8,10 +8,9 @@ is what the other side cannot express.
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from minillm.config import ModelConfig, format_validation_error
-from minillm.config.load import is_idle
+from minillm.config import ModelConfig, validated
+from minillm.config.rules import is_idle
+from minillm.files import named_in_errors
 from minillm.interop.architectures import (
     ALIASES,
     ARCHITECTURES,
@@ -83,11 +82,8 @@ def from_keys(architecture: Architecture, keys: Mapping[str, Any], source: str) 
             raise ValueError(f"`{source}` lacks `{key}`")
         if value is not None:
             fields[field], names[field] = value, f" (`{key}` in `{source}`)"
-    try:
-        return ModelConfig(**fields)
-    except ValidationError as error:
-        message = format_validation_error(error, lambda field: names.get(field, f" in `{source}`"))
-        raise ValueError(f"`{source}`: {message}") from error
+    with named_in_errors(source):
+        return validated(ModelConfig, fields, lambda field: names.get(field, f" in `{source}`"))
 
 
 def architecture_of(model: ModelConfig, source: str) -> Architecture:

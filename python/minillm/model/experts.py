@@ -19,6 +19,7 @@ is dropped or padded. Axes beside the house's: C chosen experts per token, M = N
 
 import math
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -26,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minillm.config import ModelConfig
-from minillm.model.ffn import ACTIVATIONS, FeedForward
-from minillm.model.init import draw, output_std
+from minillm.model.ffn import FeedForward
+from minillm.model.init import draw
 
 
 def balance_loss(scores: Float[Tensor, "N E"], counts: Int[Tensor, " E"]) -> Float[Tensor, ""]:
@@ -128,36 +129,14 @@ class StackedLinear(nn.Module):
         return grouped_linear(rows, self.weight, ends)
 
 
-class Experts(nn.Module):
-    """E feed-forward layers of one shape."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        shape, std = (config.n_experts, config.d_model, config.d_expert), config.init_std
-        self.gate_proj = StackedLinear(*shape, std=std) if config.ffn == "swiglu" else None
-        self.up_proj = StackedLinear(*shape, std=std)
-        n_experts, d_model, d_expert = shape
-        self.down_proj = StackedLinear(n_experts, d_expert, d_model, std=output_std(config))
-        self.activation = ACTIVATIONS[config.ffn]
-
-    def forward(self, rows: Float[Tensor, "M D"], ends: Int[Tensor, " E"]) -> Float[Tensor, "M D"]:
-        """Sends rows `ends[e - 1]` up to `ends[e]` through expert e."""
-        hidden = self.up_proj(rows, ends)  # M F
-        if self.gate_proj is None:
-            hidden = self.activation(hidden)
-        else:
-            hidden = self.activation(self.gate_proj(rows, ends)) * hidden
-        out: Tensor = self.down_proj(hidden, ends)  # M D
-        return out
-
-
 class MixtureOfExperts(nn.Module):
     """A router, its experts, and the shared ones."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.router = Router(config)
-        self.experts = Experts(config)
+        stacked = partial(StackedLinear, config.n_experts)
+        self.experts = FeedForward(config, config.d_expert, linear=stacked)
         d_shared = config.n_shared_experts * config.d_expert
         self.shared_experts = FeedForward(config, d_shared) if d_shared else None
 

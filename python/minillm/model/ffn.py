@@ -1,6 +1,7 @@
 """Feed-forward layers: what each position does by itself."""
 
 from collections.abc import Callable
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,23 +19,28 @@ class FeedForward(nn.Module):
     tanh formula, and the square of ReLU (So et al., "Primer", arXiv:2109.08668).
     """
 
-    def __init__(self, config: ModelConfig, d_ff: int) -> None:
-        """Builds the layer that a configuration asks for, `d_ff` wide."""
+    def __init__(
+        self, config: ModelConfig, d_ff: int, *, linear: Callable[..., nn.Module] | None = None
+    ) -> None:
+        """Builds the layer that a configuration asks for, `d_ff` wide, of projections by `linear`.
+
+        By default these are plain ones.
+        """
         super().__init__()
-        d_model, bias, std = config.d_model, config.ffn_bias, config.init_std
-        is_gated = config.ffn == "swiglu"
-        self.gate_proj = Linear(d_model, d_ff, bias=bias, std=std) if is_gated else None
-        self.up_proj = Linear(d_model, d_ff, bias=bias, std=std)
-        self.down_proj = Linear(d_ff, d_model, bias=bias, std=output_std(config))
+        d_model, std = config.d_model, config.init_std
+        linear = partial(Linear, bias=config.ffn_bias) if linear is None else linear
+        self.gate_proj = linear(d_model, d_ff, std=std) if config.ffn == "swiglu" else None
+        self.up_proj = linear(d_model, d_ff, std=std)
+        self.down_proj = linear(d_ff, d_model, std=output_std(config))
         self.activation = ACTIVATIONS[config.ffn]
 
-    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        """Transforms each position."""
+    def forward(self, x: Float[Tensor, "*B D"], *rows: Tensor) -> Float[Tensor, "*B D"]:
+        """Transforms each position; `rows` is what the projections take beside it."""
         if self.gate_proj is None:
-            hidden = self.activation(self.up_proj(x))
+            hidden = self.activation(self.up_proj(x, *rows))
         else:
-            hidden = self.activation(self.gate_proj(x)) * self.up_proj(x)
-        out: Tensor = self.down_proj(hidden)
+            hidden = self.activation(self.gate_proj(x, *rows)) * self.up_proj(x, *rows)
+        out: Tensor = self.down_proj(hidden, *rows)
         return out
 
 

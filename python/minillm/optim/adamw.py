@@ -11,12 +11,12 @@ but rounds differently; on two CPU cores there is little to gain (7M parameters:
 seconds).
 """
 
-from collections.abc import Callable, Iterable
-from inspect import unwrap
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from minillm.optim.base import Optimizer, Params
 
 
 def adamw_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> None:
@@ -70,27 +70,12 @@ def adamw_step(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) ->
     torch._foreach_addcdiv_(parameters, means, roots, step_sizes)
 
 
-def evaluate(closure: Callable[[], float] | None) -> float | None:
-    """Calls what `Optimizer.step` may be given to compute the loss anew, with gradients on."""
-    if closure is None:
-        return None
-    with torch.enable_grad():
-        return closure()
-
-
-class Optimizer(torch.optim.Optimizer):
-    """PyTorch's, but that it does not import its compiler: that takes seconds of each start."""
-
-    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
-    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
-
-
 class AdamW(Optimizer):
     """AdamW with decoupled weight decay, equal to `torch.optim.AdamW` bit for bit on the CPU."""
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Params,
         *,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -98,38 +83,9 @@ class AdamW(Optimizer):
         weight_decay: float = 0.01,
         fused: bool = False,
     ) -> None:
-        """Takes parameters, or groups of them that may override each option.
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, **options, fused=fused)
 
-        Raises:
-            ValueError: If an option is out of range.
-        """
-        check_options(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        defaults["fused"] = fused
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(  # type: ignore[override]  # PyTorch types it as two overloads of the same
-        self, closure: Callable[[], float] | None = None
-    ) -> float | None:
-        """Moves every parameter that has a gradient."""
-        loss = evaluate(closure)
-        for group in self.param_groups:
-            adamw_step(group, self.state)
-        return loss
-
-
-def check_options(
-    *, betas: tuple[float, float] = (0.0, 0.0), momentum: float = 0.0, **at_least_zero: float
-) -> None:
-    """Refuses options that no optimizer can work with.
-
-    Raises:
-        ValueError: Naming the option and its value.
-    """
-    for name, value in at_least_zero.items():
-        if not value >= 0:
-            raise ValueError(f"{name} ({value}) must be at least 0")
-    for name, value in (("betas[0]", betas[0]), ("betas[1]", betas[1]), ("momentum", momentum)):
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} ({value}) must be at least 0 and less than 1")
+    def update(self, group: dict[str, Any]) -> None:
+        """Moves the parameters of a group that have a gradient."""
+        adamw_step(group, self.state)

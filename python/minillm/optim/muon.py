@@ -18,14 +18,15 @@ the same optimizer, so that a checkpoint and a schedule see one.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 
-from minillm.optim.adamw import Optimizer, adamw_step, check_options, evaluate
+from minillm.optim.adamw import adamw_step
+from minillm.optim.base import Optimizer, Params
 from minillm.optim.sharded import is_sharded, shard_like, whole
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -145,7 +146,7 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Params,
         *,
         lr: float = 1e-3,
         momentum: float = 0.95,
@@ -160,19 +161,9 @@ class Muon(Optimizer):
         Raises:
             ValueError: If an option is out of range, or a group for muon holds a vector.
         """
-        check_options(lr=lr, momentum=momentum, betas=betas, eps=eps, weight_decay=weight_decay)
-        check_options(betas=(row_decay, 0.0))
-        defaults = {
-            "update": "muon",
-            "lr": lr,
-            "momentum": momentum,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "row_decay": row_decay,
-            "fused": fused,
-        }
-        super().__init__(params, defaults)
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        options |= {"momentum": momentum, "row_decay": row_decay, "fused": fused}
+        super().__init__(params, **options, update="muon")
         for group in self.param_groups:
             if group["update"] not in ("muon", "adamw"):
                 raise ValueError(f"update is {group['update']!r}, expected muon or adamw")
@@ -182,15 +173,7 @@ class Muon(Optimizer):
                         f"muon updates matrices, got a parameter of shape {tuple(parameter.shape)}"
                     )
 
-    @torch.no_grad()
-    def step(  # type: ignore[override]  # PyTorch types it as two overloads of the same
-        self, closure: Callable[[], float] | None = None
-    ) -> float | None:
-        """Moves every parameter that has a gradient."""
-        loss = evaluate(closure)
-        for group in self.param_groups:
-            if group["update"] == "muon":
-                muon_step(group, self.state)
-            else:
-                adamw_step(group, self.state)
-        return loss
+    def update(self, group: dict[str, Any]) -> None:
+        """Moves the parameters of a group that have a gradient."""
+        step = muon_step if group["update"] == "muon" else adamw_step
+        step(group, self.state)

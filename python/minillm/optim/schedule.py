@@ -5,6 +5,7 @@ would have.
 """
 
 import math
+from typing import Any
 
 import torch
 
@@ -60,25 +61,16 @@ def scheduled_learning_rate(
     config: OptimConfig, step: int, total_steps: int, *, max_lr: float
 ) -> float:
     """Learning rate of step number `step`, the first being 1, as a configuration asks for it."""
-    min_lr, warmup_steps = max_lr * config.min_learning_rate_ratio, config.warmup_steps
+    ramp: dict[str, Any] = {"max_lr": max_lr, "warmup_steps": config.warmup_steps}
+    if config.schedule == "constant":
+        return constant_schedule(step, **ramp)
+    ramp |= {"min_lr": max_lr * config.min_learning_rate_ratio, "total_steps": total_steps}
     if config.schedule == "cosine":
-        return cosine_schedule(
-            step, max_lr=max_lr, min_lr=min_lr, warmup_steps=warmup_steps, total_steps=total_steps
-        )
-    if config.schedule in ("wsd", "linear"):
-        # Linear is all decay: from the top of the warm-up in a straight line down.
-        decay_steps = round(config.decay_fraction * total_steps)
-        if config.schedule == "linear":
-            decay_steps = max(total_steps - warmup_steps, 0)
-        return wsd_schedule(
-            step,
-            max_lr=max_lr,
-            min_lr=min_lr,
-            warmup_steps=warmup_steps,
-            decay_steps=decay_steps,
-            total_steps=total_steps,
-        )
-    return constant_schedule(step, max_lr=max_lr, warmup_steps=warmup_steps)
+        return cosine_schedule(step, **ramp)
+    decay_steps = round(config.decay_fraction * total_steps)
+    if config.schedule == "linear":  # all decay: from the top of the warm-up in a straight line
+        decay_steps = max(total_steps - config.warmup_steps, 0)
+    return wsd_schedule(step, decay_steps=decay_steps, **ramp)
 
 
 def set_learning_rate(

@@ -5,50 +5,31 @@ weight decay as part of the gradient, so that it enters the momentum too. Withou
 the same as decoupled decay.
 """
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from minillm.optim.adamw import Optimizer, check_options, evaluate
+from minillm.optim.base import Optimizer, Params
 
 
 class SGD(Optimizer):
     """parameter -= lr * velocity, where velocity = momentum * velocity + gradient."""
 
     def __init__(
-        self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        *,
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        self, params: Params, *, lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
-        """Takes parameters, or groups of them that may override each option.
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
-        Raises:
-            ValueError: If an option is out of range.
-        """
-        check_options(lr=lr, momentum=momentum, weight_decay=weight_decay)
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(  # type: ignore[override]  # PyTorch types it as two overloads of the same
-        self, closure: Callable[[], float] | None = None
-    ) -> float | None:
-        """Moves every parameter that has a gradient."""
-        loss = evaluate(closure)
-        for group in self.param_groups:
-            lr, momentum, weight_decay = group["lr"], group["momentum"], group["weight_decay"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                direction = parameter.grad.add(parameter, alpha=weight_decay)
-                if momentum:
-                    state = self.state[parameter]
-                    if not state:
-                        state["velocity"] = torch.zeros_like(parameter)
-                    direction = state["velocity"].mul_(momentum).add_(direction)
-                parameter.add_(direction, alpha=-lr)
-        return loss
+    def update(self, group: dict[str, Any]) -> None:
+        """Moves the parameters of a group that have a gradient."""
+        lr, momentum, weight_decay = group["lr"], group["momentum"], group["weight_decay"]
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            direction = parameter.grad.add(parameter, alpha=weight_decay)
+            if momentum:
+                state = self.state[parameter]
+                if not state:
+                    state["velocity"] = torch.zeros_like(parameter)
+                direction = state["velocity"].mul_(momentum).add_(direction)
+            parameter.add_(direction, alpha=-lr)

@@ -2,8 +2,7 @@
 
 from minillm.tokenizer.counts import Counts
 from minillm.tokenizer.foreign import ForeignTokenizer, TextEncoder, encode_texts, text_encoder
-from minillm.tokenizer.tiktoken_api import as_tiktoken
-from minillm.tokenizer.tokenizer import Tokenizer, pretokenize
+from minillm.tokenizer.tokenizer import Tokenizer, as_tiktoken, pretokenize
 
 __all__ = [
     "Counts", "ForeignTokenizer", "TextEncoder", "Tokenizer", "as_tiktoken", "encode_texts",

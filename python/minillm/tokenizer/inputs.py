@@ -32,53 +32,51 @@ class Files:
         field: The field of each line of jsonl files that is a document.
         stdin: What standard input is read through. The extension does not read it by itself,
             because a read that waits for a slow writer hears Ctrl-C only in Python.
-        n_each: How many of `paths` each argument stands for.
+        weights: How often each of `paths` counts; none: once each.
     """
 
     paths: list[str]
     field: str
     stdin: BufferedReader | None
-    n_each: list[int]
+    weights: list[int]
 
     @classmethod
-    def of(cls, given: Iterable[FilePath], *, field: str = TEXT_FIELD) -> Self:
-        """The files that names, folders and patterns stand for.
+    def of(
+        cls, given: Iterable[FilePath], *, field: str = TEXT_FIELD, weights: Sequence[int] = ()
+    ) -> Self:
+        """The files that names, folders and patterns stand for; `weights` has one of each.
 
         Raises:
-            ValueError: If a folder has no file to read, a pattern matches none, or standard input
-                is named twice.
+            ValueError: If a folder has no file to read, a pattern matches none, standard input is
+                named twice, or there are not as many weights as names.
         """
         groups = _core.expand_files(list(given))
         paths = [path for group in groups for path in group]
         if paths.count(STDIN) > 1:
             raise UsageError("`-` is given twice, but standard input can be read only once")
         stdin = cast("BufferedReader", sys.stdin.buffer) if STDIN in paths else None
-        return cls(paths=paths, field=field, stdin=stdin, n_each=[len(group) for group in groups])
+        if weights and len(weights) != len(groups):
+            n_files = len(groups)
+            raise ValueError(f"weights: {len(weights)} for {n_files} files, expected one each")
+        each = [weight for weight, group in zip(weights, groups, strict=False) for _ in group]
+        return cls(paths=paths, field=field, stdin=stdin, weights=each)
 
     @classmethod
-    def or_stdin(cls, given: Sequence[FilePath], *, field: str) -> Self:
+    def or_stdin(
+        cls, given: Sequence[FilePath], *, field: str, weights: Sequence[int] = ()
+    ) -> Self:
         """As `of`; standard input if nothing is given, unless it is a terminal."""
         if not given and sys.stdin.isatty():
             raise with_hint(
                 UsageError("no files given, and standard input is a terminal"),
                 "name text files, or pipe text in: `cat corpus.txt | minillm-bpe ...`",
             )
-        return cls.of(given or (STDIN,), field=field)
+        return cls.of(given or (STDIN,), field=field, weights=weights)
 
     @property
     def on_disk(self) -> list[Path]:
         """All but standard input."""
         return [Path(path) for path in self.paths if path != STDIN]
-
-    def weights(self, weights: Sequence[int]) -> list[int]:
-        """A weight for each path, from one for each argument."""
-        if not weights:
-            return []
-        if len(weights) != len(self.n_each):
-            n_files = len(self.n_each)
-            raise ValueError(f"weights: {len(weights)} for {n_files} files, expected one each")
-        each = zip(weights, self.n_each, strict=True)
-        return [weight for weight, n_files in each for _ in range(n_files)]
 
 
 def files_or_texts(
@@ -105,8 +103,8 @@ def files_or_texts(
             raise with_hint(error, "pass pathlib.Path objects for files, or a generator for texts")
     if not names:
         return map(_text, corpus), list(weights)
-    files = Files.of(names, field=field)
-    return files, files.weights(weights)
+    files = Files.of(names, field=field, weights=weights)
+    return files, files.weights
 
 
 def warn_of_field(field: str, *read: Files) -> None:

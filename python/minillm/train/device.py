@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from contextlib import AbstractContextManager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from minillm._core import peak_memory_bytes
 from minillm.config import Config
 from minillm.config.devices import DEVICES
 from minillm.model import flops_per_token
@@ -74,12 +74,8 @@ def usage(device: torch.device, config: Config, *, tokens_per_s: float) -> dict[
         `mfu_of`: that peak in words; it is that of bfloat16, whatever the dtype.
     """
     if device.type != "cuda":
-        if sys.platform == "win32":
-            return {}
-        import resource  # noqa: PLC0415  not on Windows
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return {"memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+        memory_bytes = peak_memory_bytes()
+        return {} if memory_bytes is None else {"memory_bytes": memory_bytes}
     used: dict[str, float | str] = {"memory_bytes": torch.cuda.max_memory_allocated(device)}
     flops_per_s = tokens_per_s * flops_per_token(config.model, config.train.seq_len)
     for name, (pattern, peak, *_) in DEVICES.items():

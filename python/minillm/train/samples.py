@@ -56,12 +56,8 @@ def check_samples(
     Sampler(config, [], [], vocab_size=model.vocab_size)
     for index, prompt in enumerate(config.prompts):
         try:
-            check_prompt(
-                _ids(tokenizer, prompt, template, config),
-                model.vocab_size,
-                model.context_length,
-                name=f"sample.prompts[{index}]",
-            )
+            ids = _ids(tokenizer, prompt, template, config)
+            check_prompt(ids, model, name=f"sample.prompts[{index}]")
         except ValueError as error:
             hint = "set another by --sample.prompts, or do without by --generate-interval 0"
             error.add_note(hint)

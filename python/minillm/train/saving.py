@@ -8,6 +8,7 @@ the next step.
 import hashlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -38,22 +39,23 @@ class Writer:
     """Does one piece of work at a time in the background."""
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._begun: Future[None] = Future()
+        self._begun.set_result(None)
 
     def start(self, work: Callable[[], None]) -> None:
         """Begins with `work` when what was begun before is done."""
         self.wait()
+        begun = self._begun = Future[None]()
 
         def run() -> None:
             try:
                 work()
+                begun.set_result(None)
             except BaseException as error:
-                self._error = error
+                begun.set_exception(error)
 
         # A second Ctrl-C ends the process without it: half a checkpoint is no worse than none.
-        self._thread = threading.Thread(target=run, name="checkpoint", daemon=True)
-        self._thread.start()
+        threading.Thread(target=run, name="checkpoint", daemon=True).start()
 
     def wait(self) -> None:
         """Waits until nothing is under way.
@@ -61,16 +63,12 @@ class Writer:
         Raises:
             OSError: Or whatever else the work ended with.
         """
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self.check()
+        self._begun.result()
 
     def check(self) -> None:
         """Raises what a piece of work ended with, without waiting for one that goes on."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        if self._begun.done():
+            self.wait()
 
 
 def save(run: "Run") -> None:

@@ -4,6 +4,7 @@ Everything that can be wrong with a run is found here, before its first step.
 """
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from minillm.checkpoint import (
     set_aside_after,
 )
 from minillm.config import Config, TrainConfig, dump_yaml, load_config
+from minillm.config.rules import FIXED
 from minillm.files import replace_file
 from minillm.model import Transformer
 from minillm.model.lora import ADAPTER, add_adapter
@@ -35,18 +37,6 @@ from minillm.train.loop import Run
 from minillm.train.samples import check_samples, cut_back_samples
 from minillm.train.saving import restore
 from minillm.train.world import ALONE, World, replicate, shard
-
-FIXED = (
-    "data.mixture",
-    "data.rows",
-    "data.stride",
-    "optim.name",
-    "train.seq_len",
-    "train.seed",
-    "train.mask_documents",
-)
-"""What, beside `lora`, the sequences of a step, and all of `model` but what computes the same, a
-resumed run cannot change: state and data order hang on it."""
 
 
 def build_run(
@@ -200,7 +190,7 @@ def _check_fits(run: Run, checkpoint: Checkpoint) -> None:
     fields = [f"lora.{name}" for name in dict(old.lora)]
     fields += [f"model.{name}" for name in dict(old.model) if name != "attention_backend"]
     for dotted in (*FIXED, *fields):
-        before, now = _field(old, dotted), _field(run.config, dotted)
+        before, now = map(attrgetter(dotted), (old, run.config))
         if before != now:
             raise ValueError(
                 f"{dotted} is {now!r}, but `{checkpoint.path}` was trained with {before!r}"
@@ -241,16 +231,9 @@ def _document_start(data: Data) -> int:
     return eot_id
 
 
-def _field(config: Config, dotted: str) -> Any:  # noqa: ANN401 - a field of any type
-    section, _, name = dotted.partition(".")
-    return getattr(getattr(config, section), name)
-
-
 def _token_bytes(tokenizer: TextEncoder | None, vocab_size: int) -> NDArray[np.integer] | None:
     """Bytes of each id's text; ids that the model has beyond the tokenizer's stand for none."""
     if tokenizer is None:
         return None
-    lengths = np.zeros(vocab_size, dtype=np.int64)
-    known = tokenizer.token_bytes_lengths()
-    lengths[: len(known)] = known
-    return lengths
+    lengths = tokenizer.token_bytes_lengths()
+    return np.pad(lengths, (0, vocab_size - len(lengths)))

@@ -4,6 +4,7 @@
 //! the bytes are written once, to where they stay ([`Decoding`]). The loop that writes them is in
 //! `slots`, its slow twin in [`reference`](crate::reference).
 
+mod offsets;
 mod parts;
 mod raw_id;
 mod slots;
@@ -12,6 +13,7 @@ mod stream;
 use std::mem::MaybeUninit;
 
 use crate::{Error, Result, TokenId, Vocab};
+pub use offsets::char_offsets;
 pub use parts::Decoding;
 pub use raw_id::RawId;
 use slots::Slots;

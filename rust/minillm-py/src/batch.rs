@@ -13,6 +13,14 @@ pub enum IdVec {
 }
 
 impl IdVec {
+    /// The same ids in 32 bits.
+    pub fn widened(self) -> Self {
+        match self {
+            Self::Two(ids) => Self::Four(ids.into_iter().map(u32::from).collect()),
+            wide @ Self::Four(_) => wide,
+        }
+    }
+
     /// The same memory as an array.
     pub fn into_array(self, py: Python<'_>) -> Bound<'_, PyUntypedArray> {
         match self {

@@ -90,7 +90,7 @@ impl Bpe {
     }
 
     /// The ids of `text`, if it holds no special token that it must not.
-    fn checked_ids(
+    pub fn checked_ids(
         &self,
         py: Python<'_>,
         text: &Bound<'_, PyAny>,
@@ -342,7 +342,7 @@ impl Bpe {
     #[pyo3(signature = (
         text, *, allowed_special=Special::NONE, disallowed_special=Special::ALL, errors="strict"
     ))]
-    fn encode<'py>(
+    pub fn encode<'py>(
         &self,
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
@@ -371,7 +371,7 @@ impl Bpe {
 
     /// The ids of `text` with every special token in it taken as ordinary text.
     #[pyo3(signature = (text, *, errors="strict"))]
-    fn encode_ordinary<'py>(
+    pub fn encode_ordinary<'py>(
         &self,
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
@@ -428,7 +428,7 @@ impl Bpe {
         texts, *, allowed_special=Special::NONE, disallowed_special=Special::ALL, errors="strict",
         threads=Threads::ALL
     ))]
-    fn encode_batch_to_lists<'py>(
+    pub fn encode_batch_to_lists<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'_, PyAny>,
@@ -479,7 +479,7 @@ impl Bpe {
     /// Raises:
     ///     ValueError: If an id is not in the vocabulary.
     #[pyo3(signature = (ids, *, threads=Threads::ALL))]
-    fn decode_bytes<'py>(
+    pub fn decode_bytes<'py>(
         &self,
         py: Python<'py>,
         ids: &Bound<'_, PyAny>,

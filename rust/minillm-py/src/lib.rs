@@ -24,6 +24,7 @@ mod stream;
 mod table;
 mod text;
 mod threads;
+mod tiktoken;
 mod train;
 mod work;
 
@@ -58,6 +59,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::Stream>()?;
     module.add_class::<stream::StreamDecoder>()?;
     module.add_class::<table::Table>()?;
+    module.add_class::<tiktoken::Encoding>()?;
     module.add_class::<train::Trained>()?;
     module.add_function(wrap_pyfunction!(corpus::expand_files, module)?)?;
     module.add_function(wrap_pyfunction!(corpus::holds_json_lines, module)?)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use minillm_bpe::progress::{Phase, Progress as CoreProgress};
+use minillm_bpe::progress::Progress as CoreProgress;
 use pyo3::prelude::*;
 
 /// Shared by one long call and whoever watches it.
@@ -17,17 +17,10 @@ impl Progress {
         Self::default()
     }
 
+    /// What is being done, in one word; empty before it begins.
     #[getter]
     fn phase(&self) -> &'static str {
-        match self.0.phase() {
-            Phase::Idle => "idle",
-            Phase::Count => "count",
-            Phase::Merge => "merge",
-            Phase::Encode => "encode",
-            Phase::Fold => "fold",
-            Phase::Gather => "gather",
-            Phase::Arrange => "arrange",
-        }
+        self.0.phase().name()
     }
 
     #[getter]
@@ -39,6 +32,11 @@ impl Progress {
     #[getter]
     fn total(&self) -> u64 {
         self.0.done_of_total().1
+    }
+
+    /// One line for people: what is done of the phase, how fast, and the time left.
+    fn describe(&self) -> String {
+        self.0.describe()
     }
 
     /// Makes the call that is being watched end with `KeyboardInterrupt`.

@@ -157,7 +157,7 @@ def test_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-EVENTS = ("write_file", "write_tensors", "sync", "replace_file", "sha256_of")
+EVENTS = ("write_file", "write_tensors", "replace_file", "sha256_of")
 
 
 def test_killed_before_any_of_its_writes_the_folder_still_resumes(tmp_path, monkeypatch):
@@ -210,6 +210,6 @@ def _die_at(monkeypatch, deadline):
     for name in EVENTS:
         monkeypatch.setattr(folder, name, dying(getattr(folder, name)))
     monkeypatch.setattr(os, "fsync", dying(os.fsync))
-    monkeypatch.setattr(folder.Path, "rename", dying(folder.Path.rename))
-    monkeypatch.setattr(folder.Path, "mkdir", dying(folder.Path.mkdir))
+    for name in ("rename", "replace", "mkdir"):
+        monkeypatch.setattr(folder.Path, name, dying(getattr(folder.Path, name)))
     monkeypatch.setattr(folder.shutil, "rmtree", dying(shutil.rmtree))

@@ -111,10 +111,9 @@ def test_what_stands_for_no_file_is_told(folder):
 
 def test_a_weight_is_for_all_that_an_argument_stands_for(folder):
     touch("d/a.txt", "d/b.txt", "c.txt")
-    files = Files.of(["d", "c.txt"])
-    assert files.weights([3, 1]) == [3, 3, 1]
+    assert Files.of(["d", "c.txt"], weights=[3, 1]).weights == [3, 3, 1]
     with pytest.raises(ValueError, match="weights: 3 for 2 files, expected one each"):
-        files.weights([1, 2, 3])
+        Files.of(["d", "c.txt"], weights=[1, 2, 3])
 
 
 DOCUMENTS = [f"document {i}, low lower lowest \u00e9\n" for i in range(300)]

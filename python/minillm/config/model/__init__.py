@@ -1,14 +1,10 @@
 """The shape of a model: everything that decides which weights exist and how they are used.
 
 One flat section, `model`, written down in parts: each file holds the fields of one mechanism and
-the checks among them; checks between two mechanisms stand here. Widths that follow from others
-(`n_kv_heads`, `d_head`, `d_ff`) are filled in when they are absent, so that a resolved file says
-every one of them and a later change of the rule cannot change a trained model.
+the arithmetic among them; what else does not go together stands in `../rules.yaml`. Widths that
+follow from others (`n_kv_heads`, `d_head`, `d_ff`) are filled in when they are absent, so that a
+resolved file says every one of them and a later change of the rule cannot change a trained model.
 """
-
-from typing import Self
-
-from pydantic import model_validator
 
 from minillm.config.model.experts import ExpertsConfig
 from minillm.config.model.position import PositionConfig
@@ -18,12 +14,3 @@ from minillm.config.model.residual import ResidualConfig
 # The last base's fields come first: shape, attention, position, feed-forward, experts, residual.
 class ModelConfig(ResidualConfig, ExpertsConfig, PositionConfig):
     """Shape of a decoder-only transformer."""
-
-    @model_validator(mode="after")
-    def _check_values(self) -> Self:
-        if self.value_embeddings and self.attention == "mla":
-            raise ValueError(
-                "value_embeddings (true) does not go with attention (mla), which caches no values"
-                " that a vector could be added to"
-            )
-        return self

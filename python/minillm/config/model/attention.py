@@ -106,36 +106,9 @@ class AttentionConfig(ShapeConfig):
                 f"windows ({len(self.windows)} of them) must not be more than n_layers"
                 f" ({self.n_layers})"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_latent(self) -> Self:
-        if self.attention != "mla":
-            return self
-        for name in ("d_latent_kv", "d_head_rope", "d_head_nope", "d_head_v"):
-            if getattr(self, name) == 0:
-                raise ValueError(f"{name} (0) must be 1 or above with attention (mla)")
-        if self.n_kv_heads != self.n_heads:
+        if self.attention == "mla" and self.n_kv_heads != self.n_heads:
             raise ValueError(
                 f"n_kv_heads ({self.n_kv_heads}) must be n_heads ({self.n_heads}) with attention"
                 " (mla): every head makes keys of its own from the latent"
-            )
-        if self.qk_norm:
-            raise ValueError(
-                "qk_norm (true) does not go with attention (mla), which normalizes its latents"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_backend(self) -> Self:
-        if self.attention_softcap and self.attention_backend == "sdpa":
-            raise ValueError(
-                f"attention_softcap ({self.attention_softcap:g}) needs attention_backend flex or"
-                " reference, not sdpa: its kernels know no cap"
-            )
-        if self.attention_dropout and self.attention_backend == "flex":
-            raise ValueError(
-                f"attention_dropout ({self.attention_dropout:g}) needs attention_backend sdpa or"
-                " reference, not flex: it cannot drop weights"
             )
         return self

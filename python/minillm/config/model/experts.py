@@ -48,36 +48,9 @@ class ExpertsConfig(FfnConfig):
 
     @model_validator(mode="after")
     def _check_experts(self) -> Self:
-        if not self.n_experts:
-            return self
-        if self.n_experts_per_token > self.n_experts:
-            raise ValueError(
-                f"n_experts_per_token ({self.n_experts_per_token}) must not exceed"
-                f" n_experts ({self.n_experts})"
-            )
-        if self.n_dense_layers >= self.n_layers:
+        if self.n_experts and self.n_dense_layers >= self.n_layers:
             raise ValueError(
                 f"n_dense_layers ({self.n_dense_layers}) must be less than n_layers"
                 f" ({self.n_layers}), or no block holds the n_experts ({self.n_experts})"
-            )
-        if self.ffn_bias:
-            raise ValueError(
-                f"ffn_bias (true) does not go with n_experts ({self.n_experts}): experts have no"
-                " biases"
-            )
-        if self.router_normalize and self.n_experts_per_token == 1:
-            raise ValueError(
-                "router_normalize (true) does not go with n_experts_per_token (1): every weight"
-                " would be 1, and the router would not learn"
-            )
-        if self.balance == "bias" and self.balance_rate == 0:
-            raise ValueError(
-                "balance_rate (0) must be above 0 with balance (bias), which would never move;"
-                " for no balance at all, set balance to none"
-            )
-        if self.router_z_loss and self.router_score == "sigmoid":
-            raise ValueError(
-                f"router_z_loss ({self.router_z_loss}) needs router_score softmax, whose"
-                " normalizer it keeps small; router_score is sigmoid"
             )
         return self

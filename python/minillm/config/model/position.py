@@ -55,11 +55,6 @@ class PositionConfig(AttentionConfig):
     def _check_rope(self) -> Self:
         if self.position != "rope":
             return self
-        if self.attention == "mla" and self.rope_fraction != 1:
-            raise ValueError(
-                f"rope_fraction ({self.rope_fraction:g}) must be 1 with attention (mla):"
-                " d_head_rope says how many channels turn"
-            )
         name = "d_head_rope" if self.attention == "mla" else "d_head"
         turning = f"{name} ({getattr(self, name)})"
         if self.rope_fraction != 1:
@@ -76,24 +71,9 @@ class PositionConfig(AttentionConfig):
                 f"nope_interval ({self.nope_interval}) must be 0 for RoPE in all layers, or 2 to"
                 f" n_layers ({self.n_layers}); for RoPE in none, set position to nope"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_scaling(self) -> Self:
-        if self.rope_scaling == "none":
-            return self
-        if self.position != "rope":
-            raise ValueError(
-                f"rope_scaling ({self.rope_scaling}) needs position rope, not {self.position}"
-            )
-        if self.rope_scaling_factor == 1:
-            raise ValueError(
-                f"rope_scaling_factor (1) must be above 1 with rope_scaling ({self.rope_scaling}):"
-                " it says how many times further to reach"
-            )
         for name in ("rope_yarn_ramp", "rope_llama3_ramp"):
             low, high = getattr(self, name)
-            if low >= high:
+            if self.rope_scaling != "none" and low >= high:
                 raise ValueError(
                     f"{name} ({low:g}, {high:g}) must begin with the fewer turns, as in (1, 32)"
                 )

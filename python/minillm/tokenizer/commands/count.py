@@ -49,7 +49,7 @@ def count(
         json: Print the report as JSON on stdout.
         quiet: Print neither progress nor report.
     """
-    inputs = Files.or_stdin(files, field=field)
+    inputs = Files.or_stdin(files, field=field, weights=weights)
     warn_of_field(field, inputs)
     warn_of_temp_dir(temp_dir, max_memory)
     prepare(out, [out], read=inputs.on_disk)
@@ -61,7 +61,7 @@ def count(
             out,
             special_tokens=list(special),
             pattern=None if pattern == "none" else pattern,
-            weights=inputs.weights(weights),
+            weights=inputs.weights,
             threads=threads,
             max_memory=max_memory,
             temp_dir=temp_dir,

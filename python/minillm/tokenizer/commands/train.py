@@ -88,7 +88,9 @@ def train(
     sizes = sorted(set(vocab_size))
     outs = tokenizer_files(out, sizes)
     base = None if continue_from is None else Tokenizer.load(continue_from)
-    texts = Files.of(()) if from_counts else Files.or_stdin(files, field=field)
+    texts = Files.of(())
+    if not from_counts:
+        texts = Files.or_stdin(files, field=field, weights=weights)
     held_out_files = Files.of(held_out, field=field)
     warn_of_field(field, texts, held_out_files)
     warn_of_temp_dir(temp_dir, max_memory)
@@ -119,7 +121,7 @@ def train(
             tie_break=tie_break,
             min_frequency=min_frequency,
             max_token_bytes=max_token_length,
-            weights=() if from_counts else texts.weights(weights),
+            weights=texts.weights,
             threads=threads,
             max_memory=max_memory,
             temp_dir=temp_dir,
