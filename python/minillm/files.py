@@ -71,6 +71,12 @@ def written_aside(path: FilePath) -> Iterator[Path]:
     sync(target.parent)
 
 
+def remove_asides(folder: Path) -> None:
+    """Deletes the files that a process was writing aside in `folder` when it was killed."""
+    for path in folder.glob(".*." + "[0-9a-f]" * 8):
+        path.unlink()
+
+
 def replace_file(path: FilePath, content: bytes) -> None:
     """Puts `content` at `path` atomically; on any error the old file is still there, untouched."""
     with written_aside(path) as aside:
