@@ -22,9 +22,12 @@ MAX_JSON_BYTES = 1 << 26
 
 @contextmanager
 def named_in_errors(path: FilePath) -> Iterator[None]:
-    """Puts `path` before the message of a `ValueError` about its content."""
+    """Puts `path` before a `ValueError` about its content, and into an `OSError` without a name."""
     try:
         yield
+    except OSError as error:  # a failed write() does not know the name of its file
+        error.filename = error.filename or os.fspath(path)
+        raise
     except ValueError as error:
         raise ValueError(f"`{os.fspath(path)}`: {error}") from error
 
@@ -85,12 +88,9 @@ def replace_file(path: FilePath, content: bytes) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Writes `path` and waits until it is on the disk."""
-    try:
+    with named_in_errors(path):
         path.write_bytes(content)
         sync(path)
-    except OSError as error:  # a failed write() does not know the name of its file
-        error.filename = str(path)
-        raise
 
 
 def sync(path: Path) -> None:

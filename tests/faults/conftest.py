@@ -108,7 +108,7 @@ class Page:
 
     @property
     def calls(self):
-        """Kind, path and second path of each call, relative to the folder."""
+        """Kind of each call, path and second path in the folder, and number of an open file."""
         (end,) = struct.unpack_from("I", self.memory, 24)
         lines = self.memory[LOG_AT : LOG_AT + end].decode().split("\n")[:-1]
         return [tuple(line.split("\t")) for line in lines]

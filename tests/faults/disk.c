@@ -33,7 +33,7 @@ static struct board {
     _Atomic unsigned log_end;
     int unused;
     char folder[992];
-    char log[LOG_BYTES];     // a line each: kind, path, second path
+    char log[LOG_BYTES];     // a line each: kind, path, second path, number of the file
 } *board;
 
 // Called in the process that is to be watched, after the fork.
@@ -66,15 +66,17 @@ static enum action struck(const char *kind, int folder, const char *path, int fo
                           const char *path2, int grows) {
     if (board == NULL) return NONE;
     int error = errno;
-    char first[PATH_MAX] = "", second[PATH_MAX] = "", line[2 * PATH_MAX + 32];
+    char first[PATH_MAX] = "", second[PATH_MAX] = "", line[2 * PATH_MAX + 64];
     full_path(folder, path, first);
     if (path2 != NULL) full_path(folder2, path2, second);
+    struct stat facts = {0};
+    if (path == NULL) fstat(folder, &facts);
     errno = error;
     size_t length = strlen(board->folder);
     if (strncmp(first, board->folder, length) != 0) return NONE;
     int number = atomic_fetch_add(&board->count, 1);
-    int n = snprintf(line, sizeof line, "%s\t%s\t%s\n", kind, first + length, 
-                     path2 == NULL ? "" : second + length);
+    int n = snprintf(line, sizeof line, "%s\t%s\t%s\t%lu\n", kind, first + length,
+                     path2 == NULL ? "" : second + length, (unsigned long)facts.st_ino);
     unsigned at = atomic_fetch_add(&board->log_end, n);
     if (at + n < LOG_BYTES) memcpy(board->log + at, line, n);
     int target = atomic_load(&board->target);
@@ -88,13 +90,13 @@ static enum action struck(const char *kind, int folder, const char *path, int fo
 }
 
 #define REAL(name) __typeof__(name) *real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
-#define FAILS(action) ((action) == FAIL || (action) == FAIL_HALF)
+static int fails(enum action action) { return action == FAIL || action == FAIL_HALF; }
 
 // A call that is done or not: of these none can be half done.
 #define WHOLE(result, name, parameters, arguments, kind, folder, path, folder2, path2, grows) \
     result name parameters {                                                                  \
         REAL(name);                                                                           \
-        if (FAILS(struck(kind, folder, path, folder2, path2, grows))) {                       \
+        if (fails(struck(kind, folder, path, folder2, path2, grows))) {                       \
             errno = board->error;                                                             \
             return -1;                                                                        \
         }                                                                                     \
@@ -104,7 +106,7 @@ static enum action struck(const char *kind, int folder, const char *path, int fo
 // Nothing waits for the disk, which is what a save takes longest for: power cuts are only played.
 #define SYNCS(name)                                                                           \
     int name(int fd) {                                                                        \
-        if (!FAILS(struck("sync", fd, NULL, 0, NULL, 1))) return 0;                           \
+        if (!fails(struck("sync", fd, NULL, 0, NULL, 1))) return 0;                           \
         errno = board->error;                                                                 \
         return -1;                                                                            \
     }
@@ -157,7 +159,7 @@ WRITES(writev, (int fd, const struct iovec *b, int n), real(fd, b, n), real(fd, 
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(arguments, mode_t) : 0;          \
         va_end(arguments);                                                                    \
         if (flags & (O_CREAT | O_TRUNC)                                                       \
-            && FAILS(struck("open", folder, path, 0, NULL, 1))) {                             \
+            && fails(struck("open", folder, path, 0, NULL, 1))) {                             \
             errno = board->error;                                                             \
             return -1;                                                                        \
         }                                                                                     \

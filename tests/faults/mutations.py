@@ -117,7 +117,7 @@ MUTATIONS = [
         "data/token_file.py",
         "self.manifest.tokenizer_sha256 != sha256:",
         "False:",
-        DAMAGE + "tokenizer_is_found_by_the_hash_of_what_it_wrote",
+        DAMAGE + "tokenizer_is_found_or_changes_no_id",
     ),
     Mutation(
         "random generators are put back",

@@ -42,10 +42,6 @@ def break_one_by_one(paths, count, seed):
         done += 1
 
 
-def report(tell, fault, asked, hits):
-    tell(fault, asked=asked, injected=len(hits), where=hits, outcome="found, every one")
-
-
 @pytest.fixture
 def run(unbroken, tmp_path):
     folder = tmp_path / "run"
@@ -62,7 +58,13 @@ def test_damage_of_a_checkpoint_is_found_when_it_is_loaded(run, amount, tell):
         assert str(checkpoint) in str(found.value)
         hits.append(where)
     assert latest_checkpoint(run)[0].path == checkpoint
-    report(tell, "damage of a checkpoint", asked, hits)
+    tell(
+        "damage of a checkpoint",
+        asked=asked,
+        injected=len(hits),
+        where=hits,
+        outcome="found, every one",
+    )
 
 
 def test_damage_of_a_token_file_is_found_before_training(data, tmp_path, amount, tell):
@@ -74,22 +76,37 @@ def test_damage_of_a_token_file_is_found_before_training(data, tmp_path, amount,
             TokenFile(paths[0]).check_ids(257)
         hits.append(where)
     TokenFile(paths[0]).check_ids(257)
-    report(tell, "damage of a token file, its index or its manifest", asked, hits)
+    tell(
+        "damage of a token file, its index or its manifest",
+        asked=asked,
+        injected=len(hits),
+        where=hits,
+        outcome="found, every one",
+    )
 
 
-def test_damage_of_a_tokenizer_is_found_by_the_hash_of_what_it_wrote(
-    letters_tokenizer, tmp_path, amount, tell
-):
-    """A tokenizer with merges, and the manifest of a token file that it has written."""
-    path, out = tmp_path / "tokenizer.json", tmp_path / "train.bin"
+def test_damage_of_a_tokenizer_is_found_or_changes_no_id(letters_tokenizer, tmp_path, amount, tell):
+    """A file also has fields for other programs, and counts: the hash is of what ids depend on."""
+    path, out, text = tmp_path / "tokenizer.json", tmp_path / "train.bin", tmp_path / "text.txt"
     letters_tokenizer.save(path)
-    (tmp_path / "text.txt").write_text("the cat and the dog")
-    letters_tokenizer.encode_files([tmp_path / "text.txt"], out)
-    tokens = TokenFile(out)
-    asked, hits = amount(200, 5000), []
+    text.write_text("the cat and the dog, 12 rats, \u00e9")
+    letters_tokenizer.encode_files([text], out)
+    tokens, ids = TokenFile(out), letters_tokenizer.encode(text.read_text())
+    asked, hits, harmless = amount(200, 5000), [], 0
     for where in break_one_by_one([path], asked, seed=4):
-        with pytest.raises(ValueError, match=r"tokenizer\.json"):
-            tokens.check_tokenizer(Tokenizer.load(path).sha256, path)
         hits.append(where)
+        try:
+            loaded = Tokenizer.load(path)
+            tokens.check_tokenizer(loaded.sha256, path)
+        except ValueError as error:
+            assert "tokenizer.json" in str(error)
+            continue
+        harmless += 1
+        assert loaded.merges == letters_tokenizer.merges
+        assert loaded.vocab == letters_tokenizer.vocab
+        assert loaded.special_tokens == letters_tokenizer.special_tokens
+        assert loaded.encode(text.read_text()) == ids
+    assert harmless < asked / 4
     tokens.check_tokenizer(Tokenizer.load(path).sha256, path)
-    report(tell, "damage of a tokenizer", asked, hits)
+    outcome = f"found, but for {harmless} in what no id depends on: these change nothing"
+    tell("damage of a tokenizer", asked=asked, injected=asked, where=hits, outcome=outcome)

@@ -43,39 +43,38 @@ def before(forks, tmp_path_factory):
 
 
 def unsynced(calls):
-    """After `calls`: files whose contents, and names that a power cut may lose, and renames."""
+    """After `calls`: numbers of files whose contents a power cut may lose, names, and renames."""
     dirty, made, renamed = set(), set(), []
-    for kind, first, second in calls:
+    for kind, first, second, number in calls:
         path, target = PurePath(first.strip("/")), PurePath(second.strip("/"))
-        if kind in ("open", "write", "truncate"):
-            dirty.add(path)
+        if kind in ("write", "truncate"):
+            dirty.add(int(number))
         if kind == "open":
             made.add(path)
         if kind == "sync":
+            dirty.discard(int(number))
             made = {each for each in made if each.parent != path}
             renamed = [each for each in renamed if each[1].parent != path]
-        if kind in ("sync", "remove"):
-            dirty.discard(path)
         if kind == "rename":
-            dirty, made = (
-                {target / p.relative_to(path) if p.is_relative_to(path) else p for p in paths}
-                for paths in (dirty, made)
-            )
+            made = {target / p.relative_to(path) if p.is_relative_to(path) else p for p in made}
             made.add(target)
             renamed.append((path, target))
     return dirty, made, renamed
 
 
-def lose_what_is_not_synced(folder, calls, *, names):
-    """Plays a power cut after `calls`: contents are gone, and with `names` the names, too."""
+def power_cut(run, calls, copy, *, names):
+    """What may be left of `run` after `calls`: contents are gone, and with `names` names, too."""
     dirty, made, renamed = unsynced(calls)
-    for path in filter(Path.is_file, (folder / path for path in dirty)):
-        path.write_bytes(b"")
-    for path in filter(Path.is_file, (folder / path for path in made if names)):
+    shutil.copytree(run, copy)
+    for path in run.rglob("*"):
+        if path.is_file() and path.stat().st_ino in dirty:
+            (copy / path.relative_to(run)).write_bytes(b"")
+    for path in filter(Path.is_file, (copy / path for path in made if names)):
         path.unlink()
     for old, new in reversed(renamed if names else []):
-        if (folder / new).is_dir() and not (folder / old).exists():
-            (folder / new).rename(folder / old)
+        if (copy / new).is_dir() and not (copy / old).exists():
+            (copy / new).rename(copy / old)
+    return copy
 
 
 def check_what_is_left(folder, *, has_returned, point):
@@ -107,9 +106,7 @@ def test_save_cut_off_at_any_call_leaves_a_whole_checkpoint(failing_disk, before
             points.append(point)
             done = calls[: -1 if action == "kill" else None]
             for names in (False, True):
-                cut = tmp_path / "power cut"
-                shutil.copytree(run, cut)
-                lose_what_is_not_synced(cut, done, names=names)
+                cut = power_cut(run, done, tmp_path / "power cut", names=names)
                 check_what_is_left(cut, has_returned=has_returned, point=point)
                 shutil.rmtree(cut)
             check_what_is_left(run, has_returned=has_returned, point=point)
