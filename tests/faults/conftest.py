@@ -120,7 +120,7 @@ class Page:
     def phase(self, prefix=""):
         """What the process does, or did when it was struck; a checkpoint is written beside."""
         main, writer = self.slot(f"{prefix}main"), self.slot(f"{prefix}writer")
-        beside = f", {writer} beside" if writer else ""
+        beside = f" ({writer} beside)" if writer else ""
         return f"{main or 'between'}{beside}"
 
 

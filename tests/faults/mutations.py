@@ -163,9 +163,9 @@ MUTATIONS = [
     ),
     Mutation(
         "what a kill left half-written goes",
-        "train/setup.py",
-        "    remove_asides(run.folder)\n",
-        "",
+        "train/session.py",
+        "            remove_asides(config.train.out_dir)\n",
+        "            pass\n",
         KILLS,
     ),
     Mutation(

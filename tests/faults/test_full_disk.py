@@ -59,10 +59,10 @@ def positions(calls, count, rng):
     return [rng.choice(by_kind[kinds[i % len(kinds)]]) for i in range(count)]
 
 
-def check_error(child, folder):
+def check_error(child, folder, call=None):
     """It ended as a command does whose disk is full: one line that names the file."""
     (line,) = [line for line in child.errors.splitlines() if line.startswith("error: ")]
-    assert str(folder) in line, line
+    assert str(folder) in line, (line, call)
     assert "Traceback" not in child.errors
 
 
@@ -87,7 +87,7 @@ def test_run_whose_disk_fails_keeps_what_it_had_and_goes_on_bit_equal(
             assert code == 0, (call, child.errors)
         elif takes_room(call):
             assert code == 1, (name, call, child.errors)
-            check_error(child, run)
+            check_error(child, run, call)
         else:  # another order of the two threads: it was not to fail
             continue
         if run.exists():  # the folder itself may be what could not be made

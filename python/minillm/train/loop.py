@@ -21,7 +21,6 @@ from torch.profiler import profile
 from minillm.config import Config
 from minillm.model import Transformer, load_statistics
 from minillm.track.metrics import MetricsLog, Record
-from minillm.track.report import write_report
 from minillm.train.data import Data
 from minillm.train.device import autocast, usage
 from minillm.train.evaluate import Evaluation, evaluate
@@ -165,12 +164,13 @@ def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         if run.saved_step != run.step:
             save(run)
             run.writer.wait()
-        _report(run)
+        report(run)
         return None
-    evaluation = validate(run, screen, stop, max_batches=None)
+    # The evaluation last: by its line in the metrics a run is known to be complete.
     if run.config.train.generate_interval and not _is_stopped(run, stop):
         write_samples(run, screen)
-    _report(run)
+    evaluation = validate(run, screen, stop, max_batches=None)
+    report(run)
     return evaluation
 
 
@@ -234,11 +234,11 @@ def _breaking_off(run: Run, stop: StopRequest) -> AbstractContextManager[None]:
     return stop.breaking_off() if run.world.size == 1 else nullcontext()
 
 
-def _report(run: Run) -> None:
-    """Brings up to date what one reads after a run."""
+def report(run: Run) -> None:
+    """Brings up to date what one reads after a run, and which checkpoints stay."""
     if run.world.is_first:
         rotate(run)
-        write_report(run.folder, max_age_s=0)
+        writereport(run.folder, max_age_s=0)
 
 
 def _log(run: Run, health: Record, *, tokens_per_s: float) -> None:

@@ -21,7 +21,7 @@ from minillm.checkpoint import (
     set_aside_after,
 )
 from minillm.config import Config, TrainConfig, dump_yaml, load_config
-from minillm.files import remove_asides, replace_file
+from minillm.files import replace_file
 from minillm.model import Transformer
 from minillm.model.lora import ADAPTER, add_adapter
 from minillm.optim import build_optimizer
@@ -151,7 +151,6 @@ def shared_out(settings: TrainConfig, processes: int) -> TrainConfig:
 def write_folder(run: Run) -> None:
     """Brings what lies beside the checkpoints in line with a run that is about to train."""
     remove_temporary(run.folder)
-    remove_asides(run.folder)
     set_aside_after(run.folder, run.step)
     run.metrics.cut_back(run.step)
     cut_back_samples(run.folder, run.step)
