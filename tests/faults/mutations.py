@@ -4,7 +4,7 @@
 
 Each line of the table changes a few words in a copy of the package; the test that is named must
 pass without and fail with the change. A test that passes with it is no test of that promise. With
-WORDs only lines whose promise has one of them; without, docs/mutations.md is written.
+WORDs only lines whose promise has one of them. Brings docs/mutations.md up to date.
 """
 
 # ruff: noqa: T201
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "minillm"
+REPORT = ROOT / "docs" / "mutations.md"
 PATIENCE_S = 900
 
 
@@ -313,7 +314,7 @@ def main() -> None:
     if code:
         sys.exit(f"{output}\nnothing is broken, but a test fails")
     print(f"{len(tests)} tests pass on the package as it is, in {took_s:.0f} s", flush=True)
-    rows, unnoticed = [], []
+    rows, unnoticed = {}, []
     for mutation in wanted:
         code, took_s, output = run_tests([mutation.test], mutation)
         failed = [line for line in output.splitlines() if line.startswith("FAILED ")]
@@ -326,19 +327,26 @@ def main() -> None:
             print(output[-3000:], flush=True)
             continue
         name = failed[0].removeprefix("FAILED ").split(" - ")[0]
-        rows.append(f"| {mutation.promise} | `{mutation.file}` | `{name}` |")
+        rows[mutation.promise] = f"| {mutation.promise} | `{mutation.file}` | `{name}` |"
+    write_report(rows)
     if unnoticed:
         sys.exit(f"not noticed: {'; '.join(unnoticed)}")
-    if not words:
-        report = [
-            "# Promises broken on purpose\n",
-            f"Written by `python tests/faults/mutations.py`, which breaks {len(rows)} promises in a"
-            " copy of the package, each by a change of a few words that its table shows, and runs a"
-            " test that must pass without and fail with it.\n",
-            "| promise | broken in | noticed by |\n| --- | --- | --- |",
-            *rows,
-        ]
-        (ROOT / "docs" / "mutations.md").write_text("\n".join(report) + "\n")
+
+
+def write_report(rows: dict[str, str]) -> None:
+    """Brings the table up to date; lines of what was not broken this time stay."""
+    before = REPORT.read_text().splitlines() if REPORT.exists() else []
+    known = {line.split("|")[1].strip(): line for line in before if line.startswith("| ")} | rows
+    table = [known[m.promise] for m in MUTATIONS if m.promise in known]
+    report = [
+        "# Promises broken on purpose\n",
+        f"Written by `python tests/faults/mutations.py`, which breaks {len(table)} promises in a"
+        " copy of the package, each by a change of a few words that its own table shows, and runs a test"
+        " that must pass without and fail with it.\n",
+        "| promise | broken in | noticed by |\n| --- | --- | --- |",
+        *table,
+    ]
+    REPORT.write_text("\n".join(report) + "\n")
 
 
 if __name__ == "__main__":
