@@ -38,8 +38,14 @@ POINTS = "tests/faults/test_save_points.py"
 DAMAGE = "tests/faults/test_damage.py::test_damage_of_a_"
 RESUME = "tests/e2e/test_resume.py::test_resumed_run_is_bit_equal_to_unbroken_run[changes0-1]"
 KILLS = "tests/faults/test_kills.py"
-DISK = "tests/faults/test_full_disk.py::test_run_whose_disk_fails"
-FINITE = "tests/faults/test_not_finite.py::test_what_is_not_finite_is_never_saved"
+DISK = (
+    "tests/faults/test_full_disk.py"
+    "::test_run_whose_disk_fails_keeps_what_it_had_and_goes_on_bit_equal"
+)
+FINITE = (
+    "tests/faults/test_not_finite.py"
+    "::test_what_is_not_finite_is_never_saved_and_the_policy_is_followed"
+)
 MUTATIONS = [
     Mutation(
         "weights are on the disk before their checkpoint has its name",
@@ -341,8 +347,8 @@ def write_report(rows: dict[str, str]) -> None:
     report = [
         "# Promises broken on purpose\n",
         f"Written by `python tests/faults/mutations.py`, which breaks {len(table)} promises in a"
-        " copy of the package, each by a change of a few words that its own table shows, and runs a test"
-        " that must pass without and fail with it.\n",
+        " copy of the package, each by a change of a few words that its own table shows, and runs"
+        " a test that must pass without and fail with it.\n",
         "| promise | broken in | noticed by |\n| --- | --- | --- |",
         *table,
     ]

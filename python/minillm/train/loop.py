@@ -21,6 +21,7 @@ from torch.profiler import profile
 from minillm.config import Config
 from minillm.model import Transformer, load_statistics
 from minillm.track.metrics import MetricsLog, Record
+from minillm.track.report import write_report
 from minillm.train.data import Data
 from minillm.train.device import autocast, usage
 from minillm.train.evaluate import Evaluation, evaluate
@@ -238,7 +239,7 @@ def report(run: Run) -> None:
     """Brings up to date what one reads after a run, and which checkpoints stay."""
     if run.world.is_first:
         rotate(run)
-        writereport(run.folder, max_age_s=0)
+        write_report(run.folder, max_age_s=0)
 
 
 def _log(run: Run, health: Record, *, tokens_per_s: float) -> None:
