@@ -108,8 +108,8 @@ MUTATIONS = [
     Mutation(
         "the manifest is held against its own hash",
         "checkpoint/folder.py",
-        "if version != 1 and own",
-        "if False and own",
+        "if version != 1 and (path",
+        "if False and (path",
         DAMAGE + "checkpoint_is_found_when_it_is_loaded",
     ),
     Mutation(
