@@ -166,7 +166,7 @@ MUTATIONS = [
         "train/setup.py",
         "    cut_back_samples(run.folder, run.step)\n",
         "",
-        "tests/e2e/test_health.py::test_what_takes_long_is_broken_off_and_what_was_done_is_saved",
+        DISK,
     ),
     Mutation(
         "what a kill left half-written goes",
