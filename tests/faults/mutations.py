@@ -144,7 +144,7 @@ MUTATIONS = [
         "a resumed run reads on where it was",
         "train/step.py",
         "first = (run.step + run.skipped_steps) * micro_steps",
-        "first = (len(run.losses) + run.skipped_steps) * micro_steps",
+        "first = (run.step - max(0, run.saved_step)) * micro_steps",
         RESUME,
     ),
     Mutation(
