@@ -124,7 +124,7 @@ MUTATIONS = [
         "data/token_file.py",
         "self.manifest.tokenizer_sha256 != sha256:",
         "False:",
-        DAMAGE + "tokenizer_is_found_or_changes_no_id",
+        "tests/unit/data/test_token_file.py::test_another_tokenizer_is_refused",
     ),
     Mutation(
         "random generators are put back",
