@@ -5,6 +5,7 @@ hook must be in place before anything imports the modules, so it stands here.
 """
 
 import os
+import shutil
 import signal
 import sys
 import tarfile
@@ -34,8 +35,35 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 DATA_VARIABLE = "MINILLM_DATA"
 
 
+CLOCKS = ("tokens_per_s", "elapsed_s", "memory_bytes")
+
+SETTINGS = {
+    "model.context_length": "32",
+    "model.d_model": "32",
+    "model.n_layers": "2",
+    "model.n_heads": "2",
+    "model.dropout": "0.1",
+    "train.batch_size": "4",
+    "train.max_train_steps": "20",
+    "train.gradient_accumulation_steps": "2",
+    "train.eval_interval": "5",
+    "train.eval_batches": "2",
+    "train.generate_interval": "7",
+    "train.save_interval": "4",
+    "train.log_interval": "3",
+    "train.device": "cpu",
+    "train.threads": "1",
+    "optim.warmup_steps": "4",
+    "sample.max_new_tokens": "8",
+}
+
+
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write golden files anew")
+    parser.addoption("--fault-size", choices=["ci", "full"], default="ci", help="how many faults")
+    parser.addoption(
+        "--fault-report", type=Path, help="file that tells of them, brought up to date"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +167,107 @@ def make_foreign(make_parts):
 def chat_parts(make_foreign):
     """A model whose turns end in another token than its texts."""
     return make_foreign("<|endoftext|>", "<|im_start|>", "<|im_end|>", template=CHATML)
+
+
+@pytest.fixture(scope="session")
+def run_settings():
+    """Dotted fields of a run that takes a second."""
+    return SETTINGS
+
+
+@pytest.fixture(scope="session")
+def write_data():
+    """Fills a folder with byte-level shards of some text, their manifests and their tokenizer."""
+
+    def write(folder):
+        import numpy as np
+
+        from minillm.tokenizer import Tokenizer
+
+        folder.mkdir()
+        end = "<|endoftext|>"
+        tokenizer = Tokenizer({i: bytes([i]) for i in range(256)}, [], [end], pattern=None)
+        tokenizer.save(folder / "tokenizer.json")
+        for name, stories in (("train", 60), ("val", 6)):
+            rng = np.random.default_rng(stories)
+            words = ["Tom", "saw", "a", "red", "kite", "and", "ran"]
+            text = folder.parent / f"{name}.txt"
+            text.write_text(end.join(" ".join(rng.choice(words, size=20)) for _ in range(stories)))
+            tokenizer.encode_files([text], folder / f"{name}.bin")
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shared_data(write_data, tmp_path_factory):
+    """Data of a run, to be read only."""
+    return write_data(tmp_path_factory.mktemp("shared") / "data")
+
+
+@pytest.fixture
+def data_folder(shared_data, tmp_path):
+    """The same, for a test to do with as it likes."""
+    return shutil.copytree(shared_data, tmp_path / "data")
+
+
+@pytest.fixture
+def settings(run_settings, data_folder, tmp_path):
+    """Dotted fields of a tiny run in `tmp_path / "run"`."""
+    return {**run_settings, "data.path": str(data_folder), "train.out_dir": str(tmp_path / "run")}
+
+
+@pytest.fixture
+def make_config(settings):
+    """Builds the configuration, with changes given as `section__field="text"`."""
+
+    from minillm.config import load_config
+
+    def make(**changes):
+        named = {name.replace("__", "."): value for name, value in changes.items()}
+        base = {"model": {"vocab_size": 257}}
+        return load_config(model="nano", overrides={**settings, **named}, base=base)
+
+    return make
+
+
+def _weights_of(folder):
+    """Weights, optimizer and generators of the newest checkpoint, and its step."""
+    from minillm.checkpoint import latest_checkpoint
+
+    checkpoint, _ = latest_checkpoint(folder)
+    tensors = {name: checkpoint.tensors(name) for name in ("model", "optimizer", "rng")}
+    return checkpoint.step, tensors
+
+
+def _metrics_of(folder):
+    """Metrics without what a clock measured."""
+    from minillm.track.metrics import read_metrics
+
+    return [
+        {name: value for name, value in record.items() if name not in CLOCKS}
+        for record in read_metrics(folder)
+    ]
+
+
+@pytest.fixture(scope="session")
+def assert_equal_runs():
+    """Compares two run folders bit for bit: weights, optimizer, generators, metrics, samples."""
+
+    import torch
+
+    def compare(left, right):
+        left_step, left_tensors = _weights_of(left)
+        right_step, right_tensors = _weights_of(right)
+        assert left_step == right_step
+        for kind, tensors in left_tensors.items():
+            assert tensors.keys() == right_tensors[kind].keys()
+            for name, tensor in tensors.items():
+                assert torch.equal(tensor, right_tensors[kind][name]), (kind, name)
+        assert _metrics_of(left) == _metrics_of(right)
+        assert (left / "samples.txt").read_text() == (right / "samples.txt").read_text()
+
+    return compare
 
 
 def unpack(packed: Path, folder: Path) -> None:

@@ -22,9 +22,12 @@ MAX_JSON_BYTES = 1 << 26
 
 @contextmanager
 def named_in_errors(path: FilePath) -> Iterator[None]:
-    """Puts `path` before the message of a `ValueError` about its content."""
+    """Puts `path` before a `ValueError` about its content, and into an `OSError` without a name."""
     try:
         yield
+    except OSError as error:  # a failed write() does not know the name of its file
+        error.filename = error.filename or os.fspath(path)
+        raise
     except ValueError as error:
         raise ValueError(f"`{os.fspath(path)}`: {error}") from error
 
@@ -75,6 +78,12 @@ def written_aside(path: FilePath, aside: Path | None = None) -> Iterator[Path]:
     sync(target.parent)
 
 
+def remove_asides(folder: Path) -> None:
+    """Deletes the files that a process was writing aside in `folder` when it was killed."""
+    for path in folder.glob(".*." + "[0-9a-f]" * 8):
+        path.unlink()
+
+
 def replace_file(path: FilePath, content: bytes) -> None:
     """Puts `content` at `path` atomically; on any error the old file is still there, untouched."""
     with written_aside(path) as aside:
@@ -83,12 +92,9 @@ def replace_file(path: FilePath, content: bytes) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Writes `path` and waits until it is on the disk."""
-    try:
+    with named_in_errors(path):
         path.write_bytes(content)
         sync(path)
-    except OSError as error:  # a failed write() does not know the name of its file
-        error.filename = str(path)
-        raise
 
 
 def sync(path: Path) -> None:
@@ -97,6 +103,7 @@ def sync(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with named_in_errors(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -2,7 +2,6 @@ import dataclasses
 import json
 import math
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from minillm.data import Batch, prepare
 from minillm.model import IGNORED
 from minillm.pretrain import app, run
 from minillm.tokenizer import Tokenizer
-from minillm.track.lock import RunLock
 from minillm.track.metrics import read_metrics
 from minillm.track.processes import read_processes
 from minillm.train import build_run, loop, session
@@ -206,35 +204,18 @@ def test_accumulation_equals_one_large_batch(make_config, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def assert_saved(folder, code, errors):
-    assert code == messages.EXIT_RESUMABLE, errors
-    assert f"minillm pretrain --out-dir {folder} --resume" in errors
-    checkpoint, refused = latest_checkpoint(folder)
-    assert checkpoint.step >= 3
-    assert not refused
-
-
 def test_signal_saves_and_exits_with_75(start, tmp_path):
     process = start(train__max_train_steps="100000", train__log_interval="1")
     for line in process.stderr:
         if line.startswith("step 3/"):
             break
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=200)
-    assert_saved(tmp_path / "run", process.returncode, errors)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
-def test_ctrl_c_and_sigusr1_do_so_too(call, tmp_path, monkeypatch, number):
-    def step(current):
-        if current.step == 3:
-            signal.raise_signal(number)
-        return original(current)
-
-    original = loop.train_step
-    monkeypatch.setattr(loop, "train_step", step)
-    code, _, errors = call()
-    assert_saved(tmp_path / "run", code, errors)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == messages.EXIT_RESUMABLE, errors
+    assert f"minillm pretrain --out-dir {tmp_path / 'run'} --resume" in errors
+    checkpoint, refused = latest_checkpoint(tmp_path / "run")
+    assert checkpoint.step >= 3
+    assert not refused
 
 
 def test_second_ctrl_c_leaves_at_once(make_config, monkeypatch):
@@ -305,13 +286,6 @@ def test_interrupted_evaluation_has_nothing_to_resume(make_config, call, monkeyp
     code, output, errors = call("--eval-only")
     assert (code, output) == (messages.EXIT_INTERRUPTED, "")
     assert errors.endswith("error: interrupted\n")
-
-
-def test_second_process_is_refused(make_config):
-    config = make_config()
-    config.train.out_dir.mkdir()
-    with RunLock(config.train.out_dir), pytest.raises(ValueError, match="in use by process"):
-        train(config)
 
 
 def test_damaged_checkpoint_is_named_and_passed_over(trained, call):
@@ -461,21 +435,6 @@ def test_prompt_that_cannot_be_read_is_told_before_the_first_step(make_config, t
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-def test_non_finite_loss_stops_and_saves_nothing(make_config, monkeypatch, tmp_path):
-    def step(current):
-        if current.step == 6:
-            with torch.no_grad():
-                next(current.model.parameters()).fill_(float("nan"))
-        return original(current)
-
-    original = loop.train_step
-    monkeypatch.setattr(loop, "train_step", step)
-    with pytest.raises(ValueError, match="stopped being finite by step 7: loss nan") as caught:
-        train(make_config())
-    assert "the newest checkpoint is step 4" in str(caught.value)
-    assert latest_checkpoint(tmp_path / "run")[0].step == 4
-
-
 def test_non_finite_gradient_leaves_the_weights_alone(make_config, monkeypatch):
     def step(current):
         weight = current.model.norm.weight
@@ -491,22 +450,6 @@ def test_non_finite_gradient_leaves_the_weights_alone(make_config, monkeypatch):
     with pytest.raises(ValueError, match=r"finite by step 7: loss .*norm nan"):
         train(make_config())
     assert all(torch.equal(before, now) for before, now in zip(seen, trained, strict=True))
-
-
-def test_full_disk_keeps_the_last_checkpoint(make_config, call, tmp_path):
-    train(make_config(train__max_train_steps="4"))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-    try:
-        code, _, errors = call("--resume", train__max_train_steps="8")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert code == messages.EXIT_FAILED
-    assert "step-000008.tmp" in errors
-    assert "File too large" in errors
-    assert "hint: the newest checkpoint is step 4; make room" in errors
-    assert latest_checkpoint(tmp_path / "run")[0].step == 4
-    assert not list((tmp_path / "run").glob("*.tmp"))
 
 
 def test_bfloat16_trains(make_config):

@@ -179,9 +179,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         found = f"{manifest.get('format')} {manifest.get('format_version')}"
         expected = f"{FORMAT} {FORMAT_VERSION}"
         raise CheckpointError(f"`{path / MANIFEST}`: format is {found}, expected {expected}")
-    own = manifest.pop("sha256", "")
-    if version != 1 and own != hashlib.sha256(_to_json(manifest)).hexdigest():
-        raise CheckpointError(f"`{path / MANIFEST}` is damaged: its fields have another sha256")
+    manifest.pop("sha256", None)
+    fields = {**manifest, "sha256": hashlib.sha256(_to_json(manifest)).hexdigest()}
+    if version != 1 and (path / MANIFEST).read_bytes() != _to_json(fields):
+        raise CheckpointError(f"`{path / MANIFEST}` is damaged: its content has another sha256")
     try:
         step, hashes = int(manifest["step"]), dict(manifest["hashes"])
         files: dict[str, dict[str, Any]] = {

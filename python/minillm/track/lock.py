@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from minillm.files import named_in_errors
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -42,8 +44,9 @@ class RunLock:
                 f"run folder `{self.path.parent}` is in use by process {holder}"
                 "\nhint: wait for it, stop it, or choose another --out-dir"
             ) from error
-        os.truncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
+        with named_in_errors(self.path):
+            os.truncate(self._file, 0)
+            os.write(self._file, f"{os.getpid()}\n".encode())
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minillm.files import replace_file
+from minillm.files import named_in_errors, replace_file
 
 Record = dict[str, Any]
 Sink = Callable[[Record], None]
@@ -40,16 +40,16 @@ class MetricsLog:
         """Appends one line; whole lines only, as each goes out in one write."""
         if not self._writes:
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with named_in_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         for send in self.sinks:
             send(record)
 
     def cut_back(self, step: int) -> None:
         """Forgets what a run that resumes at `step` is going to write again."""
-        if not self._writes or not (records := read_metrics(self.path.parent)):
+        if not self._writes or not self.path.exists():
             return
-        kept = [record for record in records if place(record) < (step, True)]
+        kept = [record for record in read_metrics(self.path.parent) if place(record) < (step, True)]
         replace_file(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 

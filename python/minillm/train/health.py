@@ -10,17 +10,13 @@ from torch import Tensor
 from minillm.checkpoint import list_checkpoints, load_checkpoint, verify_checkpoint
 from minillm.track.metrics import Record, read_metrics
 from minillm.train.samples import cut_back_samples
-from minillm.train.saving import newest_checkpoint, restore
+from minillm.train.saving import NonFiniteError, newest_checkpoint, restore
 
 if TYPE_CHECKING:
     from minillm.train.loop import Run
 
 SPIKE_WINDOW = 50
 """Logged losses that a new one is held against."""
-
-
-class NonFiniteError(ValueError):
-    """Loss or gradient of a step is not a number; the step is not saved."""
 
 
 def check_finite(run: "Run", loss: Tensor, grad_norm: Tensor) -> None:

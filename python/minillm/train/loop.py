@@ -26,7 +26,6 @@ from minillm.train.data import Data
 from minillm.train.device import autocast, usage
 from minillm.train.evaluate import Evaluation, evaluate
 from minillm.train.health import (
-    NonFiniteError,
     check_finite,
     is_due,
     rewind,
@@ -35,7 +34,7 @@ from minillm.train.health import (
     weights_of,
 )
 from minillm.train.samples import append_samples, sample_text
-from minillm.train.saving import Writer, rotate, save
+from minillm.train.saving import NonFiniteError, Writer, rotate, save
 from minillm.train.screen import Screen
 from minillm.train.signals import StopRequest
 from minillm.train.step import dry_run, train_step
@@ -132,32 +131,31 @@ def train(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         before = weights_of(run) if is_logged and is_due(number, settings.health_interval) else []
         try:
             loss, grad_norm = train_step(run)
-            if is_logged or is_saved:
+            if is_logged or is_saved or is_due(number, settings.eval_interval):
                 check_finite(run, loss, grad_norm)
+            run.step = number
+            run.elapsed_s += time.perf_counter() - started_at
+
+            if run.profiler is not None:
+                run.profiler.step()
+            screen.advance(run.step, elapsed_s=run.elapsed_s)
+            if is_logged:
+                now = time.perf_counter()
+                speed = (run.step - logged_step) * run.tokens_per_step / (now - logged_at)
+                health = {"loss": loss.item(), "grad_norm": grad_norm.item()}
+                health |= update_statistics(run, before) if before else {}
+                _log(run, health, tokens_per_s=speed)
+                logged_at, logged_step = now, run.step
+            if is_saved:
+                paused_at = time.perf_counter()
+                save(run)
+                logged_at += time.perf_counter() - paused_at
         except NonFiniteError as error:
             rewind(run, error, batches_seen=number + run.skipped_steps)
             screen.say(
                 f"step {number} was not finite: back to step {run.step}, on behind its batch"
             )
             logged_at, logged_step = time.perf_counter(), run.step
-            continue
-        run.step = number
-        run.elapsed_s += time.perf_counter() - started_at
-
-        if run.profiler is not None:
-            run.profiler.step()
-        screen.advance(run.step, elapsed_s=run.elapsed_s)
-        if is_logged:
-            now = time.perf_counter()
-            speed = (run.step - logged_step) * run.tokens_per_step / (now - logged_at)
-            health = {"loss": loss.item(), "grad_norm": grad_norm.item()}
-            health |= update_statistics(run, before) if before else {}
-            _log(run, health, tokens_per_s=speed)
-            logged_at, logged_step = now, run.step
-        if is_saved:
-            paused_at = time.perf_counter()
-            save(run)
-            logged_at += time.perf_counter() - paused_at
     return _finish(run, screen, stop)
 
 
@@ -167,12 +165,13 @@ def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
         if run.saved_step != run.step:
             save(run)
             run.writer.wait()
-        _report(run)
+        report(run)
         return None
-    evaluation = validate(run, screen, stop, max_batches=None)
+    # The evaluation last: by its line in the metrics a run is known to be complete.
     if run.config.train.generate_interval and not _is_stopped(run, stop):
         write_samples(run, screen)
-    _report(run)
+    evaluation = validate(run, screen, stop, max_batches=None)
+    report(run)
     return evaluation
 
 
@@ -236,8 +235,8 @@ def _breaking_off(run: Run, stop: StopRequest) -> AbstractContextManager[None]:
     return stop.breaking_off() if run.world.size == 1 else nullcontext()
 
 
-def _report(run: Run) -> None:
-    """Brings up to date what one reads after a run."""
+def report(run: Run) -> None:
+    """Brings up to date what one reads after a run, and which checkpoints stay."""
     if run.world.is_first:
         rotate(run)
         write_report(run.folder, max_age_s=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minillm.config import ModelConfig, SampleConfig
 from minillm.data import ChatTemplate
-from minillm.files import replace_file
+from minillm.files import named_in_errors, replace_file
 from minillm.infer import Sampler, TextStream, check_prompt, prompt_ids, stream_texts
 from minillm.model import Transformer
 from minillm.tokenizer import TextEncoder
@@ -67,7 +67,8 @@ def check_samples(
 def append_samples(folder: Path, step: int, texts: list[str]) -> None:
     """Adds the samples of one step to the file."""
     text = f"=== step {step} ===\n" + "".join(f"{text}\n\n" for text in texts)
-    with (folder / NAME).open("ab") as file:
+    path = folder / NAME
+    with named_in_errors(path), path.open("ab") as file:
         file.write(text.encode())
 
 
@@ -80,10 +81,9 @@ def cut_back_samples(folder: Path, step: int) -> None:
     if not path.exists():
         return
     content = path.read_bytes()
-    for header in _HEADER.finditer(content):
-        if int(header.group(1)) >= step:
-            replace_file(path, content[: header.start()])
-            return
+    places = [h.start() for h in _HEADER.finditer(content) if int(h.group(1)) >= step]
+    whole, gap, _ = content.rpartition(b"\n\n")  # the last header may be cut, too
+    replace_file(path, content[: min(places, default=len(whole + gap))])
 
 
 def _ids(

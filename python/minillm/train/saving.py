@@ -35,6 +35,10 @@ REPORT_AGE_S = 20.0
 """Plots are drawn at saves, but no more often than this."""
 
 
+class NonFiniteError(ValueError):
+    """Loss, gradient or weights of a step are not numbers; the step is not saved."""
+
+
 class Writer:
     """Does one piece of work at a time in the background."""
 
@@ -76,6 +80,7 @@ def save(run: "Run") -> None:
 
     Raises:
         OSError: If the one before it could not be written; those before that are still there.
+        NonFiniteError: If a weight is not finite, as one may be that no loss has used yet.
     """
     run.writer.wait()
     step, folder, settings = run.step, run.folder, run.config.train
@@ -96,6 +101,11 @@ def save(run: "Run") -> None:
         "optimizer": optimizer_tensors(run.model, run.optimizer),
         "rng": run.world.gather(rng_tensors(run.device)),
     }
+    for name, tensor in (parts["model"] | parts["optimizer"]).items():
+        if not tensor.isfinite().all():
+            raise NonFiniteError(
+                f"`{name}` stopped being finite by step {step}: not saved, {newest_checkpoint(run)}"
+            )
     if not run.world.is_first:
         run.saved_step = step
         return

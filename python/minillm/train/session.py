@@ -16,12 +16,13 @@ from torch import Tensor
 
 from minillm.checkpoint import CheckpointError, list_checkpoints
 from minillm.config import Config, TrackConfig
+from minillm.files import remove_asides
 from minillm.tokenizer import TextEncoder
 from minillm.track.lock import RunLock
 from minillm.track.metrics import read_metrics
 from minillm.track.trackers import open_trackers
 from minillm.train.evaluate import Evaluation
-from minillm.train.loop import Run, evaluation_of, train
+from minillm.train.loop import Run, evaluation_of, report, train
 from minillm.train.profile import profiled
 from minillm.train.screen import Screen, say
 from minillm.train.setup import build_run, write_folder
@@ -66,6 +67,8 @@ def train_run(
     """Trains the run of `config` from its start or its newest checkpoint; see `pretrain.run`."""
     config.train.out_dir.mkdir(parents=True, exist_ok=True)
     with RunLock(config.train.out_dir) if world.is_first else nullcontext():
+        if world.is_first:
+            remove_asides(config.train.out_dir)
         run = build_run(
             config,
             resume=resume,
@@ -76,6 +79,7 @@ def train_run(
         )
         earlier = _final_evaluation(run)
         if earlier is not None:
+            report(run)  # which a kill may have prevented
             say(console, f"`{run.folder}` is complete: {run.step} steps, {earlier}")
             say(console, "train it further with --resume --max-train-steps N")
             return _result(run, earlier, is_complete=True)

@@ -30,6 +30,14 @@ def test_line_that_a_kill_cut_off_is_dropped(tmp_path):
     assert [record["step"] for record in read_metrics(tmp_path)] == [1, 3]
 
 
+def test_first_line_that_was_cut_off_does_not_spoil_the_next(tmp_path):
+    log = write(tmp_path)
+    log.path.write_text('{"step": 1, "lo')
+    log.cut_back(0)
+    log.write({"step": 1, "loss": 4.0})
+    assert [record["step"] for record in read_metrics(tmp_path)] == [1]
+
+
 def test_cut_back_of_a_run_without_metrics_is_nothing(tmp_path):
     MetricsLog(tmp_path).cut_back(3)
     assert list(tmp_path.iterdir()) == []
