@@ -77,13 +77,6 @@ MUTATIONS = [
         "_before_the_end",
     ),
     Mutation(
-        "a checkpoint is written aside",
-        "checkpoint/folder.py",
-        "aside = target.with_name(target.name + TEMPORARY)",
-        "aside = target",
-        POINTS,
-    ),
-    Mutation(
         "rotation comes after the new checkpoint",
         "checkpoint/folder.py",
         "    remove_temporary(run_folder)\n    _check_space",

@@ -50,13 +50,15 @@ def leftovers(folder):
 
 
 def positions(calls, count, rng):
-    """Numbers of calls that take room, each kind of file as often as another."""
+    """Numbers of calls that take room, of all kinds alike; the last of the samples comes first."""
     by_kind = {}
     for number, call in enumerate(calls):
         if takes_room(call):
             by_kind.setdefault(kind_of(call), []).append(number)
     kinds = sorted(by_kind)
-    return [rng.choice(by_kind[kinds[i % len(kinds)]]) for i in range(count)]
+    last_sample = max(n for n in by_kind["samples"] if calls[n][0] == "write")
+    chosen = [rng.choice(by_kind[kinds[i % len(kinds)]]) for i in range(count - 1)]
+    return [last_sample, *chosen]
 
 
 def check_error(child, folder, call=None):
