@@ -94,9 +94,7 @@ class Progress:
     @property
     def phase(
         self,
-    ) -> Literal[
-        "", "counting", "adding up", "merging", "encoding", "gathering", "arranging"
-    ]: ...
+    ) -> Literal["", "counting", "adding up", "merging", "encoding", "gathering", "arranging"]: ...
     @property
     def done(self) -> int: ...
     @property

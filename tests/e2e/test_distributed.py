@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from minillm.checkpoint import latest_checkpoint, list_checkpoints
 from minillm.config import TrainConfig, dump_yaml
 from minillm.pretrain import run
 from minillm.track.metrics import read_metrics
+from minillm.train import loop
 from minillm.train.setup import shared_out
+from minillm.train.signals import StopRequest
 
 BASE = {
     "model__dropout": "0",
@@ -109,6 +112,19 @@ def test_a_process_killed_during_a_save_ends_all_and_the_run_goes_on(start, make
     steps = latest_checkpoint(tmp_path / "run")[0].step + 4
     train(make_config(**BASE, train__max_train_steps=str(steps)), resume=True)
     assert latest_checkpoint(tmp_path / "run")[0].step == steps
+
+
+def test_a_signal_while_processes_agree_is_not_lost():
+    class Agreeing:
+        def any(self, flag):
+            stop.requested = True  # as a signal does, too late to be told to the others
+            return flag
+
+    stop = StopRequest(lambda: None)
+    run_of_two = SimpleNamespace(world=Agreeing())
+    assert not loop._is_stopped(run_of_two, stop)
+    assert stop.requested
+    assert loop._is_stopped(run_of_two, stop)
 
 
 def test_a_signal_to_torchrun_saves(start, tmp_path):

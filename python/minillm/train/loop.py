@@ -226,8 +226,10 @@ def write_samples(run: Run, screen: Screen) -> None:
 
 def _is_stopped(run: Run, stop: StopRequest) -> bool:
     """Whether a signal has reached one of the processes: all stop at the same place."""
-    stop.requested = run.world.any(stop.requested)
-    return stop.requested
+    is_agreed = run.world.any(stop.requested)
+    if is_agreed:  # else it stays what it is: a signal may have come meanwhile
+        stop.requested = True
+    return is_agreed
 
 
 def _breaking_off(run: Run, stop: StopRequest) -> AbstractContextManager[None]:

@@ -1,3 +1,5 @@
+//! Arranging: shuffles, duplicates, shares and limits, against lists in memory.
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;

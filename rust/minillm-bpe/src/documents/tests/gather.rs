@@ -1,3 +1,5 @@
+//! Gathering: documents, filters, bad rows, limits, and what is left of a failed part.
+
 use std::io::Write;
 
 use proptest::prelude::*;
