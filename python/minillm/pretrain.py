@@ -12,6 +12,7 @@ The command line is parsed and the configuration checked before PyTorch is impor
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -72,7 +73,7 @@ def main(
     else:
         resolved = _new_config(presets, overrides, quiet=quiet)
     result = run(resolved, resume=resume, eval_only=eval_only, quiet=quiet, as_json=as_json)
-    if eval_only:
+    if eval_only and os.environ.get("RANK", "0") == "0":
         record = {
             "step": result.steps,
             "val_loss": result.val_loss,
@@ -153,6 +154,9 @@ def _new_config(presets: Mapping[str, Any], overrides: dict[str, str], *, quiet:
         (config.data.path / name).exists() for name in ("train.bin", "train.json")
     ):
         from minillm.data.prepare import prepare_stories  # noqa: PLC0415  imports torch
+
+        if "WORLD_SIZE" in os.environ:  # all would write them
+            raise UsageError("several processes need --data: the built-in stories are for one")
 
         if not quiet:
             messages.say(f"no --data and no `./data`: training on built-in stories in `{STORIES}`")

@@ -82,17 +82,19 @@ def _summary(folder: Path, config: Config, records: list[Record]) -> dict[str, A
     newest = next((record for record in reversed(records) if "loss" in record), {})
     validation = next((record for record in reversed(records) if "val_loss" in record), {})
     is_done = newest.get("step", 0) >= config.train.max_train_steps
-    status = "complete" if is_done and validation.get("final", True) else "stopped"
+    processes = list(read_processes(folder))
+    validates = any("val" in process.get("hashes", {}) for process in processes)
+    is_done = is_done and (not validates or validation.get("final", False))
     return {
         "run": str(folder),
-        "parameters": next((p["parameters"] for p in read_processes(folder)), None),
+        "parameters": next((process["parameters"] for process in processes), None),
         "steps": newest.get("step", 0),
         "tokens": newest.get("tokens", 0),
         "val_loss": validation.get("val_loss"),
         "val_bits_per_byte": validation.get("val_bits_per_byte"),
         "learning_rate": config.optim.learning_rate,
         "elapsed_s": newest.get("elapsed_s", 0.0),
-        "status": "running" if RunLock.is_held(folder) else status,
+        "status": "running" if RunLock.is_held(folder) else "complete" if is_done else "stopped",
     }
 
 

@@ -124,6 +124,7 @@ def test_what_does_not_fit_is_trained_in_smaller_batches(
     whole = make_config(
         train__batch_size="2",
         train__gradient_accumulation_steps="4",
+        train__eval_batches="8",  # as many tokens as 2 of the larger ones
         train__out_dir=str(tmp_path / "whole"),
     )
     train(whole)

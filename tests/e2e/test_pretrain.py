@@ -160,6 +160,18 @@ def test_final_evaluation_covers_every_validation_token(trained, data_folder):
     assert last["val_bits_per_byte"] == pytest.approx(in_bits, rel=1e-9)
 
 
+def test_the_best_is_chosen_on_the_same_tokens(make_config):
+    """The last evaluation is of all tokens, and so has another loss even of the same weights."""
+    config = make_config(optim__learning_rate="1e-12", model__dropout="0")
+    train(config)
+    *before, last = [r for r in read_metrics(config.train.out_dir) if "val_loss" in r]
+    assert [r["step"] for r in before] == [0, 5, 10, 15, 20]
+    assert {r["val_tokens"] for r in before} == {256}
+    losses = [r["val_loss"] for r in before]
+    assert losses == pytest.approx(losses[:1] * 5, abs=1e-6)
+    assert abs(last["val_loss"] - losses[0]) > 1e-5
+
+
 def test_accumulation_counts_each_target_alike_where_some_are_ignored(make_config):
     torch.manual_seed(0)
     ids, targets = torch.randint(257, (2, 8, 32)).unbind()

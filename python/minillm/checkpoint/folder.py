@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from minillm.checkpoint.files import read_tensors, sha256_of, write_tensors
 from minillm.files import read_json, replace_file, write_file, written_aside
+from minillm.messages import describe
 
 FORMAT = "minillm.checkpoint"
 FORMAT_VERSION = 2
@@ -222,6 +223,8 @@ def latest_checkpoint(run_folder: Path) -> tuple[Checkpoint, list[str]]:
             return verify_checkpoint(path), refused
         except CheckpointError as error:
             refused.append(str(error))
+        except OSError as error:  # a sector that cannot be read, say
+            refused.append(f"`{path.name}`: {describe(error)}")
     reasons = "".join(f"\nhint: {reason}" for reason in refused)
     raise CheckpointError(f"`{run_folder}` holds no usable checkpoint{reasons}")
 

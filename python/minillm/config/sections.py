@@ -65,7 +65,8 @@ class OptimConfig(Section):
     min_learning_rate_ratio: NonNegativeFloat = Field(0.1, le=1)
     """final learning rate over the highest (but for constant)"""
     weight_decay: NonNegativeFloat = 0.1
-    """decoupled decay of matrices, per step and unit of learning rate"""
+    """decay of matrices, per step and unit of learning rate; for sgd part of the gradient, else
+    decoupled from it"""
     betas: tuple[Beta, Beta] = Field((0.9, 0.95), strict=False)
     """adamw: decay per step of the mean and of the mean square of the gradient; normuon takes the
     second for its rows"""

@@ -67,6 +67,11 @@ def physical_cores() -> int:
 def usage(device: torch.device, config: Config, *, tokens_per_s: float) -> dict[str, float | str]:
     """What training takes of its device, for the metrics.
 
+    Args:
+        device: One of those that train.
+        config: Of the run.
+        tokens_per_s: That one's share.
+
     Returns:
         `memory_bytes`: most memory held so far: on CUDA by tensors, else by the process.
         `mfu`: on a GPU of `DEVICES`, the share of its peak that is reached (model FLOPs

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from minillm.checkpoint import list_checkpoints, load_checkpoint, verify_checkpoint
+from minillm.optim.sharded import whole
 from minillm.track.metrics import Record, read_metrics
 from minillm.train.samples import cut_back_samples
 from minillm.train.saving import NonFiniteError, newest_checkpoint, restore
@@ -96,8 +97,8 @@ def update_statistics(run: "Run", before: Sequence[Tensor]) -> Record:
     statistics, at = {}, iter(before)
     for group in run.optimizer.param_groups:
         pairs = [(parameter, next(at)) for parameter in group["params"]]
-        length = math.hypot(*(old.norm().item() for _, old in pairs))
-        moved = math.hypot(*((new - old).norm().item() for new, old in pairs))
+        length = math.hypot(*(whole(old.norm()).item() for _, old in pairs))
+        moved = math.hypot(*(whole((new - old).norm()).item() for new, old in pairs))
         statistics[group["role"]] = {
             "learning_rate": group["lr"],
             "weight_norm": length,

@@ -170,6 +170,9 @@ def _finish(run: Run, screen: Screen, stop: StopRequest) -> Evaluation | None:
     # The evaluation last: by its line in the metrics a run is known to be complete.
     if run.config.train.generate_interval and not _is_stopped(run, stop):
         write_samples(run, screen)
+    settings = run.config.train
+    if settings.eval_interval:  # on the same tokens as those before
+        validate(run, screen, stop, max_batches=settings.eval_batches)
     evaluation = validate(run, screen, stop, max_batches=None)
     report(run)
     return evaluation
@@ -256,7 +259,7 @@ def _log(run: Run, health: Record, *, tokens_per_s: float) -> None:
             **load_statistics(run.model),
             "tokens": run.step * run.tokens_per_step,
             "tokens_per_s": round(tokens_per_s, 1),
-            **usage(run.device, run.config, tokens_per_s=tokens_per_s),
+            **usage(run.device, run.config, tokens_per_s=tokens_per_s / run.world.size),
             "elapsed_s": round(run.elapsed_s, 3),
         }
     )

@@ -144,7 +144,8 @@ def rotate(run: "Run") -> None:
         run.folder,
         newest=settings.keep_checkpoints,
         every=settings.keep_every,
-        val_losses={r["step"]: r["val_loss"] for r in records if "val_loss" in r},
+        # The very last is of other tokens.
+        val_losses={r["step"]: r["val_loss"] for r in records if r.get("final") is False},
     )
 
 

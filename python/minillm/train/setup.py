@@ -134,6 +134,8 @@ def shared_out(settings: TrainConfig, processes: int) -> TrainConfig:
     sizes = {
         "batch_size": sequences // micro_steps,
         "gradient_accumulation_steps": micro_steps,
+        # Of smaller batches it takes more for as many tokens.
+        "eval_batches": settings.eval_batches * settings.batch_size * micro_steps // sequences,
     }
     return settings.model_copy(update=sizes)
 

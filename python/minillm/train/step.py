@@ -82,6 +82,7 @@ def dry_run(run: "Run") -> str:
         halved = {
             "batch_size": settings.batch_size // 2,
             "gradient_accumulation_steps": settings.gradient_accumulation_steps * 2,
+            "eval_batches": settings.eval_batches * 2,
         }
         settings = settings.model_copy(update=halved)
         run.config = run.config.model_copy(update={"train": settings})

@@ -6,6 +6,7 @@ decide alike: what one process knows, a sum or an `any` tells the others.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ def whole_model(model: Transformer) -> Transformer:
 def replicate(forward: nn.Module, device: torch.device) -> DistributedDataParallel:
     """Gives every process the whole model, and after each backward pass the mean gradient."""
     ids = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(forward, device_ids=ids, broadcast_buffers=False)
+    with warnings.catch_warnings():  # a newer name for that option, which older versions lack
+        warnings.simplefilter("ignore")
+        return DistributedDataParallel(forward, device_ids=ids, broadcast_buffers=False)
 
 
 def synchronize_gradients(forward: object, model: nn.Module, *, on: bool) -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import torch
 
 from minillm.checkpoint import (
     CheckpointError,
+    folder,
     latest_checkpoint,
     list_checkpoints,
     load_checkpoint,
@@ -111,6 +113,21 @@ def test_newest_good_one_is_found_behind_a_damaged_one(tmp_path):
     assert checkpoint.step == 1
     assert len(refused) == 1
     assert "step-000002/model.safetensors` is missing" in refused[0]
+
+
+def test_one_that_cannot_be_read_is_passed_over(tmp_path, monkeypatch):
+    def read(path):
+        if path.parent.name == "step-000002":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return original(path)
+
+    original = folder.sha256_of
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    monkeypatch.setattr(folder, "sha256_of", read)
+    checkpoint, refused = latest_checkpoint(tmp_path)
+    assert checkpoint.step == 1
+    assert "input/output error" in refused[0]
 
 
 def test_damaged_one_that_was_set_aside_does_not_count_in_rotation(tmp_path):
