@@ -63,9 +63,9 @@ MUTATIONS = [
     ),
     Mutation(
         "so are the names of its files",
-        "checkpoint/folder.py",
+        "files.py",
         "        sync(aside)\n",
-        "",
+        "        if not aside.is_dir():\n            sync(aside)\n",
         POINTS,
     ),
     Mutation(
@@ -212,9 +212,9 @@ MUTATIONS = [
     ),
     Mutation(
         "half a checkpoint goes where the disk is full",
-        "checkpoint/folder.py",
-        "    except BaseException:\n        shutil.rmtree(aside, ignore_errors=True)\n",
-        "    except BaseException:\n",
+        "files.py",
+        "            shutil.rmtree(aside, ignore_errors=True)\n",
+        "            pass\n",
         DISK,
     ),
     Mutation(
