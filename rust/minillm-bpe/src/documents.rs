@@ -14,6 +14,7 @@
 //! What is arranged is text, which the encoder turns into token files like any other.
 
 mod arrange;
+mod buffered;
 mod by_source;
 mod duplicates;
 mod filter;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::GatherOptions;
+use super::buffered::Buffered;
 use super::part::{
     FORMAT, FORMAT_VERSION, GatherStats, Head, Manifest, RunFacts, key, manifest_path,
 };
@@ -14,12 +15,9 @@ use crate::{Error, Result};
 /// Memory of a run: texts, and what is known of each. (Tests have short texts.)
 const RUN_BYTES: usize = if cfg!(test) { 256 } else { 64 << 20 };
 
-/// What is written at once, between looks at the wish to stop.
-const WRITE_BYTES: usize = 1 << 20;
-
 /// A part that grows. Dropped unfinished, it leaves nothing behind.
 pub(super) struct PartWriter {
-    file: Staged,
+    file: Buffered,
     seed: Option<u64>,
     /// Texts of the open run, one behind the other in the order of reading.
     texts: Vec<u8>,
@@ -28,8 +26,6 @@ pub(super) struct PartWriter {
     runs: Vec<RunFacts>,
     documents: u64,
     bytes: u64,
-    buffer: Vec<u8>,
-    written: u64,
     /// Last, as it is to be given back last.
     _lock: Lock,
 }
@@ -39,15 +35,13 @@ impl PartWriter {
     pub(super) fn create(path: &Path, seed: Option<u64>) -> Result<Self> {
         let lock = Lock::beside(path)?;
         Ok(Self {
-            file: Staged::unfinished(path)?,
+            file: Buffered::create(path, 0)?,
             seed,
             texts: Vec::new(),
             heads: Vec::new(),
             runs: Vec::new(),
             documents: 0,
             bytes: 0,
-            buffer: Vec::new(),
-            written: 0,
             _lock: lock,
         })
     }
@@ -86,10 +80,10 @@ impl PartWriter {
         let (heads, texts) = (std::mem::take(&mut self.heads), std::mem::take(&mut self.texts));
         self.runs.push(RunFacts { documents: heads.len() as u64, bytes: texts.len() as u64 });
         for (head, _) in &heads {
-            self.write(&head.to_bytes(), progress)?;
+            self.file.write(&head.to_bytes(), progress)?;
         }
         for &(head, start) in &heads {
-            self.write(&texts[start..start + head.len as usize], progress)?;
+            self.file.write(&texts[start..start + head.len as usize], progress)?;
         }
         (self.heads, self.texts) = (heads, texts);
         self.heads.clear();
@@ -97,24 +91,6 @@ impl PartWriter {
         // A document that is longer than a run has made it grow.
         self.texts.shrink_to(RUN_BYTES);
         Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8], progress: &Progress) -> Result<()> {
-        for piece in bytes.chunks(WRITE_BYTES) {
-            if self.buffer.len() + piece.len() > WRITE_BYTES {
-                self.flush(progress)?;
-            }
-            self.buffer.extend_from_slice(piece);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, progress: &Progress) -> Result<()> {
-        progress.advance(0)?;
-        self.written += self.buffer.len() as u64;
-        let written = self.file.write(&self.buffer);
-        self.buffer.clear();
-        written.map_err(|error| error.or_disk_full(Some(self.written)))
     }
 
     /// Gives the part its name.
@@ -125,9 +101,8 @@ impl PartWriter {
         progress: &Progress,
     ) -> Result<()> {
         self.finish_run(progress)?;
-        self.flush(progress)?;
-        self.file.sync().map_err(|error| error.or_disk_full(Some(self.written)))?;
-        let json = manifest_path(&self.file.path);
+        self.file.sync(progress)?;
+        let json = manifest_path(&self.file.file.path);
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION,
@@ -141,7 +116,7 @@ impl PartWriter {
         written.map_err(|error: Error| error.or_disk_full(None))?;
         // One manifest never describes two files: the old one goes before its file does.
         remove(&json)?;
-        self.file.publish()?;
+        self.file.file.publish()?;
         staged.publish()
     }
 }

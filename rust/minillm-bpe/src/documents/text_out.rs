@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::buffered::Buffered;
 use crate::progress::Progress;
 use crate::shard::{Lock, is_for_val};
-use crate::staged::Staged;
 use crate::{Error, Result};
 
 pub(super) const MAGIC: &[u8; 8] = b"mlm-src1";
@@ -22,45 +22,6 @@ pub(super) const IS_VAL: u16 = 1 << 15;
 
 /// Bytes for a document.
 pub(super) const ENTRY_BYTES: usize = 6;
-
-/// What is written at once. (Tests have short texts.)
-const WRITE_BYTES: usize = if cfg!(test) { 32 } else { 1 << 20 };
-
-/// A staged file, and what is not written of it.
-struct Buffered {
-    file: Staged,
-    buffer: Vec<u8>,
-    /// Bytes that it will have, for a disk that is full.
-    needed: u64,
-}
-
-impl Buffered {
-    fn create(path: &Path, needed: u64) -> Result<Self> {
-        Ok(Self { file: Staged::unfinished(path)?, buffer: Vec::new(), needed })
-    }
-
-    fn write(&mut self, bytes: &[u8], progress: &Progress) -> Result<()> {
-        for piece in bytes.chunks(WRITE_BYTES) {
-            if self.buffer.len() + piece.len() > WRITE_BYTES {
-                self.flush(progress)?;
-            }
-            self.buffer.extend_from_slice(piece);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, progress: &Progress) -> Result<()> {
-        progress.advance(0)?;
-        let written = self.file.write(&self.buffer);
-        self.buffer.clear();
-        written.map_err(|error| error.or_disk_full(Some(self.needed)))
-    }
-
-    fn sync(&mut self, progress: &Progress) -> Result<()> {
-        self.flush(progress)?;
-        self.file.sync().map_err(|error: Error| error.or_disk_full(Some(self.needed)))
-    }
-}
 
 /// Documents on their way into one text. Dropped unfinished, it leaves nothing behind.
 pub(super) struct TextOut {
